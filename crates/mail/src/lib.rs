@@ -1,1 +1,8 @@
-//! Under construction.
+//! Mail servers and mail itself: connections, POP3 in, SMTP out, and messages taken apart and put together.
+//!
+//! It knows no database and no queue: what a failure means for a mailbox is decided above, by phase and kind.
+
+pub mod error;
+pub mod transport;
+
+pub use error::Error;

@@ -1,0 +1,218 @@
+//! The one error of this crate: where a conversation with a mail server failed, why, and what the server said.
+//!
+//! Callers decide by `phase` and `kind`. The server's words may name people, so neither `Debug` nor `Display` shows
+//! them: they leave only by `said`, to be kept with an alert.
+
+mod words;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use words::printable;
+
+/// Where in a conversation it failed. The phase decides whose failure it is (a server's, a credential's, an item's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Looking up the host's addresses.
+    Resolve,
+    /// Opening the TCP connection.
+    Connect,
+    /// The TLS handshake, implicit or after STARTTLS.
+    Tls,
+    /// Waiting for the server's first line.
+    Greeting,
+    /// CAPA or EHLO.
+    Capabilities,
+    /// Asking for TLS on a plain connection.
+    StartTls,
+    /// Credentials are being judged.
+    SignIn,
+    /// STAT, LIST, UIDL.
+    List,
+    /// RETR or TOP.
+    Fetch,
+    /// DELE or RSET in POP3.
+    Delete,
+    /// MAIL FROM and RCPT TO.
+    Envelope,
+    /// From DATA up to, and not including, the final dot: a failure here means that nothing was sent.
+    Data,
+    /// The final dot has left and its answer has not come: a connection lost here leaves the fate of the mail unknown.
+    Verdict,
+    /// QUIT.
+    Quit,
+}
+
+impl Phase {
+    /// The name used in results, alerts and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Capabilities => "capabilities",
+            Self::StartTls => "start_tls",
+            Self::SignIn => "sign_in",
+            Self::List => "list",
+            Self::Fetch => "fetch",
+            Self::Delete => "delete",
+            Self::Envelope => "envelope",
+            Self::Data => "data",
+            Self::Verdict => "verdict",
+            Self::Quit => "quit",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a certificate was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its time is over.
+    Expired,
+    /// Its time has not begun.
+    NotYetValid,
+    /// No authority that this system or the profile trusts signed it.
+    UnknownIssuer,
+    /// It is for other hosts.
+    WrongHost,
+    /// Its authority took it back.
+    Revoked,
+    /// The certificate of an authority is shown as a server's own, as a careless self-signed certificate is.
+    AuthorityAsServer,
+    /// Malformed, badly signed, or of a kind that is not supported.
+    Unusable,
+}
+
+/// Why it failed, by what the caller can do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The host has no address, or the name service did not answer.
+    Unresolvable,
+    /// Every address of the host is in a network that is closed to profiles; this is the first of them.
+    ForbiddenAddress {
+        /// The address the name led to.
+        address: IpAddr,
+        /// What kind of network it is in: `loopback`, `private`, `link-local`, `reserved`.
+        class: &'static str,
+    },
+    /// The host answered that nothing listens at the port.
+    Refused,
+    /// No route, or the network failed while connecting.
+    Unreachable,
+    /// The phase's deadline passed.
+    TimedOut,
+    /// The server's certificate was not accepted.
+    CertificateNotTrusted(Distrust),
+    /// The profile's own CA cannot be read as PEM certificates.
+    AuthorityUnreadable,
+    /// TLS was expected and the server spoke plain text.
+    TlsOnPlain,
+    /// Plain text was expected and the server spoke TLS.
+    PlainOnTls,
+    /// The handshake failed for another reason: no common version or cipher, an alert.
+    TlsFailed,
+    /// The server does not offer STARTTLS, so signing in would not be private.
+    TlsNotOffered,
+    /// The server knows these credentials and says no: they must be changed.
+    CredentialsRefused,
+    /// Another session has the mailbox open (RFC 2449 `IN-USE`).
+    Locked,
+    /// The server wants a longer pause between sign-ins (RFC 2449 `LOGIN-DELAY`).
+    LoginDelay,
+    /// The server says no for now; the same request may succeed later.
+    TemporarilyRefused,
+    /// The server says no, and repeating the request will not help.
+    PermanentlyRefused,
+    /// The server lacks what is needed: its name, for example `UIDL`.
+    Unsupported(&'static str),
+    /// The server broke the protocol: how.
+    Violation(&'static str),
+    /// Something is larger than the limit given: what, for example `the message`.
+    TooLarge(&'static str),
+    /// The connection ended before the answer did.
+    Closed,
+    /// What was asked for cannot be said in this protocol (a line break in a login): what is wrong.
+    Unspeakable(&'static str),
+}
+
+/// A failed conversation with a mail server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Facts>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Facts {
+    phase: Phase,
+    kind: Kind,
+    place: Option<String>,
+    said: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error of this kind in this phase.
+    pub fn new(phase: Phase, kind: Kind) -> Self {
+        Self(Box::new(Facts { phase, kind, place: None, said: None, retry_after: None }))
+    }
+
+    /// Names the server, as `host:port`, in what people read.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.0.place = Some(place.into());
+        self
+    }
+
+    /// Keeps the server's own words: made printable, at most 500 characters, nothing if nothing is left.
+    #[must_use]
+    pub fn with_said(mut self, words: impl AsRef<[u8]>) -> Self {
+        self.0.said = Some(printable(words.as_ref())).filter(|words| !words.is_empty());
+        self
+    }
+
+    /// Keeps how long the server asked to be left alone.
+    #[must_use]
+    pub fn with_retry_after(mut self, pause: Duration) -> Self {
+        self.0.retry_after = Some(pause);
+        self
+    }
+
+    /// Where it failed.
+    pub fn phase(&self) -> Phase {
+        self.0.phase
+    }
+
+    /// Why it failed.
+    pub fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    /// The server's own words. They may name people: for an alert, never for a log.
+    pub fn said(&self) -> Option<&str> {
+        self.0.said.as_deref()
+    }
+
+    /// How long the server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("phase", &self.0.phase)
+            .field("kind", &self.0.kind)
+            .field("place", &self.0.place)
+            .field("retry_after", &self.0.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {}
