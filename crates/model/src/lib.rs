@@ -3,9 +3,27 @@
 //! Everything here is a value or a function of values, so that the rules that decide when mail moves, what is
 //! accepted and what an error means can be read and tested without a single server.
 
+pub mod accept;
+pub mod actor;
+pub mod address;
+pub mod alert;
+pub mod budget;
+pub mod cadence;
 pub mod clock;
+pub mod email;
 pub mod endpoint;
+pub mod failure;
 pub mod id;
+pub mod identity;
+pub mod job;
+pub mod mailbox;
+pub mod message;
+mod names;
 pub mod network;
+pub mod profile;
 pub mod secret;
+pub mod setting;
+pub mod window;
 pub mod workload;
+
+pub use names::UnknownName;

@@ -1,0 +1,86 @@
+//! Which incoming messages become records: one question, asked for every message from the first day.
+
+use jiff::Timestamp;
+
+use crate::email::Decision;
+use crate::mailbox::Acceptance;
+
+/// What is known of a message before it is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When the server received it, as far as anyone can tell.
+    pub received: Option<Timestamp>,
+    /// Nothing received before this is processed: the later of the profile's and the mailbox's.
+    pub floor: Option<Timestamp>,
+    /// The sender's address belongs to someone the organization knows.
+    pub known_sender: bool,
+    /// It answers an email of the organization.
+    pub reply: bool,
+}
+
+/// The answer, with the rule that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// None when the message is to be recorded.
+    pub refused: Option<Decision>,
+    /// Which rule spoke, for people who ask why.
+    pub rule: &'static str,
+}
+
+/// Judges a message. Without a date it is not older than the floor: losing mail is worse than keeping some.
+pub fn accept(policy: Acceptance, facts: &Facts) -> Verdict {
+    if let (Some(received), Some(floor)) = (facts.received, facts.floor)
+        && received < floor
+    {
+        return Verdict { refused: Some(Decision::BeforeTheFloor), rule: "process_email_received_after" };
+    }
+    match policy {
+        Acceptance::All => Verdict { refused: None, rule: "all" },
+        Acceptance::None => Verdict { refused: Some(Decision::NotAccepted), rule: "none" },
+        Acceptance::KnownSendersAndReplies if facts.reply => Verdict { refused: None, rule: "reply" },
+        Acceptance::KnownSendersAndReplies if facts.known_sender => {
+            Verdict { refused: None, rule: "known_sender" }
+        }
+        Acceptance::KnownSendersAndReplies => {
+            Verdict { refused: Some(Decision::NotAccepted), rule: "known_senders_and_replies" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Acceptance::{All, KnownSendersAndReplies as Known, None as Nothing};
+
+    #[test]
+    fn the_policies_speak_as_their_names_say() {
+        let stranger = Facts::default();
+        let known = Facts { known_sender: true, ..stranger };
+        let reply = Facts { reply: true, ..stranger };
+        for (policy, facts, refused) in [
+            (All, stranger, None),
+            (Known, stranger, Some(Decision::NotAccepted)),
+            (Known, known, None),
+            (Known, reply, None),
+            (Nothing, known, Some(Decision::NotAccepted)),
+            (Nothing, reply, Some(Decision::NotAccepted)),
+        ] {
+            assert_eq!(accept(policy, &facts).refused, refused, "{policy} {facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_floor_comes_before_every_policy_and_needs_a_date() {
+        let second = |second| Some(Timestamp::from_second(second).unwrap());
+        for (received, floor, refused) in [
+            (second(99), second(100), Some(Decision::BeforeTheFloor)),
+            (second(100), second(100), None),
+            (second(101), second(100), None),
+            (None, second(100), None),
+            (second(1), None, None),
+        ] {
+            let facts = Facts { received, floor, reply: true, ..Facts::default() };
+            assert_eq!(accept(Acceptance::All, &facts).refused, refused);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The closed set of things that can go wrong, each with what happened and what to do.
+//!
+//! An alert stores its kind and parameters, never finished text: the sentences are here, so that a better wording
+//! reaches alerts that were raised before it. Every kind has a page under `docs/alerts/`.
+
+use serde_json::Value;
+
+use crate::names::names;
+
+mod text;
+
+names! {
+    /// How loudly an alert speaks.
+    "alert level" Level {
+        /// A person should act.
+        Error = "error",
+        /// Something is not as it should be; Lockstep goes on trying.
+        Warning = "warning",
+        /// Good to know.
+        Information = "information",
+    }
+
+    /// What an alert is about.
+    "alert scope" Scope {
+        /// One email.
+        Email = "email",
+        /// One mailbox.
+        Mailbox = "mailbox",
+        /// A profile: its server, for all of its mailboxes.
+        Profile = "profile",
+    }
+
+    /// Whether it can pass by itself.
+    "alert class" Class {
+        /// Lockstep tries again.
+        Transient = "transient",
+        /// Lockstep has stopped trying.
+        Permanent = "permanent",
+    }
+
+    /// What went wrong.
+    "alert kind" AlertKind {
+        /// The server's name has no address.
+        NameNotResolved = "name_not_resolved",
+        /// The server's address lies in a network that is closed to profiles.
+        NetworkForbidden = "network_forbidden",
+        /// Nothing listens at the server's port.
+        ConnectionRefused = "connection_refused",
+        /// The server did not answer in time.
+        ConnectionTimedOut = "connection_timed_out",
+        /// The server ended the connection.
+        ConnectionLost = "connection_lost",
+        /// The server's certificate is not trusted for its name.
+        CertificateNotTrusted = "certificate_not_trusted",
+        /// TLS and the port do not fit together.
+        TlsMismatch = "tls_mismatch",
+        /// The server does not offer the TLS that the profile asks for.
+        TlsNotOffered = "tls_not_offered",
+        /// The server asked to be left alone for a while.
+        ServerBusy = "server_busy",
+        /// The server answered against its protocol.
+        ProtocolViolated = "protocol_violated",
+        /// The mailbox's own credentials were refused.
+        CredentialsRefused = "credentials_refused",
+        /// The profile's credentials were refused.
+        ProfileCredentialsRefused = "profile_credentials_refused",
+        /// No credentials are stored.
+        CredentialsMissing = "credentials_missing",
+        /// Another session holds the mailbox.
+        MailboxLocked = "mailbox_locked",
+        /// The server cannot name messages lastingly.
+        UidlNotOffered = "uidl_not_offered",
+        /// A mailbox failed ten times.
+        MailboxKeptFailing = "mailbox_kept_failing",
+        /// Over half of the known messages have gone from the server at once.
+        MailboxEmptied = "mailbox_emptied",
+        /// A message is larger than the limit.
+        MessageTooLarge = "message_too_large",
+        /// A message could not be parsed and is kept raw.
+        MessageUnparsable = "message_unparsable",
+        /// A message could not be recorded, five times.
+        MessageUndeliverable = "message_undeliverable",
+        /// The server refused to send for this sender or refused the message.
+        MessageRefused = "message_refused",
+        /// The server refused recipients for good.
+        RecipientsRefused = "recipients_refused",
+        /// Nobody knows whether a message was sent.
+        SendUnknown = "send_unknown",
+        /// A message may have been sent twice.
+        MaybeSentTwice = "maybe_sent_twice",
+        /// A message has waited to be sent for a quarter of an hour.
+        SendWaiting = "send_waiting",
+        /// A message was not sent in time and will not be sent any more.
+        SendTooLate = "send_too_late",
+        /// A mailbox was tested and enabled.
+        MailboxEnabled = "mailbox_enabled",
+        /// One of our own parts is away.
+        LockstepPartAway = "lockstep_part_away",
+    }
+}
+
+/// What is fixed about a kind of alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// How loudly it speaks.
+    pub level: Level,
+    /// What it is about.
+    pub scope: Scope,
+    /// Whether it can pass by itself.
+    pub class: Class,
+    /// A few words, for a table.
+    pub title: &'static str,
+    /// What happened, with `{parameters}`.
+    pub happened: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+impl AlertKind {
+    /// What is fixed about this kind.
+    pub const fn facts(self) -> Facts {
+        text::facts(self)
+    }
+
+    /// What happened and what to do, with the parameters put in. A parameter that is missing reads as `?`.
+    pub fn sentences(self, parameters: &Value) -> (String, String) {
+        let facts = self.facts();
+        (filled(facts.happened, parameters), filled(facts.remedy, parameters))
+    }
+
+    /// The page that says more.
+    pub fn page(self) -> String {
+        format!("docs/alerts/{}.md", self.as_str())
+    }
+}
+
+fn filled(template: &str, parameters: &Value) -> String {
+    let mut text = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let Some((name, behind)) = after.split_once('}') else { break };
+        match parameters.get(name) {
+            Some(Value::String(value)) => text.push_str(value),
+            Some(value) if !value.is_null() => text.push_str(&value.to_string()),
+            _ => text.push('?'),
+        }
+        rest = behind;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_says_what_happened_and_what_to_do() {
+        for kind in AlertKind::ALL {
+            let facts = kind.facts();
+            for sentence in [facts.happened, facts.remedy] {
+                assert!(sentence.ends_with('.'), "{kind}: {sentence}");
+                assert!(sentence.len() > 20, "{kind}: {sentence}");
+            }
+            assert!(!facts.title.ends_with('.') && facts.title.len() < 60, "{kind}: {}", facts.title);
+            if facts.class == Class::Permanent && facts.level == Level::Information {
+                assert_eq!(*kind, AlertKind::MailboxEnabled, "what needs a person is no mere information");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_are_put_in_once_and_are_not_templates_themselves() {
+        assert_eq!(filled("{a} and {b}.", &serde_json::json!({"a": "{b}", "b": 2})), "{b} and 2.");
+        assert_eq!(filled("{missing}.", &Value::Null), "?.");
+    }
+}

@@ -1,0 +1,273 @@
+//! The sentences of every kind of alert. Parameters in braces are given by whoever raises it; none of them is ever a
+//! subject, a body or a secret.
+
+use super::AlertKind as K;
+use super::Class::{Permanent, Transient};
+use super::Level::{Error, Information, Warning};
+use super::Scope::{Email, Mailbox, Profile};
+use super::{Class, Facts, Level, Scope};
+
+const fn of(
+    level: Level,
+    scope: Scope,
+    class: Class,
+    title: &'static str,
+    happened: &'static str,
+    remedy: &'static str,
+) -> Facts {
+    Facts { level, scope, class, title, happened, remedy }
+}
+
+pub(super) const fn facts(kind: K) -> Facts {
+    match kind {
+        K::NameNotResolved => of(
+            Warning,
+            Profile,
+            Transient,
+            "The server's name has no address",
+            "The name of the server {endpoint} could not be resolved to an address.",
+            "Check the host name on the profile. If it is right, check the name servers that Lockstep's machines use. \
+             Its mailboxes pause and go on by themselves once the name resolves.",
+        ),
+        K::NetworkForbidden => of(
+            Error,
+            Profile,
+            Permanent,
+            "The server lies in a closed network",
+            "The server {endpoint} has an address in a loopback, link-local or private network, and those are closed \
+             to profiles.",
+            "If the server is meant, the operator allows its network with the configuration key `network.allow`; \
+             otherwise correct the host name on the profile.",
+        ),
+        K::ConnectionRefused => of(
+            Warning,
+            Profile,
+            Transient,
+            "The server refuses connections",
+            "Nothing accepts connections at {endpoint}.",
+            "Check the port on the profile, and that the server runs and its firewall lets Lockstep in. Its mailboxes \
+             pause and go on by themselves once it answers.",
+        ),
+        K::ConnectionTimedOut => of(
+            Warning,
+            Profile,
+            Transient,
+            "The server does not answer in time",
+            "The server {endpoint} did not answer within the time allowed.",
+            "Check that the server runs and that no firewall swallows the connection. If it is only slow, raise the \
+             connection timeout on the profile. Its mailboxes pause and go on by themselves once it answers.",
+        ),
+        K::ConnectionLost => of(
+            Warning,
+            Profile,
+            Transient,
+            "The server ends connections early",
+            "The server {endpoint} ended the connection in the middle of a conversation.",
+            "If it goes on, look into the server's own log for the reason; a limit on connections per address is the \
+             usual one. Lower the maximum of connections on the profile if so.",
+        ),
+        K::CertificateNotTrusted => of(
+            Error,
+            Profile,
+            Transient,
+            "The server's certificate is not trusted",
+            "The certificate of {endpoint} cannot be trusted: {reason}.",
+            "If the server has a certificate of your own authority, store that authority's certificate (PEM) on the \
+             profile. If the name differs, use the name in the certificate. If it expired, renew it on the server.",
+        ),
+        K::TlsMismatch => of(
+            Error,
+            Profile,
+            Transient,
+            "TLS and the port do not fit",
+            "What the server speaks at {endpoint} is not what the profile expects there: {reason}.",
+            "Set the profile's TLS to `implicit` for ports such as 995 and 465, and to `start_tls` for 110 and 587.",
+        ),
+        K::TlsNotOffered => of(
+            Error,
+            Profile,
+            Transient,
+            "The server offers no TLS",
+            "The server {endpoint} does not offer to make the connection private, so nothing secret was said to it.",
+            "Switch on STARTTLS at the server, or use the port where it speaks TLS from the start. Lockstep never \
+             signs in over an open connection.",
+        ),
+        K::ServerBusy => of(
+            Information,
+            Profile,
+            Transient,
+            "The server asked to be left alone",
+            "The server {endpoint} asked for fewer or later connections.",
+            "Nothing needs to be done: Lockstep waits as long as the server asked. If it happens all day, lower the \
+             maximum of connections on the profile.",
+        ),
+        K::ProtocolViolated => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "The server's answer makes no sense",
+            "The server {endpoint} answered in a way its protocol does not allow: {reason}.",
+            "Check that the profile names a mail server of the right kind and port. If it does, report the server's \
+             words to whoever runs it. Lockstep tries again.",
+        ),
+        K::CredentialsRefused => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "The password is refused",
+            "The server {endpoint} refused the mailbox's user name or password twice, at least five minutes apart. \
+             The {workload} workload is switched off so that the account is not locked.",
+            "Store the present password on the mailbox (`lockstep mailbox set-password`), then test and enable it \
+             again. If two-step sign-in is on, the server wants an app password.",
+        ),
+        K::ProfileCredentialsRefused => of(
+            Error,
+            Profile,
+            Permanent,
+            "The profile's password is refused",
+            "The server {endpoint} refused the profile's user name or password. All mailboxes of the profile are \
+             paused; none is switched off.",
+            "Store the present password on the profile (`lockstep profile set-password`): its mailboxes go on by \
+             themselves.",
+        ),
+        K::CredentialsMissing => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "No password is stored",
+            "There is no password to sign in to {endpoint} with.",
+            "Store one with `lockstep mailbox set-password`, or on the profile when its credentials live there, then \
+             test and enable the mailbox.",
+        ),
+        K::MailboxLocked => of(
+            Information,
+            Mailbox,
+            Transient,
+            "Another session holds the mailbox",
+            "Another program has the mailbox open at {endpoint}, and POP3 allows one at a time.",
+            "Nothing needs to be done if it passes. If it does not, find the program that reads the same mailbox by \
+             POP3 and end it.",
+        ),
+        K::UidlNotOffered => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "The server cannot name messages lastingly",
+            "The server {endpoint} does not offer UIDL, without which a message seen before cannot be told from a new \
+             one.",
+            "Switch UIDL on at the server, or use another way to reach the mailbox. Lockstep does not guess: it would \
+             read every message again and again.",
+        ),
+        K::MailboxKeptFailing => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "A mailbox kept failing",
+            "The {workload} workload failed ten times in a row and is switched off. The last reason: {reason}.",
+            "Mend the reason, then test and enable the mailbox again. Nothing was lost: what waits on the server is \
+             read then.",
+        ),
+        K::MailboxEmptied => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "Most messages have gone from the server",
+            "{gone} of {known} known messages are no longer on the server, or have new names there.",
+            "If the mailbox was moved to another server or cleaned up, nothing needs to be done: messages that come \
+             under new names are recognised. Otherwise ask whoever runs the server.",
+        ),
+        K::MessageTooLarge => of(
+            Warning,
+            Mailbox,
+            Permanent,
+            "A message is too large",
+            "A message of {size_mb} MB was not read: the limit is {limit_mb} MB. It stays on the server.",
+            "Raise the setting `max_message_mb` if such messages are wanted; the message is then read at the next \
+             test and enable.",
+        ),
+        K::MessageUnparsable => of(
+            Warning,
+            Email,
+            Permanent,
+            "A message could not be parsed",
+            "A message is so malformed that no parties or text could be read from it. It is kept as it came.",
+            "Open its raw form if it matters. Nothing was lost and nothing else is held up.",
+        ),
+        K::MessageUndeliverable => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "A message could not be recorded",
+            "A message could not be recorded in five tries: {reason}. It stays on the server.",
+            "Mend the reason, then test and enable the mailbox again: the message is then tried anew.",
+        ),
+        K::MessageRefused => of(
+            Error,
+            Email,
+            Permanent,
+            "The server refused the message",
+            "The server {endpoint} refused to take the email: {reason}.",
+            "Read the server's words. If the sender is not allowed, ask whoever runs the server; if the message is \
+             too large or looks like spam to it, change it and send it again.",
+        ),
+        K::RecipientsRefused => of(
+            Error,
+            Email,
+            Permanent,
+            "Recipients were refused",
+            "The server {endpoint} refused {refused} of {recipients} recipients for good. The others are not affected.",
+            "Correct the addresses and send the email again: it then goes to those who have not got it.",
+        ),
+        K::SendUnknown => of(
+            Error,
+            Email,
+            Permanent,
+            "Nobody knows whether an email was sent",
+            "The connection to {endpoint} ended after the email was handed over and before the server answered. It \
+             may have been sent or not.",
+            "Ask a recipient or look into the mailbox's sent mail, then either mark the email as sent or send it \
+             again. Lockstep does neither by itself.",
+        ),
+        K::MaybeSentTwice => of(
+            Warning,
+            Email,
+            Permanent,
+            "An email may have been sent twice",
+            "The email was sent again although an earlier try may have succeeded.",
+            "Nothing needs to be done. Recipients may see it twice; both have the same Message-ID when the servers \
+             keep it.",
+        ),
+        K::SendWaiting => of(
+            Warning,
+            Email,
+            Transient,
+            "An email waits to be sent",
+            "The email has waited for a quarter of an hour to be sent.",
+            "Look at the sender's mailbox: its outgoing workload says what holds it up.",
+        ),
+        K::SendTooLate => of(
+            Error,
+            Email,
+            Permanent,
+            "An email was not sent in time",
+            "The email could not be sent within {hours} hours and will not be sent any more.",
+            "Look at the sender's mailbox for the reason, then send the email again if it is still wanted.",
+        ),
+        K::MailboxEnabled => of(
+            Information,
+            Mailbox,
+            Permanent,
+            "A mailbox is enabled",
+            "The mailbox was tested and enabled for: {workloads}.",
+            "Nothing needs to be done.",
+        ),
+        K::LockstepPartAway => of(
+            Warning,
+            Profile,
+            Transient,
+            "A part of Lockstep is away",
+            "One of Lockstep's own parts does not answer: {part}.",
+            "Run `lockstep doctor`. Nothing is lost; work goes on by itself once the part is back.",
+        ),
+    }
+}

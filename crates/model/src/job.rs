@@ -1,0 +1,55 @@
+//! Async operations: work that a person asked for and that runs beside the synchronization, never inside it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::names;
+
+names! {
+    /// What an async operation does.
+    "job kind" JobKind {
+        /// Signs in to a mailbox's servers and enables what works.
+        TestAndEnable = "test_and_enable",
+        /// Seals every secret again with the active key.
+        KeyRotation = "key_rotation",
+    }
+
+    /// Where an async operation stands.
+    "job state" JobState {
+        /// Due at its time.
+        Waiting = "waiting",
+        /// Offered to the job workers.
+        Queued = "queued",
+        /// At work.
+        Running = "running",
+        /// Ended as wished.
+        Succeeded = "succeeded",
+        /// Ended otherwise; the result says why and what to do.
+        Failed = "failed",
+        /// Withdrawn by a person.
+        Canceled = "canceled",
+    }
+
+    /// How a step of an operation went.
+    "step outcome" StepOutcome {
+        /// Under way.
+        Running = "running",
+        /// Done.
+        Ok = "ok",
+        /// Did not work.
+        Failed = "failed",
+        /// Not applicable or not reached.
+        Skipped = "skipped",
+    }
+}
+
+/// One line of progress that a person can follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is done, in a few words.
+    pub name: String,
+    /// How it went.
+    pub outcome: StepOutcome,
+    /// What was found or what the server said, with the remedy when it failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}

@@ -1,0 +1,40 @@
+//! An email server profile: one mail server and how it is reached.
+
+use crate::names::names;
+
+names! {
+    /// What kind of server a profile names.
+    "profile kind" ProfileKind {
+        /// Mail by POP3 in and SMTP out; no calendar.
+        Pop3Smtp = "pop3_smtp",
+    }
+
+    /// Where the credentials of a profile's mailboxes live.
+    "place for credentials" CredentialsOn {
+        /// One credential on the profile serves all of its mailboxes.
+        Profile = "profile",
+        /// Each mailbox has its own.
+        Mailbox = "mailbox",
+    }
+}
+
+/// The numbers that bound how much of a profile's servers may be used at once, counted per endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Where credentials live decides what `max_connections` is counted over.
+    pub credentials_on: CredentialsOn,
+    /// Connections at once: per endpoint of the profile, or per mailbox when the credentials live there.
+    pub max_connections: u32,
+    /// Connections at once per endpoint over all mailboxes of a profile whose mailboxes have their own credentials.
+    pub max_in_flight: u32,
+}
+
+impl Limits {
+    /// The hard limit per endpoint of the profile (design section 5).
+    pub const fn per_endpoint(&self) -> u32 {
+        match self.credentials_on {
+            CredentialsOn::Profile => self.max_connections,
+            CredentialsOn::Mailbox => self.max_in_flight,
+        }
+    }
+}

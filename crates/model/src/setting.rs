@@ -1,0 +1,166 @@
+//! The one typed registry of an organization's settings: name, the reference system's name, default, range, meaning.
+
+use serde_json::{Value, json};
+
+use crate::cadence::Policy;
+
+/// What a setting may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// A whole number, both ends included.
+    Number {
+        /// The smallest.
+        least: i64,
+        /// The largest.
+        most: i64,
+        /// What is counted.
+        unit: &'static str,
+    },
+    /// One of these names.
+    OneOf(&'static [&'static str]),
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name here.
+    pub name: &'static str,
+    /// Its name in the reference system, where it has one.
+    pub reference: Option<&'static str>,
+    /// What it may hold.
+    pub range: Range,
+    preset: Preset,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Preset {
+    Number(i64),
+    Name(&'static str),
+}
+
+/// Why a value was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such setting.
+    #[error("there is no setting `{name}`; the settings are: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The value does not fit.
+    #[error("`{name}` cannot be {given}; give {wanted}")]
+    OutOfRange {
+        /// Which setting.
+        name: &'static str,
+        /// What was given.
+        given: String,
+        /// What is wanted.
+        wanted: String,
+    },
+}
+
+/// How the gap between cycles is chosen.
+pub const CADENCE_POLICY: &str = "cadence_policy";
+/// The largest message that is read or sent.
+pub const MAX_MESSAGE_MB: &str = "max_message_mb";
+/// How long a send may wait.
+pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: CADENCE_POLICY,
+        reference: None,
+        range: Range::OneOf(&[Policy::PerWorkload.as_str(), Policy::Dynamic.as_str()]),
+        preset: Preset::Name(Policy::PerWorkload.as_str()),
+        meaning: "How the gap between two cycles of a mailbox is chosen: `per_workload` (incoming 5 minutes, outgoing \
+                  when something is due) or `dynamic` (2, 5 or up to 12 minutes by how much there was).",
+    },
+    Setting {
+        name: MAX_MESSAGE_MB,
+        reference: Some("MaxAttachmentSize"),
+        range: Range::Number { least: 1, most: 150, unit: "MB" },
+        preset: Preset::Number(25),
+        meaning: "The largest message that is read from a server or sent, with its attachments.",
+    },
+    Setting {
+        name: MAX_SEND_AGE_HOURS,
+        reference: None,
+        range: Range::Number { least: 1, most: 720, unit: "hours" },
+        preset: Preset::Number(24),
+        meaning: "How long an email may wait to be sent, from its request or its not-before time. Past that it fails: \
+                  it is never sent late.",
+    },
+];
+
+impl Setting {
+    /// The value when nobody set one.
+    pub fn default(&self) -> Value {
+        match self.preset {
+            Preset::Number(number) => json!(number),
+            Preset::Name(name) => json!(name),
+        }
+    }
+
+    /// The range in words.
+    pub fn wanted(&self) -> String {
+        match self.range {
+            Range::Number { least, most, unit } => format!("a whole number of {unit} from {least} to {most}"),
+            Range::OneOf(names) => format!("one of: {}", names.join(", ")),
+        }
+    }
+
+    /// Takes a value or says what is wrong with it.
+    pub fn check(&self, value: &Value) -> Result<(), Refused> {
+        let fits = match self.range {
+            Range::Number { least, most, .. } => {
+                value.as_i64().is_some_and(|number| (least..=most).contains(&number))
+            }
+            Range::OneOf(names) => value.as_str().is_some_and(|name| names.contains(&name)),
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Refused::OutOfRange { name: self.name, given: value.to_string(), wanted: self.wanted() })
+    }
+}
+
+/// The setting of this name.
+pub fn find(name: &str) -> Result<&'static Setting, Refused> {
+    SETTINGS.iter().find(|setting| setting.name == name).ok_or_else(|| Refused::Unknown {
+        name: name.to_owned(),
+        known: SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_fits_its_own_range() {
+        for setting in SETTINGS {
+            assert_eq!(setting.check(&setting.default()), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_what_is_wanted() {
+        for (name, value) in [
+            (MAX_MESSAGE_MB, json!(0)),
+            (MAX_MESSAGE_MB, json!(151)),
+            (MAX_MESSAGE_MB, json!(2.5)),
+            (MAX_MESSAGE_MB, json!("25")),
+            (CADENCE_POLICY, json!("weekly")),
+            (CADENCE_POLICY, json!(null)),
+        ] {
+            let refused = find(name).unwrap().check(&value).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains("give "), "{refused}");
+        }
+        assert!(find("nothing").unwrap_err().to_string().contains(CADENCE_POLICY));
+    }
+}

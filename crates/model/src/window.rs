@@ -1,0 +1,56 @@
+//! How many cycles of one profile and class may be queued or running at once: a soft limit kept by the scheduler, so
+//! that a slow server can never fill the queue or the workers. The hard limit is the coordinator's.
+
+/// Room for new cycles of a profile and class.
+///
+/// `limit` is the hard limit of the endpoint, `finished` what the class finished there since the last scan,
+/// `share_cap` the most slots of all workers that one profile and class may have, `in_flight` what is queued or
+/// running now.
+pub const fn room(limit: u32, finished: u32, share_cap: u32, in_flight: u32) -> u32 {
+    let window = limit.saturating_mul(2).saturating_add(finished);
+    let window = if window < share_cap { window } else { share_cap };
+    window.saturating_sub(in_flight)
+}
+
+/// The most slots that one profile and class may have: a share of all workers' slots, and always one.
+pub const fn share_cap(all_slots: u32, percent: u32) -> u32 {
+    let cap = all_slots as u64 * percent as u64 / 100;
+    if cap == 0 {
+        1
+    } else if cap > u32::MAX as u64 {
+        u32::MAX
+    } else {
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the branch above")]
+        {
+            cap as u32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_twice_the_limit_and_what_finished_within_the_share_of_slots() {
+        for (limit, finished, cap, in_flight, expected) in [
+            (10, 0, 1000, 0, 20),
+            (10, 0, 1000, 20, 0),
+            (10, 0, 1000, 25, 0),
+            (10, 30, 1000, 5, 45),
+            (10, 30, 8, 5, 3),
+            (1, 0, 1, 0, 1),
+            (65_536, u32::MAX, u32::MAX, 0, u32::MAX),
+        ] {
+            assert_eq!(room(limit, finished, cap, in_flight), expected);
+        }
+    }
+
+    #[test]
+    fn every_profile_has_at_least_one_slot() {
+        assert_eq!(share_cap(0, 25), 1);
+        assert_eq!(share_cap(3, 25), 1);
+        assert_eq!(share_cap(400, 25), 100);
+        assert_eq!(share_cap(u32::MAX, 100), u32::MAX);
+    }
+}
