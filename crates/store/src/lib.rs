@@ -1,1 +1,21 @@
-//! Under construction.
+//! Postgres: the only truth about what should happen when, and the records. Everything the database knows is asked
+//! for here; no other crate writes SQL.
+//!
+//! Two roles, two kinds of transaction. A [`Tenant`] sees one organization and nothing else; a [`Ring`] crosses
+//! organizations but sees only the columns that decide when and where work runs. There is no third way in: what a
+//! process logs in as has no rights of its own.
+
+mod connection;
+mod error;
+pub mod installation;
+pub mod migrate;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+// The ring.
+
+// The records.
+
+
+pub use connection::{Config, Ring, Store, Tenant, Transaction};
+pub use error::{Conflict, Error, Result};

@@ -1,0 +1,169 @@
+//! What a person asked for and cannot have: the field, the cause and the remedy. A refusal is never a fault of ours,
+//! and it never carries a secret, an address, a subject or a body.
+
+use model::email::EmailState;
+use model::id::MailboxId;
+use model::workload::Workload;
+
+/// Why a request was refused. `Display` is a sentence for people, with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The record changed since the caller read it (If-Match).
+    #[error("the {what} is at version {present}, not {expected}: read it again, then repeat the change")]
+    Changed {
+        /// The noun.
+        what: &'static str,
+        /// What the caller named.
+        expected: i64,
+        /// What is stored.
+        present: i64,
+    },
+    /// There is no such record in the organization.
+    #[error("there is no {what} with this id in the organization: check the id, or list the {what}s to find it")]
+    Unknown {
+        /// The noun.
+        what: &'static str,
+        /// The field that named it.
+        field: &'static str,
+    },
+    /// A value that must be unique in the organization is in use.
+    #[error("another {what} of the organization already has this {field}: choose another, or change that {what} first")]
+    Taken {
+        /// The noun.
+        what: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// A value outside its bounds or shape.
+    #[error("{cause}: {remedy}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A user or queue has at most one mailbox.
+    #[error(
+        "{owner} already has the mailbox `{mailbox_name}`, and a {kind} has at most one: \
+         use that mailbox, or map it to another owner first"
+    )]
+    OwnerHasMailbox {
+        /// `user` or `queue`.
+        kind: &'static str,
+        /// The owner's name.
+        owner: String,
+        /// Which mailbox.
+        mailbox: MailboxId,
+        /// Its name.
+        mailbox_name: String,
+    },
+    /// A mailbox with this address or login exists in the organization.
+    #[error(
+        "the mailbox `{name}`{} already has this {field}: use that mailbox, or change it first",
+        owner.as_ref().map(|owner| format!(" of {owner}")).unwrap_or_default()
+    )]
+    MailboxTaken {
+        /// `address` or `incoming_login`.
+        field: &'static str,
+        /// Which.
+        mailbox: MailboxId,
+        /// Its name.
+        name: String,
+        /// The present owner's name, if it has one.
+        owner: Option<String>,
+    },
+    /// A mailbox with this address or login exists somewhere else in the installation; where is not said.
+    #[error(
+        "this {field} is already synchronized by this installation, outside of your organization: \
+         use another mailbox, or ask the operator"
+    )]
+    MailboxTakenElsewhere {
+        /// `address` or `incoming_login`.
+        field: &'static str,
+    },
+    /// The profile still serves mailboxes.
+    #[error("{mailboxes} mailboxes still use the profile `{name}`: move them to another profile first")]
+    ProfileInUse {
+        /// Its name.
+        name: String,
+        /// How many.
+        mailboxes: i64,
+    },
+    /// The mailbox cannot be enabled yet.
+    #[error("{workload} of the mailbox `{mailbox}` cannot be enabled: {cause}")]
+    NotReady {
+        /// Its name.
+        mailbox: String,
+        /// Of which workload.
+        workload: Workload,
+        /// What is missing, with the remedy.
+        cause: &'static str,
+    },
+    /// The email has nobody to go to.
+    #[error("the email has no recipient: add one to `to`, `cc` or `bcc`, then send it again")]
+    NoRecipients,
+    /// The email names no mailbox to send from.
+    #[error("the email has no sending mailbox: set `from` to a mailbox, then send it again")]
+    NoSender,
+    /// The sender's mailbox does not send.
+    #[error("the mailbox `{mailbox}` cannot send: {cause}")]
+    SenderNotReady {
+        /// Its name.
+        mailbox: String,
+        /// What is missing, with the remedy.
+        cause: &'static str,
+    },
+    /// The caller may not send from there.
+    #[error(
+        "you may not send from the mailbox `{mailbox}`: send from your own mailbox, \
+         or become a member of the queue that owns it"
+    )]
+    NotYourSender {
+        /// Its name.
+        mailbox: String,
+    },
+    /// The email is in the wrong state for it.
+    #[error("an email that is {state} cannot be {verb}: {remedy}")]
+    WrongState {
+        /// Where it stands.
+        state: EmailState,
+        /// What was asked, as a participle.
+        verb: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The field of the request that it is about.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Changed { .. } => Some("version"),
+            Self::Unknown { field, .. }
+            | Self::Taken { field, .. }
+            | Self::Invalid { field, .. }
+            | Self::MailboxTaken { field, .. }
+            | Self::MailboxTakenElsewhere { field } => Some(field),
+            Self::OwnerHasMailbox { .. } => Some("owner"),
+            Self::NotReady { .. } => Some("enabled"),
+            Self::NoRecipients => Some("to"),
+            Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),
+            Self::WrongState { .. } => Some("state"),
+            Self::ProfileInUse { .. } => None,
+        }
+    }
+
+    pub(crate) fn invalid(field: &'static str, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Invalid { field, cause: cause.into(), remedy: remedy.into() }
+    }
+}
+
+/// Compares what the caller read with what is stored; `None` means the caller did not say.
+pub(crate) fn check_version(what: &'static str, expected: Option<i64>, present: i64) -> Result<(), Refusal> {
+    match expected {
+        Some(expected) if expected != present => Err(Refusal::Changed { what, expected, present }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,7 @@
+//! The store against a real Postgres: every test has a database of its own, and a login that row-level security binds.
+
+// The name that every other crate knows it by.
+extern crate lockstep_store as store;
+
+mod roles;
+mod support;
