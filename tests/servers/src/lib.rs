@@ -1,1 +1,28 @@
-//! Under construction.
+//! Private instances of the real servers that Lockstep works with, for tests, the demo and `make dev`.
+//!
+//! Each server is a child process on a free loopback port with its own data directory under `/tmp`, and is gone when
+//! its value is dropped or the process that holds it ends in any way, SIGKILL included. A test binary may keep one
+//! in a `static` `tokio::sync::OnceCell` for all its tests: nothing here belongs to the runtime that started it.
+//! This is test equipment: what goes wrong panics with cause and remedy, and only `try_start` returns an error.
+//! It must never be used on a machine's own servers.
+
+mod account;
+mod error;
+mod ports;
+mod postgres;
+mod rabbitmq;
+mod redis;
+mod supervised;
+
+pub use error::Error;
+pub use postgres::Postgres;
+pub use rabbitmq::RabbitMq;
+pub use redis::Redis;
+
+/// Test equipment fails loudly: the cause and the remedy are the error's own words.
+pub(crate) fn or_panic<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}

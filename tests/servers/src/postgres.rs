@@ -1,0 +1,163 @@
+//! A private Postgres with one login that may do anything and trusts whoever connects on 127.0.0.1.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls, error::SqlState};
+
+use crate::{
+    Error,
+    account::Account,
+    or_panic, ports,
+    supervised::{Kind, Supervised},
+};
+
+/// INT is Postgres's fast shutdown; with the data about to be removed the immediate one (QUIT) will do.
+const KIND: Kind = Kind { name: "Postgres", slug: "postgres", stop: "INT", end: "QUIT", grace_seconds: 20 };
+/// What tests do without: a crash of the machine may cost them the data.
+const FAST: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
+
+/// A running Postgres, ended when dropped.
+pub struct Postgres {
+    server: Supervised,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Postgres {
+    /// Starts a Postgres that does not wait for the disk.
+    ///
+    /// # Panics
+    /// When it cannot be started, with the cause.
+    pub async fn start() -> Self {
+        or_panic("cannot start Postgres", Self::try_start().await)
+    }
+
+    /// Like [`Postgres::start`], for programs that report the error themselves.
+    pub async fn try_start() -> Result<Self, Error> {
+        Self::launch(FAST).await
+    }
+
+    /// Starts a Postgres with the durability it has in production.
+    ///
+    /// # Panics
+    /// When it cannot be started, with the cause.
+    pub async fn durable() -> Self {
+        or_panic("cannot start Postgres", Self::launch("").await)
+    }
+
+    async fn launch(durability: &str) -> Result<Self, Error> {
+        let programs = programs()?;
+        let programs = programs.display();
+        let account = Account::for_server(&["postgres", "nobody"])?;
+        let prefix = account.prefix()?;
+        let server = Supervised::new(&KIND)?;
+        let data = server.directory().join("data");
+        fs::create_dir(&data).map_err(Error::io("cannot make Postgres's directory"))?;
+        account.own(&data)?;
+        let configure = || {
+            let [port] = ports::free()?;
+            let run = format!(
+                "[ -f data/PG_VERSION ] || {prefix} {programs}/initdb -D data --username=postgres --auth=trust \
+                 --encoding=UTF8 --locale=C.UTF-8 --no-sync || exit 1\n\
+                 exec {prefix} {programs}/postgres -D data -p {port} -c listen_addresses=127.0.0.1 \
+                 -c unix_socket_directories= -c max_connections=400 -c shared_buffers=128MB -c timezone=UTC \
+                 -c max_wal_size=2GB {durability}\n"
+            );
+            server.write("run", &run)?;
+            Ok(port)
+        };
+        let port = server.first_start(configure, async |port| connect(*port).await.is_ok()).await?;
+        Ok(Self { server, port })
+    }
+
+    /// The URL of database `name` with the login that owns everything (a superuser, without a password).
+    pub fn owner_url(&self, name: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Panics
+    /// When Postgres refuses, with its words.
+    pub async fn create_database(&self, name: &str) {
+        self.execute(&format!("create database {}", quoted(name))).await;
+    }
+
+    /// Copies the database `template`, to which nobody may be connected for longer than a moment.
+    ///
+    /// # Panics
+    /// When Postgres refuses, with its words.
+    pub async fn create_database_from_template(&self, name: &str, template: &str) {
+        self.execute(&format!("create database {} template {}", quoted(name), quoted(template))).await;
+    }
+
+    /// Removes a database if it is there, and the connections to it.
+    ///
+    /// # Panics
+    /// When Postgres refuses, with its words.
+    pub async fn drop_database(&self, name: &str) {
+        self.execute(&format!("drop database if exists {} with (force)", quoted(name))).await;
+    }
+
+    /// Asks Postgres to end (clients are cut, transactions rolled back) and returns when it has.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub async fn kill(&self) {
+        self.server.kill().await;
+    }
+
+    /// Starts it again on the same data and port.
+    ///
+    /// # Panics
+    /// When it runs already or does not start.
+    pub async fn start_again(&self) {
+        let answers = async || connect(self.port).await.is_ok();
+        or_panic("cannot start Postgres again", self.server.start_again(answers).await);
+    }
+
+    /// A template is busy while a connection that was just closed is still going away: that is worth a wait.
+    async fn execute(&self, statement: &str) {
+        let client = or_panic("cannot reach Postgres", connect(self.port).await);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match client.batch_execute(statement).await {
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => {
+                    let words = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+                    panic!("{statement}: {words}");
+                }
+                Ok(()) => return,
+            }
+        }
+    }
+}
+
+async fn connect(port: u16) -> Result<Client, tokio_postgres::Error> {
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?connect_timeout=5");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The programs of the newest installed version; Debian keeps them out of the path.
+fn programs() -> Result<PathBuf, Error> {
+    let missing =
+        || Error::Missing { program: "/usr/lib/postgresql/*/bin/postgres".to_owned(), package: "postgresql" };
+    fs::read_dir("/usr/lib/postgresql")
+        .map_err(|_| missing())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("bin/postgres").exists())
+        .max_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()))
+        .map(|path| path.join("bin"))
+        .ok_or_else(missing)
+}
