@@ -135,6 +135,15 @@ pub enum Kind {
     Unsupported(&'static str),
     /// The server broke the protocol: how.
     Violation(&'static str),
+    /// The server is about to close and takes nothing now, whatever was asked (SMTP 421).
+    Unavailable,
+    /// The message is larger than the server announced to take (RFC 1870), so it was not sent.
+    OverSize {
+        /// The message's size in bytes.
+        size: u64,
+        /// The most that the server takes, in bytes.
+        limit: u64,
+    },
     /// Something is larger than the limit given: what, for example `the message`.
     TooLarge(&'static str),
     /// The connection ended before the answer did.
@@ -173,6 +182,13 @@ impl Error {
     #[must_use]
     pub fn with_said(mut self, words: impl AsRef<[u8]>) -> Self {
         self.0.said = Some(printable(words.as_ref())).filter(|words| !words.is_empty());
+        self
+    }
+
+    /// Forgets the server's words, when they may repeat a secret.
+    #[must_use]
+    pub fn without_said(mut self) -> Self {
+        self.0.said = None;
         self
     }
 

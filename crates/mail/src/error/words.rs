@@ -115,6 +115,16 @@ impl fmt::Display for Error {
                 "{server} broke the protocol {phase} ({how}): check that the port is the right one for the protocol, \
                  and tell its administrator"
             ),
+            Kind::Unavailable => write!(
+                f,
+                "{server} takes nothing now {phase} and closes the connection: it is tried again; ask its \
+                 administrator if this goes on"
+            ),
+            Kind::OverSize { size, limit } => write!(
+                f,
+                "the message has {size} bytes and {server} takes at most {limit}: send smaller or fewer attachments, \
+                 or have its administrator raise the limit"
+            ),
             Kind::TooLarge(what) => write!(
                 f,
                 "{what} from or for {server} is larger than the limit: raise the limit, or handle it by hand"
