@@ -1,0 +1,245 @@
+//! From a connection to a signed-in session. Credentials are written only inside TLS, and never kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use model::endpoint::{Endpoint, Tls};
+use model::secret::{ExposeSecret as _, Secret};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, Code, Refusal};
+use super::{Capabilities, Limits, Session, talk};
+use crate::error::{Error, Kind, Phase};
+use crate::transport::{Connection, Settings};
+
+/// The longest command line with an initial response (RFC 5034 section 4), line end included.
+const LONGEST_COMMAND: usize = 255;
+
+impl Session {
+    /// Connects, makes the connection private, and signs in: by SASL PLAIN where announced, else by USER and PASS.
+    ///
+    /// The endpoint's STARTTLS is not a wish: a server that does not offer STLS is refused
+    /// ([`Kind::TlsNotOffered`]).
+    pub async fn sign_in(
+        endpoint: &Endpoint,
+        settings: &Settings,
+        limits: Limits,
+        login: &str,
+        password: &Secret,
+    ) -> Result<Self, Error> {
+        speakable(login, password)?;
+        let (mut connection, greeting) = Connection::open(endpoint, settings).await?.greeting().await?;
+        match Answer::parse(&greeting) {
+            Some(Answer::Good(_)) => {}
+            Some(Answer::Bad(refusal)) => return Err(refusal.error(&connection, Kind::TemporarilyRefused)),
+            None => {
+                let kind = Kind::Violation("its greeting is not one of POP3");
+                return Err(connection.error(kind).with_said(&greeting));
+            }
+        }
+        let mut capabilities = ask(&mut connection).await?;
+        if endpoint.tls == Tls::StartTls {
+            connection = start_tls(connection, &capabilities).await?;
+            // What was announced in the clear may have been announced by anyone.
+            capabilities = ask(&mut connection).await?;
+        }
+        authenticate(&mut connection, &mut capabilities, login, password).await?;
+        Ok(Self {
+            connection,
+            capabilities,
+            limits,
+            outstanding: 0,
+            body: None,
+            time_left: limits.message_deadline,
+            lost: None,
+        })
+    }
+}
+
+async fn ask(connection: &mut Connection) -> Result<Capabilities, Error> {
+    connection.begin(Phase::Capabilities);
+    connection.write(b"CAPA\r\n").await?;
+    talk::capabilities(connection).await
+}
+
+async fn start_tls(mut connection: Connection, capabilities: &Capabilities) -> Result<Connection, Error> {
+    connection.begin(Phase::StartTls);
+    if !capabilities.start_tls {
+        return Err(connection.error(Kind::TlsNotOffered));
+    }
+    match talk::command(&mut connection, "STLS").await? {
+        Answer::Good(_) => connection.upgrade().await,
+        Answer::Bad(refusal) => Err(refusal.error(&connection, Kind::TlsNotOffered)),
+    }
+}
+
+/// Signs in and asks CAPA again, in one round trip where the server announced pipelining. Capabilities may change with
+/// sign-in (RFC 2449 section 5): LOGIN-DELAY and EXPIRE become this user's.
+async fn authenticate(
+    connection: &mut Connection,
+    capabilities: &mut Capabilities,
+    login: &str,
+    password: &Secret,
+) -> Result<(), Error> {
+    connection.begin(Phase::SignIn);
+    if !connection.is_private() {
+        return Err(connection.error(Kind::TlsNotOffered));
+    }
+    let plain = capabilities.offers("PLAIN");
+    if !plain && capabilities.announced && !capabilities.user && !capabilities.sasl.is_empty() {
+        return Err(connection.error(Kind::Unsupported("SASL PLAIN or USER and PASS")));
+    }
+    let pipelining = capabilities.pipelining;
+    if capabilities.utf8 {
+        // Refused or not, mail can be read; with it, it comes as it was written (RFC 6856 section 2).
+        talk::command(connection, "UTF8").await?;
+    }
+    let response =
+        Zeroizing::new(STANDARD.encode(Zeroizing::new(format!("\0{login}\0{}", password.expose_secret()))));
+    let short = "AUTH PLAIN ".len() + response.len() + 2 <= LONGEST_COMMAND;
+    let answer = if plain && short {
+        let then = if pipelining { "\r\nCAPA\r\n" } else { "\r\n" };
+        connection.write(Zeroizing::new(format!("AUTH PLAIN {}{then}", *response)).as_bytes()).await?;
+        talk::answer(connection).await
+    } else if plain {
+        by_continuation(connection, &response).await
+    } else {
+        by_password(connection, login, password, pipelining).await
+    };
+    let asked = pipelining && (short || !plain);
+    match answer {
+        Ok(Answer::Good(_)) => {}
+        Ok(Answer::Bad(refusal)) => {
+            return Err(refused(connection, capabilities, &refusal, &response, password));
+        }
+        // A violation keeps what the server said, and an odd server may say back what it was given.
+        Err(error) => return Err(error.without_said()),
+    }
+    connection.begin(Phase::Capabilities);
+    if !asked {
+        connection.write(b"CAPA\r\n").await?;
+    }
+    let signed_in = talk::capabilities(connection).await?;
+    if signed_in.announced {
+        *capabilities = signed_in;
+    }
+    Ok(())
+}
+
+/// SASL PLAIN with the response on a line of its own.
+async fn by_continuation(connection: &mut Connection, response: &str) -> Result<Answer, Error> {
+    connection.write(b"AUTH PLAIN\r\n").await?;
+    let line = connection.read_line().await?;
+    if line.first() == Some(&b'+') && !line.to_ascii_uppercase().starts_with(b"+OK") {
+        connection.write(Zeroizing::new(format!("{response}\r\n")).as_bytes()).await?;
+        return talk::answer(connection).await;
+    }
+    match Answer::parse(&line) {
+        Some(Answer::Bad(refusal)) => Ok(Answer::Bad(refusal)),
+        _ => Err(connection.error(Kind::Violation("it does not go on with AUTH PLAIN"))),
+    }
+}
+
+async fn by_password(
+    connection: &mut Connection,
+    login: &str,
+    password: &Secret,
+    pipelining: bool,
+) -> Result<Answer, Error> {
+    let pass = Zeroizing::new(format!("PASS {}\r\n", password.expose_secret()));
+    if pipelining {
+        let commands = Zeroizing::new(format!("USER {login}\r\n{}CAPA\r\n", *pass));
+        connection.write(commands.as_bytes()).await?;
+        return match talk::answer(connection).await? {
+            Answer::Good(_) => talk::answer(connection).await,
+            refused @ Answer::Bad(_) => Ok(refused),
+        };
+    }
+    match talk::command(connection, &format!("USER {login}")).await? {
+        Answer::Good(_) => {
+            connection.write(pass.as_bytes()).await?;
+            talk::answer(connection).await
+        }
+        refused @ Answer::Bad(_) => Ok(refused),
+    }
+}
+
+/// Whose failure a refused sign-in is: by code, else by what the absence of a code means, else by the words.
+fn refused(
+    connection: &Connection,
+    capabilities: &Capabilities,
+    refusal: &Refusal,
+    response: &str,
+    password: &Secret,
+) -> Error {
+    let otherwise = if capabilities.auth_response_code {
+        // A server with AUTH-RESP-CODE marks every refusal that credentials caused (RFC 3206 section 6).
+        by_words(&refusal.text).unwrap_or(Kind::TemporarilyRefused)
+    } else {
+        by_words(&refusal.text).unwrap_or(Kind::CredentialsRefused)
+    };
+    let mut error = refusal.error(connection, otherwise);
+    if refusal.code == Some(Code::LoginDelay)
+        && let Some(pause) = capabilities.login_delay
+    {
+        error = error.with_retry_after(pause);
+    }
+    let echoes =
+        error.said().is_some_and(|said| said.contains(password.expose_secret()) || said.contains(response));
+    if echoes { error.without_said() } else { error }
+}
+
+/// What servers without response codes say when it is not the credentials. Only plain cases count: taking a wrong
+/// password for a passing trouble is found out after ten tries, the reverse ends in a disabled mailbox.
+fn by_words(text: &[u8]) -> Option<Kind> {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["maildrop", "mailbox", "mail drop"]) && says(&["lock", "in use", "busy", "already open"]) {
+        return Some(Kind::Locked);
+    }
+    says(&["try again", "try later", "temporar", "too many"]).then_some(Kind::TemporarilyRefused)
+}
+
+/// A line break in a credential would be a second command; NUL separates the parts of SASL PLAIN.
+fn speakable(login: &str, password: &Secret) -> Result<(), Error> {
+    let breaks = |text: &str| text.contains(['\r', '\n', '\0']);
+    let error = |what| Err(Error::new(Phase::SignIn, Kind::Unspeakable(what)));
+    if login.is_empty() || breaks(login) {
+        return error("the user name is empty or has a line break or NUL in it");
+    }
+    if breaks(password.expose_secret()) {
+        return error("the password has a line break or NUL in it");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_servers_without_codes_are_read_with_care() {
+        for (text, kind) in [
+            ("maildrop already locked", Some(Kind::Locked)),
+            ("Your mailbox is in use by another session", Some(Kind::Locked)),
+            ("Temporary authentication failure", Some(Kind::TemporarilyRefused)),
+            ("Too many connections", Some(Kind::TemporarilyRefused)),
+            ("account locked", None),
+            ("invalid password", None),
+            ("", None),
+        ] {
+            assert_eq!(by_words(text.as_bytes()), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_would_be_a_second_command_are_not_said() {
+        let secret = |text: &str| Secret::from(text.to_owned());
+        assert!(speakable("anna", &secret("päss word")).is_ok());
+        for (login, password) in
+            [("", "x"), ("a\r\nDELE 1", "x"), ("a", "x\r\nDELE 1"), ("a\0b", "x"), ("a", "x\0y")]
+        {
+            let error = speakable(login, &secret(password)).unwrap_err();
+            assert!(matches!(error.kind(), Kind::Unspeakable(_)));
+        }
+    }
+}
