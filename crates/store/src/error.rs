@@ -27,6 +27,12 @@ pub enum Error {
     /// The claim is no longer ours: stop, and write nothing more.
     #[error("the claim is no longer ours")]
     Fenced,
+    /// A person asked for what they cannot have: say why.
+    #[error(transparent)]
+    Refused(#[from] crate::Refusal),
+    /// A secret cannot be opened: an operator must see to the key ring.
+    #[error(transparent)]
+    Sealed(#[from] crate::seal::CannotOpen),
     /// A bug, or a schema that this binary does not know: report it, a retry changes nothing.
     #[error("the database and this program disagree: {0}")]
     Broken(String),

@@ -15,7 +15,20 @@ pub mod testing;
 // The ring.
 
 // The records.
+pub mod address;
+pub mod change;
+pub mod contact;
+pub mod credential;
+pub mod cursor;
+pub mod key;
+pub mod organization;
+pub mod queue;
+mod refusal;
+mod row;
+pub mod seal;
+pub mod user;
 
 
 pub use connection::{Config, Ring, Store, Tenant, Transaction};
 pub use error::{Conflict, Error, Result};
+pub use refusal::Refusal;

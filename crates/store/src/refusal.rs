@@ -167,3 +167,13 @@ pub(crate) fn check_version(what: &'static str, expected: Option<i64>, present: 
         _ => Ok(()),
     }
 }
+
+/// Checks the length of a name or text in characters.
+pub(crate) fn check_length(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), Refusal> {
+    let length = text.chars().count();
+    if (least..=most).contains(&length) && !text.contains('\0') {
+        return Ok(());
+    }
+    let cause = format!("`{field}` has {length} characters");
+    Err(Refusal::invalid(field, cause, format!("give it {least} to {most}, without NUL")))
+}

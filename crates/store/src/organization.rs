@@ -1,0 +1,45 @@
+//! Organizations: the tenants. Each transaction sees its own and no other.
+
+use jiff::Timestamp;
+use model::id::OrganizationId;
+
+use crate::refusal::Refusal;
+use crate::{Result, Tenant};
+
+/// A tenant.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    /// Which.
+    pub id: OrganizationId,
+    /// Its name, unique in the installation.
+    pub name: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Makes the organization that the transaction already names: begin it with a new id.
+pub async fn create(tenant: &Tenant, name: &str) -> Result<OrganizationId> {
+    let made = tenant
+        .execute(
+            "insert into organizations (id, name) values (current_organization(), $1) on conflict do nothing",
+            &[&name],
+        )
+        .await?;
+    if made == 0 {
+        return Err(Refusal::Taken { what: "organization", field: "name" }.into());
+    }
+    Ok(tenant.organization())
+}
+
+/// The organization of the transaction.
+pub async fn get(tenant: &Tenant) -> Result<Option<Organization>> {
+    let row = tenant.query_opt("select id, name, created_at from organizations", &[]).await?;
+    row.map(|row| {
+        Ok(Organization {
+            id: OrganizationId(row.try_get("id")?),
+            name: row.try_get("name")?,
+            created_at: row.try_get("created_at")?,
+        })
+    })
+    .transpose()
+}

@@ -1,0 +1,173 @@
+//! Users: people who use the application and may own a mailbox. A user is never deleted, only made inactive: the
+//! records keep pointing to somebody.
+
+use jiff::Timestamp;
+use model::address::EmailAddress;
+use model::id::UserId;
+use model::mailbox::Role;
+use tokio_postgres::Row;
+
+use crate::change::{Author, Change, Fields};
+use crate::refusal::{Refusal, check_length, check_version};
+use crate::{Error, Result, Tenant, address, change, row};
+
+/// A person.
+#[derive(Clone)]
+pub struct User {
+    /// Which.
+    pub id: UserId,
+    /// The name to show.
+    pub name: String,
+    /// The address, unique among the organization's users.
+    pub address: String,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may sign in.
+    pub active: bool,
+    /// The host application's id.
+    pub external_id: Option<String>,
+    /// Raised by each change.
+    pub version: i64,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Last changed.
+    pub modified_at: Timestamp,
+}
+
+/// What a user is made of.
+#[derive(Clone)]
+pub struct NewUser {
+    /// The name to show.
+    pub name: String,
+    /// The address.
+    pub address: EmailAddress,
+    /// What they may do.
+    pub role: Role,
+    /// The host application's id.
+    pub external_id: Option<String>,
+}
+
+/// What may be changed of a user; `None` leaves it as it is.
+#[derive(Clone, Default)]
+pub struct UserUpdate {
+    /// The name to show.
+    pub name: Option<String>,
+    /// The address.
+    pub address: Option<EmailAddress>,
+    /// What they may do.
+    pub role: Option<Role>,
+    /// Whether they may sign in.
+    pub active: Option<bool>,
+}
+
+const COLUMNS: &str = "id, name, address, role, active, external_id, version, created_at, modified_at";
+
+fn read(row: &Row) -> Result<User> {
+    Ok(User {
+        id: UserId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        address: row.try_get("address")?,
+        role: row::named(row, "role")?,
+        active: row.try_get("active")?,
+        external_id: row.try_get("external_id")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("created_at")?,
+        modified_at: row.try_get("modified_at")?,
+    })
+}
+
+/// Makes a user, with an address that mail resolves to.
+pub async fn create(tenant: &Tenant, new: &NewUser, by: &Author) -> Result<User> {
+    check_length("name", &new.name, 1, 200)?;
+    let id: UserId = model::clock::new_id();
+    let row = tenant
+        .query_one(
+            &format!(
+                "insert into users (organization_id, id, name, address, role, external_id)
+                 values (current_organization(), $1, $2, $3, $4, $5) returning {COLUMNS}"
+            ),
+            &[&id.0, &new.name, &new.address.as_str(), &new.role.as_str(), &new.external_id],
+        )
+        .await
+        .map_err(refused)?;
+    let user = read(&row)?;
+    address::replace(tenant, "user", id.0, &user.name, std::slice::from_ref(&user.address)).await?;
+    let fields = Fields::new()
+        .set("name", &user.name)
+        .set("address", &user.address)
+        .set("role", user.role)
+        .set("external_id", &user.external_id);
+    change::write(tenant, Change { record_type: "user", id: id.0, version: 1, by, fields }).await?;
+    Ok(user)
+}
+
+/// One user.
+pub async fn get(tenant: &Tenant, id: UserId) -> Result<Option<User>> {
+    let row = tenant.query_opt(&format!("select {COLUMNS} from users where id = $1"), &[&id.0]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Users in the order they were made, after the last of the page before.
+pub async fn list(tenant: &Tenant, after: Option<UserId>, limit: i64) -> Result<Vec<User>> {
+    let rows = tenant
+        .query(
+            &format!("select {COLUMNS} from users where ($1::uuid is null or id > $1) order by id limit $2"),
+            &[&after.map(|id| id.0), &limit],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Changes a user; `expected` is the version that the caller read.
+pub async fn update(
+    tenant: &Tenant,
+    id: UserId,
+    expected: Option<i64>,
+    update: &UserUpdate,
+    by: &Author,
+) -> Result<User> {
+    let row = tenant
+        .query_opt(&format!("select {COLUMNS} from users where id = $1 for update"), &[&id.0])
+        .await?
+        .ok_or(Refusal::Unknown { what: "user", field: "id" })?;
+    let old = read(&row)?;
+    check_version("user", expected, old.version)?;
+    let name = update.name.as_ref().unwrap_or(&old.name);
+    check_length("name", name, 1, 200)?;
+    let address = update.address.as_ref().map_or(old.address.as_str(), EmailAddress::as_str);
+    let role = update.role.unwrap_or(old.role);
+    let active = update.active.unwrap_or(old.active);
+    let fields = Fields::new()
+        .changed("name", &old.name, name)
+        .changed("address", &old.address.as_str(), &address)
+        .changed("role", &old.role, &role)
+        .changed("active", &old.active, &active);
+    if fields.is_empty() {
+        return Ok(old);
+    }
+    let row = tenant
+        .query_one(
+            &format!(
+                "update users set name = $2, address = $3, role = $4, active = $5, version = version + 1,
+                                  modified_at = now()
+                 where id = $1 returning {COLUMNS}"
+            ),
+            &[&id.0, name, &address, &role.as_str(), &active],
+        )
+        .await
+        .map_err(refused)?;
+    let user = read(&row)?;
+    // Somebody who left is nobody that mail resolves to.
+    let addresses = if active { std::slice::from_ref(&user.address) } else { &[] };
+    address::replace(tenant, "user", id.0, &user.name, addresses).await?;
+    change::write(tenant, Change { record_type: "user", id: id.0, version: user.version, by, fields }).await?;
+    Ok(user)
+}
+
+fn refused(error: Error) -> Error {
+    match error.constraint() {
+        Some("users_address") => Refusal::Taken { what: "user", field: "address" }.into(),
+        Some("users_organization_id_external_id_key") => Refusal::Taken { what: "user", field: "external_id" }.into(),
+        _ => error,
+    }
+}
