@@ -115,8 +115,11 @@ create table endpoints (
     organization_id uuid not null,
     profile_id uuid not null,
     endpoint text not null,
+    -- What decides which workload the endpoint serves; also the front of its key.
+    protocol text not null,
     failing_since timestamptz,
-    failures integer not null default 0,
+    -- Outages in a row: each halves what may be tried at once, until as many cycles have worked again.
+    failures integer not null default 0 check (failures >= 0),
     open_until timestamptz,
     primary key (organization_id, profile_id, endpoint),
     foreign key (organization_id, profile_id) references profiles on delete cascade
@@ -203,6 +206,10 @@ create table mailbox_workloads (
 create table sessions (
     id uuid primary key,
     process text not null,
+    -- Cycles that the process can run at once: what shares of all slots are taken of.
+    slots integer not null check (slots >= 0),
+    -- Silent for longer than this, it is dead and stays dead.
+    dead_after interval not null,
     -- Cycles this process can run at once: the sum over live sessions is what a profile's share is taken of.
     slots integer not null default 0,
     started_at timestamptz not null default now(),
@@ -250,7 +257,11 @@ create table schedules (
     foreign key (organization_id, mailbox_id) references mailboxes on delete cascade
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 create index schedules_ready on schedules (profile_id, workload, ready_at) where state = 'idle' and ready_at is not null;
+create index schedules_wished on schedules (profile_id, workload, ready_at)
+    where state = 'idle' and wished_at is not null;
 create index schedules_in_flight on schedules (profile_id, workload) where state <> 'idle';
+-- What finished since the last scan widens the window.
+create index schedules_finished on schedules (profile_id, workload, last_finished_at);
 create index schedules_taken on schedules (state, since) where state <> 'idle';
 
 -- Mail ---------------------------------------------------------------------------------------------------------------
@@ -360,6 +371,8 @@ create table email_copies (
     foreign key (organization_id, raw_sha256) references blobs
 );
 
+create index email_copies_raw on email_copies (organization_id, raw_sha256) where raw_sha256 is not null;
+
 create table email_parties (
     organization_id uuid not null,
     email_id uuid not null,
@@ -389,6 +402,7 @@ create table receipts (
     foreign key (organization_id, copy_id) references email_copies on delete cascade
 );
 create index receipts_mailbox on receipts (organization_id, mailbox_id);
+create index receipts_copy on receipts (organization_id, copy_id);
 
 create table attachments (
     organization_id uuid not null,
@@ -406,6 +420,8 @@ create table attachments (
     foreign key (organization_id, copy_id) references email_copies on delete cascade,
     foreign key (organization_id, sha256) references blobs
 );
+
+create index attachments_blob on attachments (organization_id, sha256);
 
 -- One row per (mailbox, folder, provider item id) ever seen, with what was decided and by which rule.
 create table mailbox_items (
@@ -459,6 +475,7 @@ create table send_requests (
     unique (organization_id, message_id),
     foreign key (organization_id, email_id) references emails on delete cascade
 );
+create index send_requests_email on send_requests (organization_id, email_id);
 create unique index send_requests_open on send_requests (organization_id, email_id) where ended_at is null;
 
 create table send_recipients (
@@ -523,6 +540,9 @@ create table alerts (
     foreign key (organization_id, mailbox_id) references mailboxes on delete cascade,
     foreign key (organization_id, profile_id) references profiles on delete cascade
 );
+create index alerts_email on alerts (organization_id, email_id) where email_id is not null;
+create index alerts_mailbox on alerts (organization_id, mailbox_id) where mailbox_id is not null;
+create index alerts_profile on alerts (organization_id, profile_id) where profile_id is not null;
 create unique index alerts_open on alerts (organization_id, sameness) where resolved_at is null and dismissed_at is null;
 
 -- An async operation. The same ring as a schedule: claimed by the scheduler, published, claimed by number.

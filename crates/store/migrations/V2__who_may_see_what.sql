@@ -59,7 +59,8 @@ grant select on installation to lockstep_tenant, lockstep_ring;
 -- The ring ---------------------------------------------------------------------------------------------------------
 
 grant select, insert, update, delete on sessions to lockstep_ring;
-grant select (id) on sessions to lockstep_tenant;
+-- A claim asks whether its session is alive.
+grant select (id, seen_at, ended_at, dead_after) on sessions to lockstep_tenant;
 
 create policy ring on schedules to lockstep_ring using (true) with check (true);
 grant select on schedules to lockstep_ring;
@@ -69,7 +70,7 @@ grant update (state, claim, session_id, since, due_at, due_reason, not_before, n
 create policy ring on jobs to lockstep_ring using (true) with check (true);
 grant select (organization_id, id, kind, state, claim, session_id, since, due_at, attempts, max_attempts)
     on jobs to lockstep_ring;
-grant update (state, claim, session_id, since, due_at, attempts) on jobs to lockstep_ring;
+grant update (state, claim, session_id, since, due_at, attempts, ended_at, result) on jobs to lockstep_ring;
 
 create policy ring on profiles for select to lockstep_ring using (true);
 grant select (organization_id, id, max_connections, max_in_flight, credentials_on, paused_reason)

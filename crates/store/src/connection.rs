@@ -252,6 +252,11 @@ impl Drop for Transaction {
     }
 }
 
+/// A length of time that Postgres gave as seconds; what lies in the future counts as none.
+pub(crate) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
 /// A connection string, taken apart.
 pub(crate) struct Parsed {
     pub(crate) config: tokio_postgres::Config,
@@ -262,10 +267,12 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(url: &Secret) -> Result<Parsed> {
     let url = url.expose_secret().replace("sslmode=verify-full", "sslmode=require");
     let url = url.replace("sslmode=verify-ca", "sslmode=require");
-    let config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| {
+    let mut config: tokio_postgres::Config = url.parse().map_err(|error: tokio_postgres::Error| {
         // The cause names the unreadable part and never repeats the password.
         Error::Broken(format!("database.url cannot be read ({error}); write postgres://login@host:port/name"))
     })?;
+    // A server that vanished without a word is noticed within a minute, also by a connection that only listens.
+    config.keepalives_idle(Duration::from_secs(20)).keepalives_interval(Duration::from_secs(10)).keepalives_retries(3);
     let tls = config.get_ssl_mode() == tokio_postgres::config::SslMode::Require;
     Ok(Parsed { config, tls })
 }

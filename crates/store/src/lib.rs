@@ -13,6 +13,10 @@ pub mod migrate;
 pub mod testing;
 
 // The ring.
+pub mod health;
+pub mod job;
+pub mod schedule;
+pub mod session;
 
 // The records.
 pub mod address;

@@ -1,0 +1,128 @@
+//! What is known of the servers behind a profile, per endpoint: the breaker that pauses every mailbox of a profile
+//! while its server is down, lets one probe through, and opens up slowly. Disables nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::endpoint::{Endpoint, Protocol};
+use model::id::{MailboxId, ProfileId};
+use model::workload::Workload;
+
+use crate::{Result, Tenant};
+
+/// Where an endpoint's breaker stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Which endpoint, by its key.
+    pub endpoint: String,
+    /// Since when it fails.
+    pub failing_since: Option<Timestamp>,
+    /// Outages in a row: what the next back-off doubles by.
+    pub failures: u32,
+    /// Until when nothing is tried there.
+    pub open_until: Option<Timestamp>,
+}
+
+/// The protocols that a workload's cycles speak, as the ring's scan looks for their breakers.
+pub(crate) fn protocols(workload: Workload) -> Vec<&'static str> {
+    match workload {
+        Workload::Incoming => vec![Protocol::Pop3.as_str()],
+        Workload::Outgoing => vec![Protocol::Smtp.as_str()],
+        Workload::Act => Vec::new(),
+    }
+}
+
+/// How many outages in a row an endpoint has behind it; what `model::cadence::next` doubles a back-off by.
+pub async fn server_failures(tenant: &Tenant, profile: ProfileId, endpoint: &Endpoint) -> Result<u32> {
+    let row = tenant
+        .query_opt(
+            "select failures from endpoints where profile_id = $1 and endpoint = $2",
+            &[&profile.0, &endpoint.key()],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0)))
+}
+
+/// Opens the endpoint's breaker for `pause`. Failures that come in while it is open speak of the same outage and
+/// count once. Gives the outages in a row, this one included.
+pub async fn server_failed(tenant: &Tenant, profile: ProfileId, endpoint: &Endpoint, pause: Duration) -> Result<u32> {
+    let row = tenant
+        .query_one(
+            "insert into endpoints as e (organization_id, profile_id, endpoint, protocol, failing_since, failures, open_until)
+             values (current_organization(), $1, $2, $3, now(), 1, now() + make_interval(secs => $4))
+             on conflict (organization_id, profile_id, endpoint) do update set
+                failing_since = coalesce(e.failing_since, now()),
+                failures = e.failures + case when e.open_until > now() then 0 else 1 end,
+                open_until = greatest(e.open_until, excluded.open_until)
+             returning failures",
+            &[&profile.0, &endpoint.key(), &endpoint.protocol.as_str(), &pause.as_secs_f64()],
+        )
+        .await?;
+    Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0))
+}
+
+/// Says that the server answered: the breaker is closed, and the window doubles. Writes nothing where nothing failed.
+pub async fn server_worked(tenant: &Tenant, profile: ProfileId, endpoint: &Endpoint) -> Result<()> {
+    tenant
+        .execute(
+            "update endpoints set open_until = null, failures = failures - 1,
+                failing_since = case when failures = 1 then null else failing_since end
+             where profile_id = $1 and endpoint = $2 and failures > 0",
+            &[&profile.0, &endpoint.key()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The breakers of a profile that are not closed, for people.
+pub async fn breakers(tenant: &Tenant, profile: ProfileId) -> Result<Vec<Breaker>> {
+    let rows = tenant
+        .query(
+            "select endpoint, failing_since, failures, open_until from endpoints
+             where profile_id = $1 and failures > 0 order by endpoint",
+            &[&profile.0],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Breaker {
+                endpoint: row.try_get("endpoint")?,
+                failing_since: row.try_get("failing_since")?,
+                failures: u32::try_from(row.try_get::<_, i32>("failures")?).unwrap_or(0),
+                open_until: row.try_get("open_until")?,
+            })
+        })
+        .collect()
+}
+
+/// How widely a profile's server refuses sign-ins: what tells a server that lost its directory from a person who
+/// changed a password (design section 4: at least 5 mailboxes and 10% of those enabled, within 10 minutes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Mailboxes refused within the last ten minutes, the asking one included.
+    pub mailboxes: i64,
+    /// Mailboxes with this workload enabled.
+    pub enabled: i64,
+}
+
+/// Counts the refusals of a profile and workload, taking the asking mailbox as refused.
+pub async fn refusals(
+    tenant: &Tenant,
+    profile: ProfileId,
+    workload: Workload,
+    asking: MailboxId,
+) -> Result<Refusals> {
+    let row = tenant
+        .query_one(
+            "select count(*) filter (where s.mailbox_id = $3
+                        or (s.refusals > 0 and s.last_finished_at > now() - interval '10 minutes')) as refused,
+                    count(*) as enabled
+             from schedules s
+             join mailbox_workloads w on w.organization_id = s.organization_id and w.mailbox_id = s.mailbox_id
+                and w.workload = s.workload and w.enabled
+             where s.profile_id = $1 and s.workload = $2",
+            &[&profile.0, &workload.as_str(), &asking.0],
+        )
+        .await?;
+    Ok(Refusals { mailboxes: row.try_get("refused")?, enabled: row.try_get("enabled")? })
+}

@@ -1,0 +1,104 @@
+//! The scheduler's half: due jobs become queued, lost ones become due again.
+
+use model::id::{JobId, OrganizationId};
+use model::job::JobKind;
+use serde_json::json;
+
+use super::{Claim, Place};
+use crate::row::named;
+use crate::schedule::SweepTimes;
+use crate::schedule::as_seconds;
+use crate::{Result, Ring};
+
+/// A job that was queued: publish it once the transaction is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuedJob {
+    /// The claim, and whose it is.
+    pub place: Place,
+    /// What it does.
+    pub kind: JobKind,
+}
+
+/// Queues due jobs, organizations in turn and the oldest due first, so that no more than `window` are queued or
+/// running. The caller commits before it publishes.
+pub async fn claim_due(ring: &Ring, batch: u32, window: u32) -> Result<Vec<QueuedJob>> {
+    // As with cycles: one scan at a time, so that the count of what is in flight is true.
+    ring.execute(
+        "select pg_advisory_xact_lock(1279414347, 4), set_config('idle_in_transaction_session_timeout', '5s', true)",
+        &[],
+    )
+    .await?;
+    let rows = ring
+        .query(
+            "with due as (
+                select ctid as place, due_at,
+                       row_number() over (partition by organization_id order by due_at) as turn
+                from jobs where state = 'waiting' and due_at <= now()
+            ), chosen as (
+                select j.ctid as place from jobs j
+                where j.ctid = any (array(
+                        select place from due order by turn, due_at
+                        limit least($1::bigint, greatest($2::bigint - (
+                            select count(*) from jobs f where f.state in ('queued', 'running')), 0))))
+                  and j.state = 'waiting'
+                for update skip locked
+            )
+            update jobs j set state = 'queued', claim = j.claim + 1, since = now()
+            from chosen c where j.ctid = c.place
+            returning j.organization_id, j.id, j.claim, j.kind",
+            &[&i64::from(batch), &i64::from(window)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let claim = Claim { job: JobId(row.try_get("id")?), number: row.try_get("claim")? };
+            let place = Place { organization: OrganizationId(row.try_get("organization_id")?), claim };
+            Ok(QueuedJob { place, kind: named(row, "kind")? })
+        })
+        .collect()
+}
+
+/// Takes back what was queued and whose message was nacked, returned or never confirmed.
+pub async fn unpublish(ring: &Ring, places: &[Place]) -> Result<u64> {
+    let organizations: Vec<_> = places.iter().map(|place| place.organization.0).collect();
+    let jobs: Vec<_> = places.iter().map(|place| place.claim.job.0).collect();
+    let numbers: Vec<_> = places.iter().map(|place| place.claim.number).collect();
+    ring.execute(
+        "update jobs j set state = 'waiting', since = now(), due_at = now()
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as u(organization, job, number)
+         where j.organization_id = u.organization and j.id = u.job and j.claim = u.number and j.state = 'queued'",
+        &[&organizations, &jobs, &numbers],
+    )
+    .await
+}
+
+/// Makes due now what was queued for a queue that the broker no longer has.
+pub async fn queue_lost(ring: &Ring) -> Result<u64> {
+    ring.execute("update jobs set state = 'waiting', since = now(), due_at = now() where state = 'queued'", &[]).await
+}
+
+/// Makes due again what nobody works on any more; fails what died at its last try.
+pub(crate) async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<u64> {
+    let died = json!({
+        "error": "the process that ran this job died or ran out of time, at each of its tries",
+        "remedy": "look at the log of the job workers, then ask for the job again",
+    });
+    ring.execute(
+        "with lost as (
+            select j.ctid as place, j.state = 'running' and j.attempts >= j.max_attempts as at_its_end from jobs j
+            where (j.state = 'running'
+                   and (j.since < now() - make_interval(secs => $1)
+                        or not exists (select from sessions l where l.id = j.session_id and l.ended_at is null)))
+               or (j.state = 'queued' and j.since < now() - make_interval(secs => $2))
+            for update skip locked
+        )
+        update jobs j set session_id = null, since = now(),
+            state = case when at_its_end then 'failed' else 'waiting' end,
+            due_at = case when at_its_end then null else now() end,
+            ended_at = case when at_its_end then now() end,
+            result = case when at_its_end then $3::jsonb end
+        from lost where j.ctid = lost.place",
+        &[&as_seconds(times.job_seconds), &as_seconds(times.queued_seconds), &died],
+    )
+    .await
+}

@@ -1,0 +1,99 @@
+//! A job worker's half: take a job by its number, write down its steps, and end it.
+
+use std::time::Duration;
+
+use model::id::SessionId;
+use model::job::{JobKind, JobState, Step};
+use serde_json::Value;
+
+use super::Claim;
+use crate::row::named;
+use crate::{Error, Result, Tenant};
+
+/// A job that is ours to run.
+#[derive(Clone, Debug)]
+pub struct ClaimedJob {
+    /// What it writes under.
+    pub claim: Claim,
+    /// What it does.
+    pub kind: JobKind,
+    /// What it is done to.
+    pub payload: Value,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// How many there may be.
+    pub max_attempts: u32,
+}
+
+/// Takes the job that a message invites to; `None` when it is anybody else's by now or was withdrawn, or the session
+/// is no longer alive.
+pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<Option<ClaimedJob>> {
+    let row = tenant
+        .query_opt(
+            "update jobs set state = 'running', session_id = $3, since = now(), attempts = attempts + 1, progress = '[]'
+             where id = $1 and claim = $2 and state = 'queued'
+               and exists (select from sessions l
+                           where l.id = $3 and l.ended_at is null and l.seen_at + l.dead_after > now())
+             returning kind, payload, attempts, max_attempts",
+            &[&claim.job.0, &claim.number, &session.0],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(ClaimedJob {
+            claim,
+            kind: named(&row, "kind")?,
+            payload: row.try_get("payload")?,
+            attempt: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
+            max_attempts: u32::try_from(row.try_get::<_, i32>("max_attempts")?).unwrap_or(0),
+        })
+    })
+    .transpose()
+}
+
+/// Writes down what happened so far: the whole list each time, so that twice leaves the same. Fails as
+/// [`Error::Fenced`] when the job was withdrawn or is somebody else's.
+pub async fn progress(tenant: &Tenant, claim: Claim, steps: &[Step]) -> Result<()> {
+    let steps = serde_json::to_value(steps).map_err(|error| Error::Broken(error.to_string()))?;
+    ours(
+        tenant
+            .execute(
+                "update jobs set progress = $3 where id = $1 and claim = $2 and state = 'running'",
+                &[&claim.job.0, &claim.number, &steps],
+            )
+            .await?,
+    )
+}
+
+/// Ends the job. `succeeded` says how; the result says what came of it, and why and what to do when it failed.
+pub async fn finish(tenant: &Tenant, claim: Claim, succeeded: bool, result: &Value) -> Result<()> {
+    let state = if succeeded { JobState::Succeeded } else { JobState::Failed };
+    ours(
+        tenant
+            .execute(
+                "update jobs set state = $3, session_id = null, since = now(), due_at = null, ended_at = now(),
+                    result = $4
+                 where id = $1 and claim = $2 and state = 'running'",
+                &[&claim.job.0, &claim.number, &state.as_str(), result],
+            )
+            .await?,
+    )
+}
+
+/// Gives the job back, due again after `delay`. A snooze (`counts` is false) is no try.
+pub async fn retry_later(tenant: &Tenant, claim: Claim, delay: Duration, counts: bool) -> Result<()> {
+    ours(
+        tenant
+            .execute(
+                "update jobs set state = 'waiting', session_id = null, since = now(),
+                    due_at = now() + make_interval(secs => $3),
+                    attempts = attempts - case when $4 then 0 else 1 end
+                 where id = $1 and claim = $2 and state = 'running'",
+                &[&claim.job.0, &claim.number, &delay.as_secs_f64(), &counts],
+            )
+            .await?,
+    )
+}
+
+fn ours(touched: u64) -> Result<()> {
+    if touched == 1 { Ok(()) } else { Err(Error::Fenced) }
+}
