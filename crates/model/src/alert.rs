@@ -66,6 +66,8 @@ names! {
         ProfileCredentialsRefused = "profile_credentials_refused",
         /// No credentials are stored.
         CredentialsMissing = "credentials_missing",
+        /// The server does not let the mailbox in, for a reason that is not its password.
+        MailboxRefused = "mailbox_refused",
         /// Another session holds the mailbox.
         MailboxLocked = "mailbox_locked",
         /// The server cannot name messages lastingly.

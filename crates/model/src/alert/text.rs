@@ -139,6 +139,11 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Store one with `lockstep mailbox set-password`, or on the profile when its credentials live there, then \
              test and enable the mailbox.",
         ),
+        K::MailboxRefused => of(
+            Warning, Mailbox, Transient, "The server does not let the mailbox in",
+            "The server {endpoint} does not open the mailbox, and its password is not the reason: {reason}.",
+            "Read the server's words and ask whoever runs the server. Lockstep tries ten times, five minutes apart.",
+        ),
         K::MailboxLocked => of(
             Information,
             Mailbox,
