@@ -1,0 +1,264 @@
+//! Sends invitations and says of each whether the broker has it. It never claims success that was not confirmed, and
+//! never tries a message again by itself: what is not confirmed is made due again in the store.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation};
+
+use crate::backoff::Backoff;
+use crate::connection::{Link, blocked, within};
+use crate::topology::{declare, depth};
+use crate::trace::{TRACEPARENT, TRACESTATE};
+use crate::{Config, Depth, Error, Invitation, Queue, TraceContext};
+
+/// The delivery mode of a message that outlives a restart of the broker.
+pub(crate) const PERSISTENT: u8 = 2;
+
+/// An invitation and the trace it belongs to.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// What is offered; it knows its queue.
+    pub invitation: Invitation,
+    /// What the worker's trace will link to.
+    pub trace: Option<TraceContext>,
+}
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// The broker has it on disk.
+    Confirmed,
+    /// The broker refused it.
+    Nacked,
+    /// Its queue did not exist.
+    Returned,
+    /// Nothing is known: it may be in the queue or not.
+    Unconfirmed,
+}
+
+/// What a publisher found when it was asked to be ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Queues that did not exist when the connection was made and were declared, with whatever had been in them
+    /// gone: what the store holds as queued for them is due now. Each is told once.
+    pub missing: Vec<Queue>,
+    /// Whether the broker accepts no messages at present: nothing should be claimed.
+    pub blocked: bool,
+}
+
+/// A connection that publishes. One per process is enough; batches follow one another.
+pub struct Publisher {
+    link: Link,
+    window: usize,
+    message_ttl: Duration,
+    confirm_timeout: Duration,
+    session: tokio::sync::Mutex<Session>,
+}
+
+#[derive(Default)]
+struct Session {
+    channel: Option<Channel>,
+    missing: Vec<Queue>,
+    backoff: Backoff,
+    batch: u64,
+}
+
+impl Publisher {
+    /// Makes a publisher that connects when it is first used. `name` is shown in `RabbitMQ`'s list of connections.
+    /// Fails only when the address cannot be read.
+    pub fn new(config: &Config, name: &str) -> Result<Self, Error> {
+        Ok(Self {
+            link: Link::new(config, name)?,
+            window: usize::try_from(config.publish_window.get()).unwrap_or(usize::MAX),
+            message_ttl: config.message_ttl(),
+            confirm_timeout: config.confirm_timeout(),
+            session: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Connects if need be, declares the queues, and says what was missing. After a failure the next call waits a
+    /// little before its one try, so that it may be called in a loop; dropping it in the middle loses nothing.
+    pub async fn ready(&self) -> Result<Ready, Error> {
+        let mut session = self.session.lock().await;
+        if !self.link.is_blocked() {
+            self.ensure(&mut session).await?;
+        }
+        Ok(Ready { missing: std::mem::take(&mut session.missing), blocked: self.link.is_blocked() })
+    }
+
+    /// Whether the broker said that it accepts no messages at present.
+    pub fn is_blocked(&self) -> bool {
+        self.link.is_blocked()
+    }
+
+    /// Whether the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.link.standing().is_some()
+    }
+
+    /// Publishes a batch, with up to a window of messages under way at once, and answers for each in the order given.
+    /// Does not fail: where nothing is known the answer is [`Published::Unconfirmed`]. Do not drop it in the middle,
+    /// or nothing is known of the whole batch.
+    pub async fn publish_batch(&self, batch: &[Publication]) -> Vec<Published> {
+        let mut outcomes = vec![Published::Unconfirmed; batch.len()];
+        if batch.is_empty() || self.link.is_blocked() {
+            return outcomes;
+        }
+        let mut session = self.session.lock().await;
+        let channel = match self.ensure(&mut session).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::warn!(messages = batch.len(), "nothing was published: {error}");
+                return outcomes;
+            }
+        };
+        session.batch += 1;
+        let prefix = format!("{}.", session.batch);
+        let mut waiting = batch.iter().enumerate();
+        let mut under_way = FuturesUnordered::new();
+        let mut returned = Vec::new();
+        loop {
+            while under_way.len() < self.window
+                && let Some((index, publication)) = waiting.next()
+            {
+                let post = post(&channel, publication, format!("{prefix}{index}"));
+                under_way.push(async move { (index, post.await) });
+            }
+            match tokio::time::timeout(self.confirm_timeout, under_way.next()).await {
+                Ok(None) => break,
+                Ok(Some((index, Ok(confirmation)))) => {
+                    outcomes[index] = match &confirmation {
+                        Confirmation::Ack(_) => Published::Confirmed,
+                        Confirmation::Nack(_) => Published::Nacked,
+                        Confirmation::NotRequested => Published::Unconfirmed,
+                    };
+                    // lapin hands a returned message to whichever confirmation comes next, and one confirmation of
+                    // the broker may answer for many messages: only the message's own id says which it was.
+                    if let Some(message) = confirmation.take_message() {
+                        returned.extend(
+                            message.properties.message_id().as_ref().and_then(|id| index_of(id, &prefix)),
+                        );
+                    }
+                }
+                Ok(Some((_, Err(error)))) => {
+                    // The channel is gone, and with it every message that is still under way.
+                    tracing::warn!(messages = batch.len(), "publishing stopped: {error}");
+                    session.channel = None;
+                    break;
+                }
+                Err(_) => {
+                    tracing::warn!(unconfirmed = under_way.len(), "the broker stopped confirming");
+                    session.channel = None;
+                    if !self.link.is_blocked() {
+                        self.link.discard();
+                    }
+                    break;
+                }
+            }
+        }
+        for index in returned {
+            if let Some(outcome) = outcomes.get_mut(index) {
+                *outcome = Published::Returned;
+                // A queue is gone: look at all of them before the next batch.
+                session.channel = None;
+            }
+        }
+        outcomes
+    }
+
+    /// How deep each queue is; one that does not exist is left out. Does not connect.
+    pub async fn depths(&self) -> Result<Vec<Depth>, Error> {
+        let connection =
+            self.link.standing().ok_or_else(|| Error::Lost { cause: "not connected".to_owned() })?;
+        if connection.status().blocked() {
+            return Err(Error::Blocked { reason: "an alarm".to_owned() });
+        }
+        within(self.confirm_timeout, async {
+            let mut depths = Vec::new();
+            for queue in Queue::ALL {
+                depths.extend(depth(&connection, queue).await?);
+            }
+            Ok(depths)
+        })
+        .await
+    }
+
+    /// A channel in confirm mode on a connection whose queues were looked at.
+    async fn ensure(&self, session: &mut Session) -> Result<Channel, Error> {
+        if let Some(channel) = session.channel.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        session.channel = None;
+        session.backoff.wait().await;
+        match self.open(&mut session.missing).await {
+            Ok(channel) => {
+                session.backoff.succeeded();
+                session.channel = Some(channel.clone());
+                Ok(channel)
+            }
+            Err(error) => {
+                session.backoff.failed();
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(&self, missing: &mut Vec<Queue>) -> Result<Channel, Error> {
+        let connection = self.link.connection().await?;
+        let opened = within(self.confirm_timeout, async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            for queue in declare(&connection, self.message_ttl).await? {
+                tracing::info!(queue = %queue, "the queue was missing and has been declared");
+                if !missing.contains(&queue) {
+                    missing.push(queue);
+                }
+            }
+            if let Some(reason) = blocked(&connection).await? {
+                tracing::warn!("RabbitMQ accepts no messages at present: {reason}");
+            }
+            Ok(channel)
+        })
+        .await;
+        if matches!(opened, Err(Error::Lost { .. })) {
+            self.link.discard();
+        }
+        opened
+    }
+}
+
+async fn post(
+    channel: &Channel,
+    publication: &Publication,
+    message_id: String,
+) -> lapin::Result<Confirmation> {
+    let invitation = publication.invitation;
+    let mut properties = BasicProperties::default()
+        .with_content_type(invitation.content_type().into())
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(message_id.into());
+    if let Some(trace) = &publication.trace {
+        properties = properties.with_headers(headers(trace));
+    }
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let queue = ShortString::from(invitation.queue().as_str());
+    channel.basic_publish("".into(), queue, options, &invitation.encode(), properties).await?.await
+}
+
+fn headers(trace: &TraceContext) -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert(TRACEPARENT.into(), AMQPValue::LongString(trace.traceparent.as_str().into()));
+    if !trace.tracestate.is_empty() {
+        headers.insert(TRACESTATE.into(), AMQPValue::LongString(trace.tracestate.as_str().into()));
+    }
+    headers
+}
+
+fn index_of(message_id: &ShortString, prefix: &str) -> Option<usize> {
+    message_id.as_str().strip_prefix(prefix)?.parse().ok()
+}
