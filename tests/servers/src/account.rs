@@ -30,6 +30,16 @@ impl Account {
         })
     }
 
+    /// The name of its group.
+    pub(crate) fn group(&self) -> Result<String, Error> {
+        let groups = fs::read_to_string("/etc/group").map_err(Error::io("cannot read /etc/group"))?;
+        let named = groups.lines().find_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            (rest.split(':').nth(1)?.parse() == Ok(self.gid)).then(|| name.to_owned())
+        });
+        named.ok_or_else(|| Error::Account(format!("group {} of {} has no name", self.gid, self.name)))
+    }
+
     /// Gives `path` to this account.
     pub(crate) fn own(&self, path: &Path) -> Result<(), Error> {
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).map_err(Error::io(format!(

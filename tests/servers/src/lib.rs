@@ -7,15 +7,20 @@
 //! It must never be used on a machine's own servers.
 
 mod account;
+mod apart;
 mod error;
+mod mail;
 mod ports;
 mod postgres;
+mod proxy;
 mod rabbitmq;
 mod redis;
 mod supervised;
 
 pub use error::Error;
+pub use mail::{MailServers, Options as MailOptions};
 pub use postgres::Postgres;
+pub use proxy::CountingProxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 

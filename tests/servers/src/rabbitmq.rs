@@ -1,4 +1,4 @@
-//! A private RabbitMQ node with its management interface and an epmd of its own, which would otherwise stay behind.
+//! A private `RabbitMQ` node with its management interface and an epmd of its own, which would otherwise stay behind.
 
 mod http;
 
@@ -24,7 +24,7 @@ const EPMD: &str = "/usr/bin/epmd";
 const NODE: Kind = Kind { name: "RabbitMQ", slug: "rabbitmq", stop: "TERM", end: "KILL", grace_seconds: 30 };
 const NAMES: Kind = Kind { name: "epmd", slug: "epmd", stop: "TERM", end: "KILL", grace_seconds: 5 };
 
-/// A running RabbitMQ, ended when dropped. The user `guest` may do everything.
+/// A running `RabbitMQ`, ended when dropped. The user `guest` may do everything.
 pub struct RabbitMq {
     node: Supervised,
     /// Held for its end: the node and its command line find each other through it.
@@ -77,7 +77,7 @@ impl RabbitMq {
     /// Makes a virtual host in which `guest` may do everything.
     ///
     /// # Panics
-    /// When RabbitMQ refuses, with its words.
+    /// When `RabbitMQ` refuses, with its words.
     pub async fn create_vhost(&self, name: &str) {
         let name = percent_encoded(name);
         self.manage("PUT", &format!("/api/vhosts/{name}"), "{}").await;
@@ -88,7 +88,7 @@ impl RabbitMq {
     /// Removes a virtual host with its queues, if it is there, and cuts its connections.
     ///
     /// # Panics
-    /// When RabbitMQ refuses, with its words.
+    /// When `RabbitMQ` refuses, with its words.
     pub async fn delete_vhost(&self, name: &str) {
         self.manage("DELETE", &format!("/api/vhosts/{}", percent_encoded(name)), "").await;
     }

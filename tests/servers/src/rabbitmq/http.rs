@@ -1,4 +1,4 @@
-//! Just enough HTTP for RabbitMQ's management interface on loopback; nothing else may be asked with it.
+//! Just enough HTTP for `RabbitMQ`'s management interface on loopback; nothing else may be asked with it.
 
 use std::io;
 

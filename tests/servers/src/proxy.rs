@@ -1,0 +1,199 @@
+//! A TCP proxy that counts connections and misbehaves on request. It never looks into what it forwards, so TLS
+//! passes through unchanged. It runs on a thread of its own and so outlives the runtime of the test that made it.
+
+mod forward;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::yield_now,
+    time::sleep,
+};
+
+use crate::{
+    Error,
+    apart::{self, Apart},
+    or_panic, ports,
+};
+
+/// A running proxy; dropping it cuts every connection and closes its port.
+pub struct CountingProxy {
+    address: SocketAddr,
+    counts: Arc<Counts>,
+    controls: watch::Sender<Controls>,
+    _apart: Apart,
+}
+
+#[derive(Default)]
+struct Counts {
+    current: AtomicUsize,
+    maximum: AtomicUsize,
+    total: AtomicUsize,
+}
+
+/// How the proxy behaves from now on.
+#[derive(Clone, Default)]
+struct Controls {
+    refuse: bool,
+    blackhole: bool,
+    /// Raised once for each cut of all connections.
+    cuts: u64,
+    client_bytes: Option<u64>,
+    server_bytes: Option<u64>,
+    delay: Duration,
+}
+
+impl CountingProxy {
+    /// Starts a proxy on a free port of 127.0.0.1 in front of `target`, given as `host:port`.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    pub async fn start(target: impl ToString) -> Self {
+        or_panic("cannot start a proxy", Self::try_start(target.to_string()).await)
+    }
+
+    pub(crate) async fn try_start(target: String) -> Result<Self, Error> {
+        let [port] = ports::free()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = TcpListener::bind(address).await.map_err(Error::io("cannot start a proxy"))?;
+        let (controls, watched) = watch::channel(Controls::default());
+        let counts = Arc::new(Counts::default());
+        let counted = Arc::clone(&counts);
+        let apart =
+            apart::serve(listener, move |listener| serve(listener, address, target, counted, watched))?;
+        Ok(Self { address, counts, controls, _apart: apart })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port on 127.0.0.1 where clients connect.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many connections are open now: from being accepted until one side ended.
+    pub fn current(&self) -> usize {
+        self.counts.current.load(Ordering::SeqCst)
+    }
+
+    /// The most connections that were ever open at the same time, since the start or the last [reset](Self::reset).
+    pub fn maximum(&self) -> usize {
+        self.counts.maximum.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were accepted since the start or the last [reset](Self::reset).
+    pub fn total(&self) -> usize {
+        self.counts.total.load(Ordering::SeqCst)
+    }
+
+    /// Forgets the total and the maximum; connections that are open now go on counting.
+    pub fn reset(&self) {
+        self.counts.total.store(0, Ordering::SeqCst);
+        self.counts.maximum.store(self.current(), Ordering::SeqCst);
+    }
+
+    /// Refuses new connections as a machine does on which nobody listens, or accepts them again.
+    pub fn refuse(&self, refuse: bool) {
+        self.controls.send_modify(|controls| controls.refuse = refuse);
+    }
+
+    /// Accepts connections and takes bytes but passes nothing on, or passes on what was held and goes on.
+    pub fn blackhole(&self, blackhole: bool) {
+        self.controls.send_modify(|controls| controls.blackhole = blackhole);
+    }
+
+    /// Cuts every connection that is open now.
+    pub fn cut_all(&self) {
+        self.controls.send_modify(|controls| controls.cuts += 1);
+    }
+
+    /// Each connection is cut once its client has sent this many bytes, all of which still arrive.
+    pub fn cut_after_client_bytes(&self, bytes: Option<u64>) {
+        self.controls.send_modify(|controls| controls.client_bytes = bytes);
+    }
+
+    /// Each connection is cut once its server has sent this many bytes, all of which still arrive.
+    pub fn cut_after_server_bytes(&self, bytes: Option<u64>) {
+        self.controls.send_modify(|controls| controls.server_bytes = bytes);
+    }
+
+    /// Holds each piece of what the server says for this long.
+    pub fn delay(&self, delay: Duration) {
+        self.controls.send_modify(|controls| controls.delay = delay);
+    }
+}
+
+/// One open connection, from being accepted until it is dropped.
+struct Counted(Arc<Counts>);
+
+impl Counted {
+    fn new(counts: &Arc<Counts>) -> Self {
+        counts.total.fetch_add(1, Ordering::SeqCst);
+        let current = counts.current.fetch_add(1, Ordering::SeqCst) + 1;
+        counts.maximum.fetch_max(current, Ordering::SeqCst);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.current.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Accepts until the proxy's owner is gone.
+async fn serve(
+    listener: TcpListener,
+    address: SocketAddr,
+    target: String,
+    counts: Arc<Counts>,
+    mut controls: watch::Receiver<Controls>,
+) {
+    let mut listener = Some(listener);
+    loop {
+        let accepted = tokio::select! {
+            changed = controls.changed() => match changed {
+                Ok(()) => None,
+                Err(_) => return,
+            },
+            accepted = accept(listener.as_ref()) => accepted,
+        };
+        if let Some(client) = accepted {
+            // A client that closed one connection and then opened another never had two: let the end of the
+            // first be seen before the second counts. A yield lets the runtime look at every socket.
+            for _ in 0..8 {
+                yield_now().await;
+            }
+            let counted = Counted::new(&counts);
+            tokio::spawn(forward::forward(client, target.clone(), counted, controls.clone()));
+        }
+        let refuse = controls.borrow().refuse;
+        if refuse {
+            listener = None;
+        } else if listener.is_none() {
+            listener = TcpListener::bind(address).await.ok();
+            if listener.is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.ok().map(|(client, _)| client),
+        None => std::future::pending().await,
+    }
+}

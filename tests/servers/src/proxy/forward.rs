@@ -1,0 +1,98 @@
+//! One connection through the proxy: bytes both ways until an end, a cut or a budget that is used up.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    time::sleep,
+};
+
+use super::{Controls, Counted};
+
+pub(super) async fn forward(
+    client: TcpStream,
+    target: String,
+    counted: Counted,
+    mut controls: watch::Receiver<Controls>,
+) {
+    let cuts = controls.borrow().cuts;
+    let mut cut = controls.clone();
+    tokio::select! {
+        // An error means that the proxy's owner is gone, which cuts as well.
+        _ = cut.wait_for(|controls| controls.cuts != cuts) => {}
+        () = async {
+            if controls.wait_for(|controls| !controls.blackhole).await.is_ok() {
+                both_ways(client, &target, counted, controls).await;
+            }
+        } => {}
+    }
+}
+
+async fn both_ways(client: TcpStream, target: &str, counted: Counted, controls: watch::Receiver<Controls>) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let _ = client.set_nodelay(true);
+    let _ = server.set_nodelay(true);
+    let Controls { client_bytes, server_bytes, .. } = *controls.borrow();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut there =
+        Box::pin(one_way(from_client, to_server, client_bytes, controls.clone(), |_| Duration::ZERO));
+    let mut back =
+        Box::pin(one_way(from_server, to_client, server_bytes, controls, |controls| controls.delay));
+    // With the end of one side the connection is over for whoever counts; what is on its way still arrives.
+    let rest = tokio::select! {
+        end = &mut there => { drop(counted); if end == End::Closed { back.await } else { end } }
+        end = &mut back => { drop(counted); if end == End::Closed { there.await } else { end } }
+    };
+    let _ = rest;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The sender has no more to say.
+    Closed,
+    /// The budget is used up, or the connection broke: nothing more passes either way.
+    Cut,
+}
+
+async fn one_way(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut budget: Option<u64>,
+    mut controls: watch::Receiver<Controls>,
+    delay: fn(&Controls) -> Duration,
+) -> End {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = match from.read(&mut buffer).await {
+            Ok(0) => {
+                let _ = to.shutdown().await;
+                return End::Closed;
+            }
+            Ok(count) => count,
+            Err(_) => return End::Cut,
+        };
+        let pause = match controls.wait_for(|controls| !controls.blackhole).await {
+            Ok(controls) => delay(&controls),
+            Err(_) => return End::Cut,
+        };
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        let allowed = budget.map_or(count, |budget| usize::try_from(budget).unwrap_or(count).min(count));
+        if to.write_all(&buffer[..allowed]).await.is_err() {
+            return End::Cut;
+        }
+        if let Some(budget) = &mut budget {
+            *budget -= allowed as u64;
+            if *budget == 0 {
+                return End::Cut;
+            }
+        }
+    }
+}
