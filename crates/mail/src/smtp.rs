@@ -58,6 +58,7 @@ impl Session {
             self.connection = None;
         }
         if let Some(connection) = &mut self.connection {
+            connection.begin(Phase::Envelope);
             let silent = connection.buffer().is_empty() && connection.fill().now_or_never().is_none();
             if !silent && (connection.buffer().is_empty() || connection.buffer().starts_with(b"421")) {
                 self.connection = None;

@@ -107,7 +107,9 @@ pub(crate) fn is_domain(domain: &str) -> bool {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.chars().all(|c| if c.is_ascii() { c.is_ascii_alphanumeric() || c == '-' } else { is_atext(c) })
+            && label
+                .chars()
+                .all(|c| if c.is_ascii() { c.is_ascii_alphanumeric() || c == '-' } else { is_atext(c) })
     };
     !domain.is_empty() && domain.len() <= 253 && domain.split('.').all(label)
 }
@@ -130,8 +132,16 @@ mod tests {
     #[test]
     fn addresses_people_have_are_taken() {
         for good in [
-            "a@b", "anna.muster@example.org", "a+b=c@sub.example.co.uk", "o'neil@example.org", "\"a..b\"@example.org",
-            "\"a\\\"b\"@example.org", "x@[192.0.2.1]", "x@[IPv6:2001:db8::1]", "jörg@example.org", "用户@例子.公司",
+            "a@b",
+            "anna.muster@example.org",
+            "a+b=c@sub.example.co.uk",
+            "o'neil@example.org",
+            "\"a..b\"@example.org",
+            "\"a\\\"b\"@example.org",
+            "x@[192.0.2.1]",
+            "x@[IPv6:2001:db8::1]",
+            "jörg@example.org",
+            "用户@例子.公司",
         ] {
             assert_eq!(Address::parse(good).map(|a| a.as_str().to_owned()), Ok(good.to_owned()));
         }

@@ -76,7 +76,10 @@ impl Session {
 /// NUL separates the parts of SASL PLAIN (RFC 4616 section 2): found out before anything is opened.
 pub(super) fn speakable(login: &str, password: &Secret) -> Result<(), Error> {
     if login.is_empty() || login.contains('\0') {
-        return Err(Error::new(Phase::SignIn, Kind::Unspeakable("the user name is empty or has a NUL in it")));
+        return Err(Error::new(
+            Phase::SignIn,
+            Kind::Unspeakable("the user name is empty or has a NUL in it"),
+        ));
     }
     if password.expose_secret().contains('\0') {
         return Err(Error::new(Phase::SignIn, Kind::Unspeakable("the password has a NUL in it")));
@@ -91,8 +94,9 @@ fn encoded(text: &str) -> Zeroizing<String> {
 /// Whose fault a refused sign-in is. The credentials': 535, 534 (another kind of password is wanted), 530, 538 (RFC 4954
 /// section 6) and 525 (account disabled, RFC 5248 registry), or an enhanced code that says so. Everything else is the server's word.
 fn verdict(reply: &Reply) -> Option<Kind> {
-    let about_credentials =
-        reply.enhanced().is_some_and(|code| code.class == 5 && code.subject == 7 && matches!(code.detail, 8 | 9 | 13));
+    let about_credentials = reply
+        .enhanced()
+        .is_some_and(|code| code.class == 5 && code.subject == 7 && matches!(code.detail, 8 | 9 | 13));
     let permanent = reply.class() == Class::Permanent;
     (permanent && (about_credentials || matches!(reply.code(), 525 | 530 | 534 | 535 | 538)))
         .then_some(Kind::CredentialsRefused)
@@ -115,7 +119,13 @@ mod tests {
         ] {
             assert_eq!(verdict(wrong), Some(Kind::CredentialsRefused), "{wrong}");
         }
-        for other in ["454 4.7.0 Temporary authentication failure", "432 4.7.12 x", "421 4.3.0 bye", "504 5.5.4 mechanism", "501 5.5.2 x"] {
+        for other in [
+            "454 4.7.0 Temporary authentication failure",
+            "432 4.7.12 x",
+            "421 4.3.0 bye",
+            "504 5.5.4 mechanism",
+            "501 5.5.2 x",
+        ] {
             assert_eq!(verdict(other), None, "{other}");
         }
     }

@@ -63,7 +63,9 @@ impl Capabilities {
                     for mechanism in words {
                         found.auth_plain |= mechanism == "PLAIN";
                         found.auth_login |= mechanism == "LOGIN";
-                        if found.mechanisms.len() < 20 && !found.mechanisms.iter().any(|known| known == mechanism) {
+                        if found.mechanisms.len() < 20
+                            && !found.mechanisms.iter().any(|known| known == mechanism)
+                        {
                             found.mechanisms.push(mechanism.chars().take(30).collect());
                         }
                     }
@@ -85,7 +87,9 @@ mod tests {
 
     #[test]
     fn what_was_announced_is_known_and_nothing_else() {
-        let found = parse("mx greets you\nPIPELINING\nSIZE 10240000\nETRN\nSTARTTLS\nauth plain login\n8bitmime\nDSN\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING");
+        let found = parse(
+            "mx greets you\nPIPELINING\nSIZE 10240000\nETRN\nSTARTTLS\nauth plain login\n8bitmime\nDSN\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING",
+        );
         assert!(found.pipelining && found.starttls && found.eight_bit_mime && found.smtp_utf8 && found.dsn);
         assert!(found.auth_plain && found.auth_login && found.enhanced_status_codes);
         assert_eq!(found.size, SizeLimit::AtMost(10_240_000));

@@ -69,7 +69,8 @@ impl Session {
         if let Some(Ok(())) = wire.fill().now_or_never()
             && let Ok(Some(last)) = wire.buffered_line()
         {
-            error = if last.starts_with(b"421") { wire.error(Kind::Unavailable) } else { error }.with_said(last);
+            error =
+                if last.starts_with(b"421") { wire.error(Kind::Unavailable) } else { error }.with_said(last);
         }
         Err(self.lost(error))
     }
@@ -136,7 +137,10 @@ impl Session {
 }
 
 /// Reads lines until a reply is complete.
-pub(super) async fn read(wire: &mut Connection, mut reader: ReplyReader) -> Result<(Reply, Vec<String>), Error> {
+pub(super) async fn read(
+    wire: &mut Connection,
+    mut reader: ReplyReader,
+) -> Result<(Reply, Vec<String>), Error> {
     loop {
         let line = wire.read_line().await?;
         match reader.push(&line) {

@@ -33,7 +33,9 @@ impl Session {
         self.begin(Phase::Envelope).await?;
         if address.needs_utf8() && !self.capabilities.smtp_utf8 {
             self.end();
-            return Err(self.open_wire()?.error(Kind::Unsupported("SMTPUTF8 (for the mailbox's own address)")));
+            return Err(self
+                .open_wire()?
+                .error(Kind::Unsupported("SMTPUTF8 (for the mailbox's own address)")));
         }
         let parameter = if address.needs_utf8() { " SMTPUTF8" } else { "" };
         let sender = self.command(&format!("MAIL FROM:<{}>{parameter}", address.as_str())).await?;

@@ -122,7 +122,10 @@ impl EnhancedCode {
         if parts.next().is_some() {
             return None;
         }
-        Some((Self { class, subject: up_to_three_digits(subject)?, detail: up_to_three_digits(detail)? }, rest))
+        Some((
+            Self { class, subject: up_to_three_digits(subject)?, detail: up_to_three_digits(detail)? },
+            rest,
+        ))
     }
 }
 
@@ -200,7 +203,8 @@ impl Reply {
         for line in lines {
             let mut words = line.trim();
             // RFC 2034 section 4: the code stands on every line, and always agrees with the reply code's class.
-            if let Some((found, rest)) = EnhancedCode::split(words).filter(|(found, _)| found.class == class) {
+            if let Some((found, rest)) = EnhancedCode::split(words).filter(|(found, _)| found.class == class)
+            {
                 enhanced.get_or_insert(found);
                 words = rest.trim();
             }
@@ -246,7 +250,10 @@ mod tests {
     #[test]
     fn a_reply_is_read_with_its_enhanced_code_and_words() {
         let one = reply("550 5.1.1 <nobody@example.org>: no such user");
-        assert_eq!((one.code(), one.class(), one.text()), (550, Class::Permanent, "<nobody@example.org>: no such user"));
+        assert_eq!(
+            (one.code(), one.class(), one.text()),
+            (550, Class::Permanent, "<nobody@example.org>: no such user")
+        );
         assert_eq!(one.enhanced(), Some(EnhancedCode { class: 5, subject: 1, detail: 1 }));
         assert_eq!(one.to_string(), "550 5.1.1 <nobody@example.org>: no such user");
         assert_eq!(format!("{one:?}"), "Reply(550 5.1.1)");
@@ -260,7 +267,15 @@ mod tests {
 
     #[test]
     fn an_enhanced_code_that_contradicts_the_code_is_only_text() {
-        for text in ["550 4.1.1 x", "550 5.1 x", "550 5.1.1.1 x", "550 5.1000.1 x", "550 5.a.1 x", "250 5.0.0 x", "550 9.1.1 x"] {
+        for text in [
+            "550 4.1.1 x",
+            "550 5.1 x",
+            "550 5.1.1.1 x",
+            "550 5.1000.1 x",
+            "550 5.a.1 x",
+            "250 5.0.0 x",
+            "550 9.1.1 x",
+        ] {
             let reply = reply(text);
             assert_eq!(reply.enhanced(), None, "{text}");
             assert_eq!(reply.text(), &text[4..]);

@@ -78,7 +78,9 @@ impl fmt::Display for ClientName {
 
 /// A text that is no name for EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a name for EHLO: use a host name such as `mail.example.org`, or an address literal such as `[192.0.2.1]`")]
+#[error(
+    "not a name for EHLO: use a host name such as `mail.example.org`, or an address literal such as `[192.0.2.1]`"
+)]
 pub struct InvalidClientName;
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ impl RecipientState {
     /// What the server last said about this recipient.
     pub fn reply(&self) -> &Reply {
         match self {
-            Self::Accepted(reply) | Self::Deferred(reply) | Self::Refused(reply) | Self::InDoubt(reply) => reply,
+            Self::Accepted(reply) | Self::Deferred(reply) | Self::Refused(reply) | Self::InDoubt(reply) => {
+                reply
+            }
         }
     }
 
@@ -144,7 +146,9 @@ impl RecipientState {
     /// What a refusal of the whole message makes of a recipient: those turned away before keep their own answer.
     pub(super) fn refused_with(self, reply: &Reply) -> Self {
         match self {
-            Self::Accepted(_) | Self::InDoubt(_) if reply.class() == Class::Temporary => Self::Deferred(reply.clone()),
+            Self::Accepted(_) | Self::InDoubt(_) if reply.class() == Class::Temporary => {
+                Self::Deferred(reply.clone())
+            }
             Self::Accepted(_) | Self::InDoubt(_) => Self::Refused(reply.clone()),
             already => already,
         }
@@ -183,7 +187,12 @@ mod tests {
     #[test]
     fn parameters_are_said_only_where_announced_and_needed() {
         let plain = envelope("a@x", &["b@y"]);
-        let all = Capabilities { size: SizeLimit::AtMost(5000), eight_bit_mime: true, smtp_utf8: true, ..Capabilities::default() };
+        let all = Capabilities {
+            size: SizeLimit::AtMost(5000),
+            eight_bit_mime: true,
+            smtp_utf8: true,
+            ..Capabilities::default()
+        };
         assert_eq!(plain.mail_command(&Capabilities::default()), "MAIL FROM:<a@x>");
         assert_eq!(plain.mail_command(&all), "MAIL FROM:<a@x> SIZE=1000");
         let rich = Envelope { eight_bit: true, ..envelope("a@x", &["b@y", "ü@y"]) };
@@ -199,11 +208,19 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(envelope("a@x", &["b@y"]).obstacle(&none), None);
-        assert_eq!(envelope("a@x", &["b@y"]).obstacle(&small), Some(Kind::OverSize { size: 1000, limit: 999 }));
+        assert_eq!(
+            envelope("a@x", &["b@y"]).obstacle(&small),
+            Some(Kind::OverSize { size: 1000, limit: 999 })
+        );
         assert!(named(envelope("ä@x", &["b@y"]).obstacle(&none)).contains("sender"));
         assert!(named(envelope("a@x", &["b@y", "ö@y"]).obstacle(&none)).contains("recipient"));
-        assert!(named(Envelope { utf8: true, ..envelope("a@x", &["b@y"]) }.obstacle(&none)).contains("headers"));
-        assert!(named(Envelope { eight_bit: true, ..envelope("a@x", &["b@y"]) }.obstacle(&none)).contains("8BITMIME"));
+        assert!(
+            named(Envelope { utf8: true, ..envelope("a@x", &["b@y"]) }.obstacle(&none)).contains("headers")
+        );
+        assert!(
+            named(Envelope { eight_bit: true, ..envelope("a@x", &["b@y"]) }.obstacle(&none))
+                .contains("8BITMIME")
+        );
         assert!(matches!(envelope("a@x", &[]).obstacle(&none), Some(Kind::Unspeakable(_))));
     }
 

@@ -82,6 +82,7 @@ impl Session {
             return Err(error);
         }
         // The server may have left while the caller thought: then the dot stays here and nothing is in doubt.
+        self.open_wire()?.begin(Phase::Data);
         self.hear_nothing().await?;
         Ok(self.finish(recipients).await?)
     }
@@ -153,7 +154,10 @@ impl Session {
                 Class::Temporary => RecipientState::Deferred(reply.clone()),
                 _ => RecipientState::Refused(reply.clone()),
             };
-            Submission { outcome: Outcome::Refused { step: Step::Sender, reply }, recipients: vec![state; count] }
+            Submission {
+                outcome: Outcome::Refused { step: Step::Sender, reply },
+                recipients: vec![state; count],
+            }
         } else if states.iter().any(RecipientState::is_accepted) {
             match data {
                 Some(reply) if !waits => refusal(Step::Data, reply, states),
@@ -161,9 +165,12 @@ impl Session {
             }
         } else {
             // Whatever could still be tried again is the better word for the whole.
-            let word = states.iter().find(|state| matches!(state, RecipientState::Deferred(_))).or(states.first());
+            let word =
+                states.iter().find(|state| matches!(state, RecipientState::Deferred(_))).or(states.first());
             let Some(reply) = word.map(|state| state.reply().clone()) else {
-                return Err(self.open_wire()?.error(Kind::Unspeakable("a message needs at least one recipient")));
+                return Err(self
+                    .open_wire()?
+                    .error(Kind::Unspeakable("a message needs at least one recipient")));
             };
             Submission { outcome: Outcome::Refused { step: Step::Recipients, reply }, recipients: states }
         };
@@ -185,7 +192,11 @@ impl Session {
     }
 
     /// The message without its final dot.
-    async fn give<B, E>(&mut self, envelope: &Envelope, message: impl Stream<Item = Result<B, E>>) -> Result<(), E>
+    async fn give<B, E>(
+        &mut self,
+        envelope: &Envelope,
+        message: impl Stream<Item = Result<B, E>>,
+    ) -> Result<(), E>
     where
         B: AsRef<[u8]>,
         E: From<Error>,
