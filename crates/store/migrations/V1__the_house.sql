@@ -206,12 +206,10 @@ create table mailbox_workloads (
 create table sessions (
     id uuid primary key,
     process text not null,
-    -- Cycles that the process can run at once: what shares of all slots are taken of.
+    -- Cycles that the process can run at once: the sum over live sessions is what a profile's share is taken of.
     slots integer not null check (slots >= 0),
     -- Silent for longer than this, it is dead and stays dead.
     dead_after interval not null,
-    -- Cycles this process can run at once: the sum over live sessions is what a profile's share is taken of.
-    slots integer not null default 0,
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now(),
     ended_at timestamptz

@@ -20,16 +20,20 @@ pub mod session;
 
 // The records.
 pub mod address;
+pub mod alert;
 pub mod change;
 pub mod contact;
 pub mod credential;
 pub mod cursor;
 pub mod key;
+pub mod mailbox;
 pub mod organization;
+pub mod profile;
 pub mod queue;
 mod refusal;
 mod row;
 pub mod seal;
+pub mod setting;
 pub mod user;
 
 

@@ -8,6 +8,10 @@ use serde::Deserialize;
 
 use crate::{Result, Ring, Transaction};
 
+mod keeper;
+
+pub use keeper::Keeper;
+
 /// How a process stays alive: the section `session` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

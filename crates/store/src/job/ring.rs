@@ -31,20 +31,21 @@ pub async fn claim_due(ring: &Ring, batch: u32, window: u32) -> Result<Vec<Queue
     let rows = ring
         .query(
             "with due as (
-                select ctid as place, due_at,
+                select organization_id, id, due_at,
                        row_number() over (partition by organization_id order by due_at) as turn
                 from jobs where state = 'waiting' and due_at <= now()
+            ), first as (
+                select organization_id, id from due order by turn, due_at
+                limit least($1::bigint, greatest($2::bigint - (
+                    select count(*) from jobs f where f.state in ('queued', 'running')), 0))
             ), chosen as (
-                select j.ctid as place from jobs j
-                where j.ctid = any (array(
-                        select place from due order by turn, due_at
-                        limit least($1::bigint, greatest($2::bigint - (
-                            select count(*) from jobs f where f.state in ('queued', 'running')), 0))))
-                  and j.state = 'waiting'
-                for update skip locked
+                select j.organization_id, j.id
+                from first f join jobs j on j.organization_id = f.organization_id and j.id = f.id
+                where j.state = 'waiting'
+                for update of j skip locked
             )
             update jobs j set state = 'queued', claim = j.claim + 1, since = now()
-            from chosen c where j.ctid = c.place
+            from chosen c where j.organization_id = c.organization_id and j.id = c.id
             returning j.organization_id, j.id, j.claim, j.kind",
             &[&i64::from(batch), &i64::from(window)],
         )
@@ -85,7 +86,7 @@ pub(crate) async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<u64> {
     });
     ring.execute(
         "with lost as (
-            select j.ctid as place, j.state = 'running' and j.attempts >= j.max_attempts as at_its_end from jobs j
+            select j.organization_id, j.id, j.state = 'running' and j.attempts >= j.max_attempts as at_its_end from jobs j
             where (j.state = 'running'
                    and (j.since < now() - make_interval(secs => $1)
                         or not exists (select from sessions l where l.id = j.session_id and l.ended_at is null)))
@@ -97,7 +98,7 @@ pub(crate) async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<u64> {
             due_at = case when at_its_end then null else now() end,
             ended_at = case when at_its_end then now() end,
             result = case when at_its_end then $3::jsonb end
-        from lost where j.ctid = lost.place",
+        from lost where j.organization_id = lost.organization_id and j.id = lost.id",
         &[&as_seconds(times.job_seconds), &as_seconds(times.queued_seconds), &died],
     )
     .await

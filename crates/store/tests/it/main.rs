@@ -3,5 +3,8 @@
 // The name that every other crate knows it by.
 extern crate lockstep_store as store;
 
+mod ring;
 mod roles;
+mod sessions;
 mod support;
+mod windows;
