@@ -6,6 +6,7 @@
 //! session that is dropped resets its connection and changes nothing on the server.
 //!
 //! ```no_run
+//! # extern crate lockstep_mail as mail;
 //! # use mail::pop3::{Fetched, Limits, Session};
 //! # use mail::{Error, transport::Settings};
 //! # use model::{endpoint::Endpoint, secret::Secret};
@@ -28,7 +29,8 @@
 //! ```
 //!
 //! Errors: an `Err` ends the session, except that of a single refused command ([`Session::is_usable`] tells). A refusal
-//! of one message is [`Fetched::Refused`], which concerns that message alone.
+//! of one message is [`Fetched::Refused`], which concerns that message alone. A call that is cancelled while it waits
+//! ends the session too: look at the clock between messages instead.
 
 mod answer;
 mod body;
@@ -144,7 +146,7 @@ impl Session {
         self.answer().await
     }
 
-    /// Writes whole commands. A write that fails, or is cancelled in the middle, ends the session.
+    /// Writes whole commands. While anything is awaited the session counts as lost, so that a cancelled call ends it.
     async fn say(&mut self, commands: &[u8]) -> Result<(), Error> {
         self.check()?;
         self.lost = Some(Kind::Closed);
@@ -154,10 +156,10 @@ impl Session {
     }
 
     async fn answer(&mut self) -> Result<Answer, Error> {
-        match talk::answer(&mut self.connection).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.lost_by(error)),
-        }
+        self.lost = Some(Kind::Closed);
+        let answer = talk::answer(&mut self.connection).await.map_err(|error| self.lost_by(error))?;
+        self.lost = None;
+        Ok(answer)
     }
 
     /// Refuses to go on with a session that has ended.

@@ -128,9 +128,9 @@ impl Session {
             let began = Instant::now();
             let idle = self.connection.phase_deadline();
             self.connection.begin_stream(Phase::Fetch, idle, began + self.time_left);
-            if let Err(error) = self.connection.fill().await {
-                return Err(self.lost_by(error));
-            }
+            self.lost = Some(Kind::Closed);
+            self.connection.fill().await.map_err(|error| self.lost_by(error))?;
+            self.lost = None;
             self.time_left = self.time_left.saturating_sub(began.elapsed());
         }
     }
@@ -225,8 +225,7 @@ impl<'a> Fetching<'a> {
         Self { session, wanted, lines, window, max_bytes, asked: 0, given: 0 }
     }
 
-    /// The next message with what became of it; `None` after the last. An error ends the session. A call that was
-    /// cancelled loses its message, so only drop the session after that.
+    /// The next message with what became of it; `None` after the last. An error ends the session.
     pub async fn next(&mut self) -> Result<Option<(&'a Listed, Fetched)>, Error> {
         let Some(item) = self.wanted.get(self.given) else { return Ok(None) };
         if self.asked == 0 {

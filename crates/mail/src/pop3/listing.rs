@@ -47,12 +47,10 @@ impl Session {
         malformed: &'static str,
     ) -> Result<Vec<T>, Error> {
         let mut entries = Vec::new();
+        self.lost = Some(Kind::Closed);
         loop {
-            let line = match talk::listed_line(&mut self.connection).await {
-                Ok(Some(line)) => line,
-                Ok(None) => return Ok(entries),
-                Err(error) => return Err(self.lost_by(error)),
-            };
+            let line = talk::listed_line(&mut self.connection).await.map_err(|error| self.lost_by(error))?;
+            let Some(line) = line else { break };
             if entries.len() == self.limits.max_entries {
                 return self.lose(Kind::TooLarge("the listing"));
             }
@@ -61,6 +59,8 @@ impl Session {
                 None => return self.lose(Kind::Violation(malformed)),
             }
         }
+        self.lost = None;
+        Ok(entries)
     }
 }
 
@@ -121,6 +121,8 @@ fn merged(mut sizes: Vec<(u32, u64)>, mut uids: Vec<(u32, String)>) -> Option<Ve
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -164,6 +166,16 @@ mod tests {
             assert_eq!(uid_of(line), expected, "{line:?}");
         }
         assert_eq!(uid_of(format!("1 {}", "x".repeat(LONGEST_UID + 1)).as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_at_all_makes_it_fail(line in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = size_of(&line);
+            if let Some((number, uid)) = uid_of(&line) {
+                prop_assert!(number > 0 && !uid.is_empty() && uid.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            }
+        }
     }
 
     #[test]
