@@ -119,8 +119,10 @@ impl fmt::Debug for ParsedAttachment {
 
 names! {
     /// How private the sender calls a message.
+    #[derive(Default)]
     "sensitivity" Sensitivity {
         /// Not said.
+        #[default]
         Normal = "normal",
         /// Personal.
         Personal = "personal",
@@ -131,10 +133,12 @@ names! {
     }
 
     /// How important the sender calls a message.
+    #[derive(Default)]
     "importance" Importance {
         /// Can wait.
         Low = "low",
         /// Not said.
+        #[default]
         Normal = "normal",
         /// Should not wait.
         High = "high",
@@ -174,18 +178,6 @@ names! {
         BrokenEncoding = "broken_encoding",
         /// A multipart without its boundary, read as text.
         BrokenMultipart = "broken_multipart",
-    }
-}
-
-impl Default for Sensitivity {
-    fn default() -> Self {
-        Self::Normal
-    }
-}
-
-impl Default for Importance {
-    fn default() -> Self {
-        Self::Normal
     }
 }
 

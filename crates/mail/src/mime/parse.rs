@@ -1,0 +1,118 @@
+//! From raw bytes to what a record needs. Never fails: what cannot be read is missing and named by a warning.
+
+use jiff::Timestamp;
+use mail_parser::DateTime;
+use model::message::{Importance, ParseWarning, ParsedMessage, Sensitivity};
+
+use super::body;
+use super::decode::Warnings;
+use super::fields::Fields;
+use super::limits::Limits;
+use super::parties::Parties;
+use super::split::split;
+
+/// Fields that RFC 5322 section 3.6 lets stand once; the first counts. To and Cc are joined instead.
+const ONCE: &[&str] = &["from", "sender", "reply-to", "to", "cc", "bcc", "date", "subject", "message-id"];
+
+/// Reads a message, or the header of one. The cost is linear in its size; depth and counts are bounded by `limits`.
+pub fn parse(raw: &[u8], limits: &Limits) -> ParsedMessage {
+    let mut message = ParsedMessage::default();
+    let mut warnings = Warnings::new();
+    let start = raw.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(raw.len());
+    let fields = Fields::read(raw, start, limits, &mut warnings, |_| false);
+    if fields.is_empty() {
+        message.warn(ParseWarning::Unparsable);
+        return message;
+    }
+    if raw[start..fields.body_at].contains(&0) {
+        warnings.insert(ParseWarning::NulBytes);
+    }
+    if ONCE.iter().any(|name| fields.count(name) > 1) {
+        warnings.insert(ParseWarning::RepeatedHeader);
+    }
+    read_parties(&mut message, &fields, limits, &mut warnings);
+    read_dates(&mut message, &fields, &mut warnings);
+    read_threading(&mut message, &fields, limits);
+    read_marks(&mut message, &fields);
+
+    let parts = split(raw, &fields, limits, &mut warnings);
+    let body = body::read(raw, &parts, limits, &mut warnings);
+    message.text = body.text;
+    message.text_derived = body.text_derived;
+    message.html = body.html;
+    message.attachments = body.attachments;
+    message.warnings = warnings.into_iter().collect();
+    message
+}
+
+fn read_parties(message: &mut ParsedMessage, fields: &Fields<'_>, limits: &Limits, warnings: &mut Warnings) {
+    let mut parties = Parties::new(limits);
+    message.from = parties.authors(fields, "from", warnings);
+    message.sender = parties.authors(fields, "sender", warnings).into_iter().next();
+    message.reply_to = parties.authors(fields, "reply-to", warnings);
+    message.to = parties.recipients(fields, "to", warnings);
+    message.cc = parties.recipients(fields, "cc", warnings);
+    message.bcc = parties.recipients(fields, "bcc", warnings);
+    if message.from.is_empty() {
+        warnings.insert(ParseWarning::NoFrom);
+    }
+    if message.to.is_empty() && message.cc.is_empty() && message.bcc.is_empty() {
+        warnings.insert(ParseWarning::NoRecipients);
+    }
+}
+
+fn read_dates(message: &mut ParsedMessage, fields: &Fields<'_>, warnings: &mut Warnings) {
+    message.date = fields.date("date").and_then(timestamp);
+    if message.date.is_none() {
+        let missing = fields.text("date").is_none_or(|text| text.is_empty());
+        warnings.insert(if missing { ParseWarning::NoDate } else { ParseWarning::BadDate });
+    }
+    message.received = fields.date("received").and_then(timestamp);
+}
+
+/// A leap second counts as the second before it; a day or an offset that cannot be makes the date none.
+fn timestamp(date: DateTime) -> Option<Timestamp> {
+    let date = DateTime { second: date.second.min(59), ..date };
+    date.is_valid().then(|| Timestamp::from_second(date.to_timestamp()).ok()).flatten()
+}
+
+fn read_threading(message: &mut ParsedMessage, fields: &Fields<'_>, limits: &Limits) {
+    message.message_id = fields.ids("message-id").into_iter().next();
+    message.in_reply_to = fields.ids("in-reply-to").into_iter().next();
+    message.references = fields.ids("references");
+    let surplus = message.references.len().saturating_sub(limits.references);
+    message.references.drain(..surplus);
+    message.subject = fields.text("subject");
+}
+
+fn read_marks(message: &mut ParsedMessage, fields: &Fields<'_>) {
+    message.auto_submitted = fields.token("auto-submitted");
+    message.precedence = fields.token("precedence");
+    message.list_id = fields.text("list-id").and_then(|text| {
+        let id = text.rsplit_once('<').map_or(text.as_str(), |(_, id)| id);
+        let id = id.trim_end_matches('>').trim().to_owned();
+        (!id.is_empty()).then_some(id)
+    });
+    message.return_path =
+        fields.text("return-path").map(|path| path.trim().trim_matches(['<', '>']).trim().to_owned());
+    message.sensitivity = match fields.token("sensitivity").as_deref() {
+        Some("personal") => Sensitivity::Personal,
+        Some("private") => Sensitivity::Private,
+        Some("company-confidential" | "confidential") => Sensitivity::Confidential,
+        _ => Sensitivity::Normal,
+    };
+    message.importance = importance(fields);
+}
+
+/// Importance and Priority are of RFC 2156 section 5.3, the other two of the programs that came before it.
+fn importance(fields: &Fields<'_>) -> Importance {
+    for name in ["importance", "x-priority", "priority", "x-msmail-priority"] {
+        let Some(token) = fields.token(name) else { continue };
+        match token.split_whitespace().next().unwrap_or_default() {
+            "high" | "urgent" | "1" | "2" => return Importance::High,
+            "low" | "non-urgent" | "4" | "5" => return Importance::Low,
+            _ => {}
+        }
+    }
+    Importance::Normal
+}
