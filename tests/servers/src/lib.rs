@@ -3,6 +3,18 @@
 //! Each server is a child process on a free loopback port with its own data directory under `/tmp`, and is gone when
 //! its value is dropped or the process that holds it ends in any way, SIGKILL included. A test binary may keep one
 //! in a `static` `tokio::sync::OnceCell` for all its tests: nothing here belongs to the runtime that started it.
+//!
+//! ```
+//! # use servers::Postgres;
+//! use tokio::sync::OnceCell;
+//!
+//! static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
+//!
+//! async fn postgres() -> &'static Postgres {
+//!     POSTGRES.get_or_init(Postgres::start).await
+//! }
+//! ```
+//!
 //! This is test equipment: what goes wrong panics with cause and remedy, and only `try_start` returns an error.
 //! It must never be used on a machine's own servers.
 

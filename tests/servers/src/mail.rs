@@ -6,6 +6,8 @@ mod configuration;
 mod maildir;
 mod refusals;
 
+use std::path::Path;
+
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
@@ -111,7 +113,7 @@ impl MailServers {
         let refusals = Refusals::start().await?;
         let postfix = Supervised::new(&POSTFIX)?;
         let configure = || configuration::postfix(&postfix, &certificates, at, refusals.port, &options);
-        let [submission_port, submissions_port] = postfix
+        let [starttls, implicit_tls] = postfix
             .first_start(configure, async |[submission, _]| greets("127.0.0.1", *submission, "220").await)
             .await?;
         let front = CountingProxy::try_start(format!("{STRANGER}:{}", at.pop3)).await?;
@@ -120,8 +122,8 @@ impl MailServers {
             pop3s_port: at.pop3s,
             imap_port: at.imap,
             imaps_port: at.imaps,
-            submission_port,
-            submissions_port,
+            submission_port: starttls,
+            submissions_port: implicit_tls,
             authority: certificates.authority,
             dovecot,
             postfix,
@@ -135,6 +137,11 @@ impl MailServers {
     /// The certificate of the authority that nobody trusts until told to, as PEM.
     pub fn ca_pem(&self) -> &str {
         &self.authority
+    }
+
+    /// The directories of Dovecot and Postfix, each with its `log`.
+    pub fn directories(&self) -> [&Path; 2] {
+        [self.dovecot.directory(), self.postfix.directory()]
     }
 
     /// Makes a mailbox; one signs in with the whole address. Until then mail to it bounces.

@@ -1,6 +1,10 @@
 //! A private Postgres with one login that may do anything and trusts whoever connects on 127.0.0.1.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls, error::SqlState};
@@ -103,6 +107,11 @@ impl Postgres {
     /// Asks Postgres to end (clients are cut, transactions rolled back) and returns when it has.
     pub async fn stop(&self) {
         self.server.stop().await;
+    }
+
+    /// Its directory, with its `log`.
+    pub fn directory(&self) -> &Path {
+        self.server.directory()
     }
 
     /// SIGKILL; returns when it is gone.

@@ -120,6 +120,11 @@ impl RabbitMq {
         self.control(&["set_disk_free_limit", if raised { "1000000GB" } else { "1MB" }]).await;
     }
 
+    /// Its directory, with its `log`.
+    pub fn directory(&self) -> &Path {
+        self.node.directory()
+    }
+
     /// SIGKILL to the node; returns when it is gone.
     pub async fn kill(&self) {
         self.node.kill().await;

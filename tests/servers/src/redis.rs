@@ -1,5 +1,7 @@
 //! A private Redis. It keeps nothing on disk unless asked to, so that a restart is a Redis that lost its data.
 
+use std::path::Path;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -68,6 +70,11 @@ impl Redis {
     /// The URL of one of the 1,024 databases: a test that takes its own shares the server with nobody.
     pub fn url_of_database(&self, number: u16) -> String {
         format!("redis://127.0.0.1:{}/{number}", self.port)
+    }
+
+    /// Its directory, with its `log`.
+    pub fn directory(&self) -> &Path {
+        self.server.directory()
     }
 
     /// SIGKILL; returns when it is gone.

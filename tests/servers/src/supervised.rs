@@ -3,9 +3,9 @@
 //! long before a server that all tests share.
 
 use std::{
-    fs, io,
-    io::{BufRead, BufReader, Write},
-    os::unix::process::CommandExt,
+    fs::{self, Permissions},
+    io::{self, BufRead, BufReader, Write},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -92,7 +92,10 @@ impl Supervised {
     /// Writes a file into the directory, readable for the server's account.
     pub(crate) fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
         let path = self.directory.join(name);
-        fs::write(&path, content).map_err(Error::io(format!("cannot write {}", path.display())))?;
+        let doing = || Error::io(format!("cannot write {}", path.display()));
+        fs::write(&path, content).map_err(doing())?;
+        // Whatever this process's umask says.
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(doing())?;
         Ok(path)
     }
 

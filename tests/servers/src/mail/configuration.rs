@@ -1,6 +1,9 @@
 //! The configuration files of Dovecot and Postfix, filled in for one instance.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
 
 use super::{Certificates, Options};
 use crate::{Error, account::Account, ports, supervised::Supervised};
@@ -68,7 +71,9 @@ pub(super) fn postfix(
     let postfix_account = Account::for_server(&["postfix"])?;
     for (name, owned) in [("etc", false), ("queue", false), ("data", true)] {
         let path = server.directory().join(name);
-        fs::create_dir_all(&path).map_err(Error::io("cannot make Postfix's directories"))?;
+        let doing = || Error::io("cannot make Postfix's directories");
+        fs::create_dir_all(&path).map_err(doing())?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(doing())?;
         if owned {
             postfix_account.own(&path)?;
         }

@@ -2,6 +2,7 @@
 //! of messages are there in a moment; every write is a rename, so that Dovecot never sees half a file.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -20,9 +21,10 @@ impl Maildirs {
     /// Below `root` come `mail/DOMAIN/LOCAL/Maildir` and one file for each mailbox in `passwords/passdb`.
     pub(super) fn new(root: &Path, account: Account) -> Result<Self, Error> {
         let maildirs = Self { root: root.to_owned(), account, written: AtomicU64::new(0) };
-        maildirs.make_directory(&root.join("mail")).map_err(Error::io("cannot make the mail directory"))?;
-        fs::create_dir_all(root.join("passwords/passdb"))
-            .map_err(Error::io("cannot make the password directory"))?;
+        for directory in ["mail", "passwords", "passwords/passdb"] {
+            let made = maildirs.make_directory(&root.join(directory));
+            made.map_err(Error::io("cannot make the directories of the mailboxes"))?;
+        }
         Ok(maildirs)
     }
 
@@ -40,9 +42,13 @@ impl Maildirs {
             self.make_directory(&maildir.join(part))?;
         }
         // Hexadecimal, so that no character of the password means anything to Dovecot or JSON.
-        let password: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let password = password.bytes().fold(String::new(), |mut digits, byte| {
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        });
         let fresh = self.root.join("passwords").join(format!("fresh.{}", self.number()));
         fs::write(&fresh, format!(r#"{{"password":"{{PLAIN.HEX}}{password}"}}"#))?;
+        self.give(&fresh)?;
         fs::rename(fresh, self.password_file(&address))
     }
 
@@ -58,7 +64,7 @@ impl Maildirs {
         let number = self.number();
         let temporary = maildir.join("tmp").join(format!("{number}.lockstep"));
         fs::write(&temporary, message)?;
-        std::os::unix::fs::chown(&temporary, Some(self.account.uid), Some(self.account.gid))?;
+        self.give(&temporary)?;
         // The name begins with the second of delivery, which the file system knows.
         let modified = fs::metadata(&temporary)?.modified()?;
         let seconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -104,6 +110,10 @@ impl Maildirs {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
+        self.give(path)
+    }
+
+    fn give(&self, path: &Path) -> io::Result<()> {
         std::os::unix::fs::chown(path, Some(self.account.uid), Some(self.account.gid))
     }
 }

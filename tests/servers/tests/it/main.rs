@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+mod cleaning;
 mod mail;
+mod proxy;
 mod session;
 mod storage;

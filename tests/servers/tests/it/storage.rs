@@ -1,4 +1,4 @@
-//! Postgres, RabbitMQ and Redis.
+//! Postgres, `RabbitMQ` and Redis.
 
 use servers::{Postgres, RabbitMq, Redis};
 use tokio_postgres::NoTls;

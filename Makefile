@@ -1,0 +1,28 @@
+# What there is to do here; `make` alone lists it. Each target installs what it needs on a fresh Debian machine.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the servers that tests and demo run privately (Debian packages; nothing is left running)
+	@tests/servers/setup.sh
+
+demo: setup ## watch real mail travel in and out; ONCE=1 ends after the summary
+	cargo build --workspace --bins --locked
+	cargo run --quiet --locked -p lockstep-tests --bin demo -- $(if $(ONCE),--once)
+
+dev: setup ## run the servers alone and print a configuration that leads to them (also in .data/dev.toml)
+	cargo run --quiet --locked -p lockstep-servers --bin dev -- .data/dev.toml
+
+test: setup ## run every test, against real servers
+	cargo build --workspace --bins --locked
+	cargo test --workspace --locked
+
+lint: setup ## formatting, clippy, documentation, dependencies; every warning is an error
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	else echo "lint: cargo-deny is not installed, so deny.toml was not checked (cargo install --locked cargo-deny)"; fi
