@@ -1,5 +1,7 @@
 //! What `doctor` asks of `RabbitMQ`. It looks and changes nothing: a queue that is missing stays missing.
 
+use std::fmt;
+
 use crate::connection::{Link, blocked, within};
 use crate::topology::{declare_one, depth};
 use crate::{Config, Depth, Error, Queue, topology};
@@ -11,6 +13,23 @@ pub struct Report {
     pub queues: Vec<Depth>,
     /// The queues that do not exist yet; the scheduler declares them when it starts.
     pub missing: Vec<Queue>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.queues.is_empty() {
+            return f.write_str("no queues yet; the scheduler declares them when it starts");
+        }
+        f.write_str("messages waiting: ")?;
+        for (at, depth) in self.queues.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {}", depth.queue, depth.messages)?;
+        }
+        for queue in &self.missing {
+            write!(f, "; {queue} is missing and is declared when the scheduler starts")?;
+        }
+        Ok(())
+    }
 }
 
 /// Connects, compares the queues with the topology and asks whether messages are accepted. One try; every error

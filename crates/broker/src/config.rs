@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use model::secret::Secret;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 /// Where `RabbitMQ` is and how invitations travel. `Debug` shows no credentials.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer};
 pub struct Config {
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. Characters with a meaning in an address are
     /// percent-encoded: the virtual host `/` is `%2f`.
-    #[serde(deserialize_with = "secret")]
     pub url: Secret,
     /// The most messages sent and not yet confirmed.
     pub publish_window: NonZeroU32,
@@ -33,8 +32,4 @@ impl Config {
     pub(crate) fn confirm_timeout(&self) -> Duration {
         Duration::from_secs(self.confirm_timeout_seconds.get().into())
     }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::from)
 }

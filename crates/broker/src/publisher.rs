@@ -9,6 +9,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::connection::{Link, blocked, within};
@@ -18,6 +19,9 @@ use crate::{Config, Depth, Error, Invitation, Queue, TraceContext};
 
 /// The delivery mode of a message that outlives a restart of the broker.
 pub(crate) const PERSISTENT: u8 = 2;
+
+/// How long a batch waits for the next confirm before it looks whether the broker blocks by now.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// An invitation and the trace it belongs to.
 #[derive(Clone, Debug)]
@@ -81,17 +85,20 @@ impl Publisher {
         })
     }
 
-    /// Connects if need be, declares the queues, and says what was missing. After a failure the next call waits a
-    /// little before its one try, so that it may be called in a loop; dropping it in the middle loses nothing.
+    /// Connects if need be, declares the queues, and says what was missing and whether messages are accepted. After a
+    /// failure the next call waits a little before its one try, so that it may be called in a loop; dropping it in
+    /// the middle loses nothing. To be called before anything is claimed: `RabbitMQ` tells nobody of a new alarm who
+    /// does not publish, so this publishes something that goes nowhere.
     pub async fn ready(&self) -> Result<Ready, Error> {
         let mut session = self.session.lock().await;
         if !self.link.is_blocked() {
             self.ensure(&mut session).await?;
+            self.ask_whether_blocked().await?;
         }
         Ok(Ready { missing: std::mem::take(&mut session.missing), blocked: self.link.is_blocked() })
     }
 
-    /// Whether the broker said that it accepts no messages at present.
+    /// Whether the broker is known to accept no messages at present. It says so only when something is published.
     pub fn is_blocked(&self) -> bool {
         self.link.is_blocked()
     }
@@ -122,6 +129,7 @@ impl Publisher {
         let mut waiting = batch.iter().enumerate();
         let mut under_way = FuturesUnordered::new();
         let mut returned = Vec::new();
+        let mut last_heard = Instant::now();
         loop {
             while under_way.len() < self.window
                 && let Some((index, publication)) = waiting.next()
@@ -129,9 +137,10 @@ impl Publisher {
                 let post = post(&channel, publication, format!("{prefix}{index}"));
                 under_way.push(async move { (index, post.await) });
             }
-            match tokio::time::timeout(self.confirm_timeout, under_way.next()).await {
+            match tokio::time::timeout(LOOK_AROUND, under_way.next()).await {
                 Ok(None) => break,
                 Ok(Some((index, Ok(confirmation)))) => {
+                    last_heard = Instant::now();
                     outcomes[index] = match &confirmation {
                         Confirmation::Ack(_) => Published::Confirmed,
                         Confirmation::Nack(_) => Published::Nacked,
@@ -151,6 +160,7 @@ impl Publisher {
                     session.channel = None;
                     break;
                 }
+                Err(_) if !self.link.is_blocked() && last_heard.elapsed() < self.confirm_timeout => {}
                 Err(_) => {
                     tracing::warn!(unconfirmed = under_way.len(), "the broker stopped confirming");
                     session.channel = None;
@@ -219,9 +229,6 @@ impl Publisher {
                     missing.push(queue);
                 }
             }
-            if let Some(reason) = blocked(&connection).await? {
-                tracing::warn!("RabbitMQ accepts no messages at present: {reason}");
-            }
             Ok(channel)
         })
         .await;
@@ -229,6 +236,18 @@ impl Publisher {
             self.link.discard();
         }
         opened
+    }
+
+    async fn ask_whether_blocked(&self) -> Result<(), Error> {
+        let connection =
+            self.link.standing().ok_or_else(|| Error::Lost { cause: "it ended just now".to_owned() })?;
+        let asked = within(self.confirm_timeout, blocked(&connection)).await;
+        match &asked {
+            Ok(Some(reason)) => tracing::warn!("RabbitMQ accepts no messages at present: {reason}"),
+            Ok(None) => {}
+            Err(_) => self.link.discard(),
+        }
+        asked.map(drop)
     }
 }
 

@@ -10,9 +10,15 @@ async fn a_good_broker_is_reported_with_its_queues_and_is_not_changed() {
     let fresh = check(&config).await.unwrap();
     assert_eq!((fresh.queues.len(), fresh.missing.as_slice()), (0, Queue::ALL.as_slice()));
     assert_eq!(check(&config).await.unwrap(), fresh, "looking declared nothing");
+    assert_eq!(fresh.to_string(), "no queues yet; the scheduler declares them when it starts");
     Publisher::new(&config, "test").unwrap().ready().await.unwrap();
     let ready = check(&config).await.unwrap();
     assert_eq!((ready.queues.len(), ready.missing.len()), (5, 0));
+    assert_eq!(
+        ready.to_string(),
+        "messages waiting: lockstep.incoming 0, lockstep.outgoing 0, lockstep.calendar 0, lockstep.jobs 0, \
+         lockstep.dead 0"
+    );
 }
 
 #[tokio::test]

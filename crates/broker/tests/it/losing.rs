@@ -16,14 +16,14 @@ async fn what_was_confirmed_survives_the_death_of_the_broker_in_the_middle_of_pu
     publisher.ready().await.unwrap();
 
     let mut confirmed: HashSet<Invitation> = HashSet::new();
-    let mut published: HashSet<Invitation> = HashSet::new();
+    let mut offered: HashSet<Invitation> = HashSet::new();
     let mut unconfirmed = 0;
     let publishing = async {
         // Until the broker is gone: a batch that ends without every confirm is the last one.
         loop {
             let batch = cycles(Workload::Incoming, 2000);
             let outcomes = publisher.publish_batch(&batch).await;
-            published.extend(batch.iter().map(|publication| publication.invitation));
+            offered.extend(batch.iter().map(|publication| publication.invitation));
             confirmed.extend(
                 batch
                     .iter()
@@ -57,15 +57,15 @@ async fn what_was_confirmed_survives_the_death_of_the_broker_in_the_middle_of_pu
     let last = cycles(Workload::Incoming, 10);
     assert_eq!(publisher.publish_batch(&last).await, [Published::Confirmed; 10]);
     confirmed.extend(last.iter().map(|publication| publication.invitation));
-    published.extend(last.iter().map(|publication| publication.invitation));
+    offered.extend(last.iter().map(|publication| publication.invitation));
 
     eventually("every confirmed message came", async || {
-        let handled = handler.handled.lock().unwrap();
-        confirmed.iter().all(|invitation| handled.contains_key(invitation))
+        let counts = handler.handled.lock().unwrap();
+        confirmed.iter().all(|invitation| counts.contains_key(invitation))
     })
     .await;
-    let handled = handler.handled.lock().unwrap();
-    assert!(handled.keys().all(|invitation| published.contains(invitation)), "nothing came from nowhere");
+    let counts = handler.handled.lock().unwrap();
+    assert!(counts.keys().all(|invitation| offered.contains(invitation)), "nothing came from nowhere");
 }
 
 #[tokio::test]

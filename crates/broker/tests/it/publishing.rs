@@ -20,8 +20,8 @@ async fn ten_thousand_confirmed_invitations_are_each_consumed_once() {
     worker.consume(Queue::Incoming, &handler);
     eventually("all are consumed", async || handler.distinct() == batch.len()).await;
     assert_eq!(handler.started(), batch.len());
-    let handled = handler.handled.lock().unwrap();
-    assert!(batch.iter().all(|publication| handled.contains_key(&publication.invitation)));
+    let counts = handler.handled.lock().unwrap();
+    assert!(batch.iter().all(|publication| counts.contains_key(&publication.invitation)));
 }
 
 #[tokio::test]
@@ -80,8 +80,9 @@ async fn a_blocking_broker_is_seen_and_nothing_is_published_until_it_accepts_aga
     assert!(broker::check(&config).await.unwrap().missing.is_empty());
 
     node.set_disk_alarm(true).await;
-    eventually("the notice comes", async || veteran.is_blocked()).await;
+    assert!(!veteran.is_blocked(), "the broker tells only those who publish");
     assert!(veteran.ready().await.unwrap().blocked);
+    assert!(veteran.is_blocked());
     assert_eq!(veteran.publish_batch(&cycles(Workload::Incoming, 3)).await, [Published::Unconfirmed; 3]);
     // One that connects now must learn it too, before it publishes anything.
     let newcomer = Publisher::new(&config, "test").unwrap();
@@ -89,12 +90,18 @@ async fn a_blocking_broker_is_seen_and_nothing_is_published_until_it_accepts_aga
     let refused = broker::check(&config).await.unwrap_err();
     assert!(matches!(refused, broker::Error::Blocked { .. }), "{refused}");
 
+    // One that is in the middle of its work sees it too, and answers for every message.
+    let hasty = Publisher::new(&config, "test").unwrap();
+    let outcomes = hasty.publish_batch(&cycles(Workload::Outgoing, 3000)).await;
+    assert_eq!(outcomes.len(), 3000);
+    assert!(outcomes.contains(&Published::Unconfirmed) && hasty.is_blocked());
+
     node.set_disk_alarm(false).await;
-    for publisher in [&veteran, &newcomer] {
+    for publisher in [&veteran, &newcomer, &hasty] {
         eventually("the broker accepts again", async || !publisher.is_blocked()).await;
         assert!(!publisher.ready().await.unwrap().blocked);
         assert_eq!(publisher.publish_batch(&cycles(Workload::Incoming, 3)).await, [Published::Confirmed; 3]);
     }
     let depths = newcomer.depths().await.unwrap();
-    assert_eq!(depths.iter().find(|depth| depth.queue == Queue::Incoming).unwrap().messages, 6);
+    assert_eq!(depths.iter().find(|depth| depth.queue == Queue::Incoming).unwrap().messages, 9);
 }
