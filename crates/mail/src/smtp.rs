@@ -2,8 +2,33 @@
 //!
 //! It must never leave a doubt that the caller does not see: an `Err` means that nobody got the message, and what may
 //! have left is [`Outcome::Unknown`]. It signs in inside TLS only, and never speaks where an earlier answer is still owed.
+//!
+//! ```no_run
+//! # extern crate lockstep_mail as mail;
+//! # use mail::smtp::{Envelope, Outcome, RecipientState, Session, Settings, whole};
+//! # use mail::Error;
+//! # use model::{endpoint::Endpoint, secret::Secret};
+//! # async fn lease_is_held() -> Result<(), Error> { Ok(()) }
+//! # async fn example(endpoint: Endpoint, settings: Settings, password: Secret, envelope: Envelope, raw: &[u8]) -> Result<(), Error> {
+//! let mut session = Session::open(&endpoint, &settings, "anna", &password).await?;
+//! // Build the message for `session.capabilities()`, commit that it is being sent, and only then:
+//! let submission = session.submit(&envelope, whole(raw), lease_is_held()).await?; // an Err: nobody got it
+//! match &submission.outcome {
+//!     Outcome::Sent(reply) => println!("taken for {} of them: {}", submission.accepted(), reply.code()),
+//!     Outcome::Refused { step, reply } => println!("nobody got it: {} at {step:?}", reply.code()),
+//!     Outcome::Unknown(error) => println!("it may have been delivered, or not: {error}"),
+//! }
+//! for (recipient, state) in envelope.recipients.iter().zip(&submission.recipients) {
+//!     println!("{recipient:?} is accepted: {}", matches!(state, RecipientState::Accepted(_)));
+//! }
+//! if session.is_open() {
+//!     // the next message of the batch; else open another session
+//! }
+//! session.quit().await;
+//! # Ok(())
+//! # }
+//! ```
 
-mod address;
 mod auth;
 mod capabilities;
 mod conversation;
@@ -19,11 +44,10 @@ use std::fmt;
 
 use futures_util::FutureExt as _;
 
-pub use address::{Address, InvalidAddress};
 pub use capabilities::{Capabilities, SizeLimit};
 pub use probe::Probe;
 pub use reply::{Class, EnhancedCode, Reply};
-pub use settings::{ClientName, Config, InvalidClientName, Settings};
+pub use settings::{ClientName, InvalidClientName, Settings};
 pub use submission::{Envelope, Outcome, RecipientState, Step, Submission};
 pub use submit::whole;
 
@@ -41,6 +65,8 @@ pub struct Session {
     busy: bool,
     /// A transaction was begun that the server may not have forgotten: RSET comes before the next one.
     unfinished: bool,
+    /// The final dot of the latest message may have left.
+    dot_left: bool,
     capabilities: Capabilities,
     settings: Settings,
 }
@@ -65,6 +91,12 @@ impl Session {
             }
         }
         self.connection.is_some()
+    }
+
+    /// Whether the final dot of the latest message may have left. For a caller that dropped the future of
+    /// [`Session::submit`]: false means that the message was not sent, true that its fate is unknown.
+    pub fn may_have_sent(&self) -> bool {
+        self.dot_left
     }
 
     /// RSET: the server forgets the transaction. Any other answer than 250 closes the session.

@@ -93,7 +93,8 @@ fn encoded(text: &str) -> Zeroizing<String> {
 
 /// Whose fault a refused sign-in is. The credentials': 535, 534 (another kind of password is wanted), 530, 538 (RFC 4954
 /// section 6) and 525 (account disabled, RFC 5248 registry), or an enhanced code that says so. Everything else is the server's word.
-fn verdict(reply: &Reply) -> Option<Kind> {
+/// Some servers take AUTH and say it at MAIL.
+pub(super) fn verdict(reply: &Reply) -> Option<Kind> {
     let about_credentials = reply
         .enhanced()
         .is_some_and(|code| code.class == 5 && code.subject == 7 && matches!(code.detail, 8 | 9 | 13));

@@ -17,6 +17,7 @@ impl Session {
             connection: Some(connection),
             busy: false,
             unfinished: false,
+            dot_left: false,
             capabilities: Capabilities::default(),
             settings: settings.clone(),
         }

@@ -1,7 +1,9 @@
 //! Whether a server would let a mailbox send: MAIL and RCPT with its own address, then RSET. No message is ever sent.
 
+use model::address::EmailAddress;
+
+use super::Session;
 use super::reply::{Class, Reply};
-use super::{Address, Session};
 use crate::error::{Error, Kind, Phase};
 
 /// What the server said at each step.
@@ -29,7 +31,7 @@ impl Probe {
 impl Session {
     /// MAIL FROM and RCPT TO with `address`, then RSET. A refusal is an answer, not an error.
     #[tracing::instrument(name = "smtp.probe", skip_all, err(level = "debug"))]
-    pub async fn probe(&mut self, address: &Address) -> Result<Probe, Error> {
+    pub async fn probe(&mut self, address: &EmailAddress) -> Result<Probe, Error> {
         self.begin(Phase::Envelope).await?;
         if address.needs_utf8() && !self.capabilities.smtp_utf8 {
             self.end();

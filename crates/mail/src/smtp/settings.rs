@@ -3,34 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use model::address::EmailAddress;
 
-use super::address::{is_domain, is_literal};
 use crate::transport;
-
-/// The `smtp` section of the configuration.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// How we name ourselves in EHLO: a host name, or an address literal such as `[192.0.2.1]`.
-    pub client_name: ClientName,
-    /// Time for giving one message's content to the server, in seconds.
-    pub message_timeout_seconds: u64,
-    /// Time for the server's answer to a whole message, in seconds. Too short makes mails whose fate is unknown.
-    pub verdict_timeout_seconds: u64,
-}
-
-impl Config {
-    /// These settings on a transport's.
-    pub fn settings(&self, transport: transport::Settings) -> Settings {
-        Settings {
-            transport,
-            client_name: self.client_name.clone(),
-            message_timeout: Duration::from_secs(self.message_timeout_seconds),
-            verdict_timeout: Duration::from_secs(self.verdict_timeout_seconds),
-        }
-    }
-}
 
 /// What a session is opened with.
 #[derive(Clone, Debug)]
@@ -47,26 +22,20 @@ pub struct Settings {
 }
 
 /// A host name or an address literal, as EHLO takes it (RFC 5321 section 4.1.1.1).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientName(String);
 
 impl ClientName {
     /// Checks a name for EHLO. It is ASCII: a name beyond is written with its `xn--` form.
     pub fn parse(text: &str) -> Result<Self, InvalidClientName> {
-        if text.is_ascii() && (is_domain(text) || is_literal(text)) {
+        // What may stand after the @ of an address may name us, less the underscores that addresses are forgiven.
+        let names_a_host =
+            format!("x@{text}").parse::<EmailAddress>().is_ok_and(|address| address.domain() == text);
+        if text.is_ascii() && !text.contains('_') && names_a_host {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidClientName)
         }
-    }
-}
-
-impl TryFrom<String> for ClientName {
-    type Error = InvalidClientName;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
     }
 }
 
@@ -92,7 +61,19 @@ mod tests {
         for good in ["mail.example.org", "localhost", "[127.0.0.1]", "[IPv6:::1]", "xn--bcher-kva.example"] {
             assert_eq!(ClientName::parse(good).map(|name| name.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "a b", "a\r\nQUIT", "127.0.0.1]", "[::1]", "[x]", "bücher.example", "a..b", "-a"] {
+        for bad in [
+            "",
+            "a b",
+            "a\r\nQUIT",
+            "127.0.0.1]",
+            "[::1]",
+            "[x]",
+            "bücher.example",
+            "a..b",
+            "-a",
+            "a@b",
+            "a_b",
+        ] {
             assert_eq!(ClientName::parse(bad), Err(InvalidClientName), "{bad:?}");
         }
     }

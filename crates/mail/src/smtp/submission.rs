@@ -1,16 +1,18 @@
 //! What is asked of a submission and what became of it, per message and per recipient. Values only.
 
+use model::address::EmailAddress;
+
 use super::reply::{Class, Reply};
-use super::{Address, Capabilities, SizeLimit};
+use super::{Capabilities, SizeLimit};
 use crate::error::Kind;
 
 /// Who sends to whom, and what the server must be told about the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// MAIL FROM.
-    pub from: Address,
+    pub from: EmailAddress,
     /// RCPT TO, Bcc among them, at least one. Answers come back in this order.
-    pub recipients: Vec<Address>,
+    pub recipients: Vec<EmailAddress>,
     /// The message's size in bytes with CRLF line ends.
     pub size: u64,
     /// The message has bytes above 127. Ask [`Capabilities::eight_bit_mime`] before it is built so.
@@ -34,7 +36,7 @@ impl Envelope {
             if self.from.needs_utf8() {
                 return Some(Kind::Unsupported("SMTPUTF8 (for the sender's address)"));
             }
-            if self.recipients.iter().any(Address::needs_utf8) {
+            if self.recipients.iter().any(EmailAddress::needs_utf8) {
                 return Some(Kind::Unsupported("SMTPUTF8 (for a recipient's address)"));
             }
             if self.utf8 {
@@ -48,7 +50,7 @@ impl Envelope {
     }
 
     fn needs_utf8(&self) -> bool {
-        self.utf8 || self.from.needs_utf8() || self.recipients.iter().any(Address::needs_utf8)
+        self.utf8 || self.from.needs_utf8() || self.recipients.iter().any(EmailAddress::needs_utf8)
     }
 
     /// MAIL with the parameters that are needed and announced (RFC 1870, RFC 6152, RFC 6531).
@@ -168,12 +170,14 @@ impl RecipientState {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn envelope(from: &str, recipients: &[&str]) -> Envelope {
         Envelope {
-            from: Address::parse(from).unwrap(),
-            recipients: recipients.iter().map(|to| Address::parse(to).unwrap()).collect(),
+            from: from.parse().unwrap(),
+            recipients: recipients.iter().map(|to| to.parse().unwrap()).collect(),
             size: 1000,
             eight_bit: false,
             utf8: false,
@@ -234,5 +238,15 @@ mod tests {
         assert!(matches!(yes.refused_with(&reply("554 5.7.1 spam")), RecipientState::Refused(_)));
         assert!(matches!(RecipientState::of(reply("552 5.5.3 too many")), RecipientState::Deferred(_)));
         assert!(matches!(RecipientState::of(reply("552 5.2.2 full")), RecipientState::Refused(_)));
+    }
+
+    proptest! {
+        /// The commands trust the type: what it lets through can neither end a command nor add a parameter.
+        #[test]
+        fn no_address_can_say_more_than_itself(text in "\\PC{0,20}@\\PC{0,20}|[ -~\\r\\n\\x00\"\\\\]{0,20}@[ -~\\r\\n]{0,20}") {
+            if let Ok(address) = text.parse::<EmailAddress>() {
+                prop_assert!(!address.as_str().contains(['\r', '\n', '\0', ' ', '\t', '<', '>']));
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::reply::{Class, Reply};
 use super::stuffing::{DotStuffer, FINAL_DOT};
-use super::{Envelope, Outcome, RecipientState, Session, Step, Submission};
+use super::{Envelope, Outcome, RecipientState, Session, Step, Submission, auth};
 use crate::error::{Error, Kind, Phase};
 
 /// How many commands are sent before their replies are read. Bounds what both sides must buffer (RFC 2920 section 3.1
@@ -65,6 +65,7 @@ impl Session {
             self.forget_transaction().await?;
         }
         self.unfinished = true;
+        self.dot_left = false;
         let recipients = match self.envelope(envelope).await? {
             Envelopment::GoOn(recipients) => recipients,
             Envelopment::Over(submission) => {
@@ -111,6 +112,9 @@ impl Session {
                 match command {
                     Command::Mail => {
                         self.answered(&reply)?;
+                        if let Some(kind) = auth::verdict(&reply) {
+                            return Err(self.failed(kind, &reply));
+                        }
                         sender_refused = (reply.class() != Class::Done).then_some(reply);
                     }
                     Command::Recipient(_) => {
@@ -230,6 +234,7 @@ impl Session {
     async fn finish(&mut self, recipients: Vec<RecipientState>) -> Result<Submission, Error> {
         let patience = self.settings.verdict_timeout;
         self.open_wire()?.begin_stream(Phase::Verdict, patience, Instant::now() + patience);
+        self.dot_left = true;
         let answer = match self.say(FINAL_DOT).await {
             Ok(()) => self.reply().await,
             Err(error) => Err(error),

@@ -229,3 +229,19 @@ async fn eight_bit_content_that_was_not_announced_is_not_sent() {
     assert!(!session.is_open());
     assert!(!script.heard().await.ends_with(b".\r\n"));
 }
+
+#[tokio::test]
+async fn a_sign_in_that_is_taken_back_at_mail_is_the_credentials_and_not_the_messages() {
+    let script = Script::signed_in("PIPELINING", async |mut peer: Peer| {
+        for _ in 0..3 {
+            peer.hear().await;
+        }
+        peer.say("530 5.7.57 Client not authenticated to send mail\n503 MAIL first\n503 MAIL first").await;
+        peer.hear().await
+    })
+    .await;
+    let mut session = script.open().await.unwrap();
+    let error = submit(&mut session, &["b@x"]).await.unwrap_err();
+    assert_eq!((error.phase(), error.kind()), (Phase::Envelope, &Kind::CredentialsRefused));
+    assert_eq!(script.heard().await, "(closed)");
+}

@@ -27,6 +27,11 @@ async fn a_line_lost_before_the_dot_is_not_sent() {
     }
 }
 
+/// What was written on loopback is there; the runtime learns of it when its thread next goes to sleep, however shortly.
+async fn see_what_came() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_up_before_the_dot_leaves_no_doubt() {
     let (gone, is_gone) = tokio::sync::oneshot::channel();
@@ -46,8 +51,7 @@ async fn a_server_that_hangs_up_before_the_dot_leaves_no_doubt() {
     let mut session = script.open().await.unwrap();
     let before_final_dot = async {
         is_gone.await.unwrap();
-        // What was sent before the end of a task has arrived on loopback when the client next looks.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        see_what_came().await;
         Ok(())
     };
     let error: Error =
@@ -253,7 +257,7 @@ async fn an_answer_nobody_asked_for_is_never_taken_for_a_verdict() {
     let mut session = script.open().await.unwrap();
     let before_final_dot = async {
         is_said.await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        see_what_came().await;
         Ok(())
     };
     let error: Error =
@@ -273,6 +277,61 @@ async fn a_submission_dropped_in_the_middle_closes_the_session() {
     let mut session = script.open().await.unwrap();
     let submission = submit(&mut session, &["b@x"]);
     assert!(tokio::time::timeout(Duration::from_millis(100), submission).await.is_err());
-    assert!(!session.is_open());
+    assert!(!session.is_open() && !session.may_have_sent());
     assert_eq!(script.heard().await, ("MAIL FROM:<anna@example.org>".into(), "(closed)".into()));
+}
+
+#[tokio::test]
+async fn a_submission_dropped_after_the_dot_says_that_it_may_have_been_sent() {
+    let (heard, has_heard) = tokio::sync::oneshot::channel();
+    let script = Script::signed_in("", async |mut peer: Peer| {
+        peer.until_data().await;
+        peer.hear_message().await;
+        heard.send(()).unwrap();
+        peer.hear().await
+    })
+    .await;
+    let mut session = script.open().await.unwrap();
+    tokio::select! {
+        submission = submit(&mut session, &["b@x"]) => panic!("{submission:?}"),
+        _ = has_heard => {}
+    }
+    assert!(session.may_have_sent());
+    assert!(!session.is_open());
+    assert_eq!(script.heard().await, "(closed)");
+}
+
+/// Pieces of a message far larger than what sockets buffer.
+fn large() -> impl futures_util::Stream<Item = Result<&'static [u8], Error>> {
+    futures_util::stream::iter(std::iter::repeat_n(Ok([b'x'; 1000].as_slice()), 60_000))
+}
+
+#[tokio::test]
+async fn a_line_lost_in_the_middle_of_a_message_is_not_sent() {
+    let script = Script::signed_in("", async |mut peer: Peer| {
+        peer.until_data().await;
+        peer.hear_some(100_000).await;
+    })
+    .await;
+    let mut session = script.open().await.unwrap();
+    let error: Error = session.submit(&envelope(&["b@x"]), large(), async { Ok(()) }).await.unwrap_err();
+    assert_eq!((error.phase(), error.kind()), (Phase::Data, &Kind::Closed));
+    assert!(!session.is_open() && !session.may_have_sent());
+}
+
+#[tokio::test]
+async fn a_server_that_stops_reading_is_given_up_and_got_nothing() {
+    let script = Script::signed_in("", async |mut peer: Peer| {
+        peer.until_data().await;
+        peer.hear_some(100_000).await;
+        // Keeps the line and reads no more until the client is gone.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let mut settings = script.settings.clone();
+    settings.message_timeout = Duration::from_millis(300);
+    let mut session = Session::open(&script.endpoint, &settings, "anna", &"pass".into()).await.unwrap();
+    let error: Error = session.submit(&envelope(&["b@x"]), large(), async { Ok(()) }).await.unwrap_err();
+    assert_eq!((error.phase(), error.kind()), (Phase::Data, &Kind::TimedOut));
+    assert!(!session.is_open() && !session.may_have_sent());
 }

@@ -1,7 +1,7 @@
 //! From the greeting to sign-in, and the probe: what the SMTP client makes of every answer.
 
 use mail::error::{Kind, Phase};
-use mail::smtp::{Address, Reply};
+use mail::smtp::Reply;
 use model::endpoint::Tls;
 
 use super::smtp_script::{Peer, Script};
@@ -182,7 +182,7 @@ async fn a_probe_tells_what_was_said_at_each_step_and_sends_nothing() {
         })
         .await;
         let mut session = script.open().await.unwrap();
-        let probe = session.probe(&Address::parse("anna@example.org").unwrap()).await.unwrap();
+        let probe = session.probe(&"anna@example.org".parse().unwrap()).await.unwrap();
         assert_eq!((probe.accepted(), probe.refusal().map(Reply::code)), (accepted, refusal));
         let heard = script.heard().await;
         let said = ["MAIL FROM:<anna@example.org>", "RCPT TO:<anna@example.org>"];

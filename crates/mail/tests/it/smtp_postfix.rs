@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use mail::Error;
 use mail::error::{Distrust, Kind, Phase};
-use mail::smtp::{Address, Envelope, Outcome, RecipientState, Session, SizeLimit, Step, Submission, whole};
+use mail::smtp::{Envelope, Outcome, RecipientState, Session, SizeLimit, Step, Submission, whole};
 use mail::transport::Trust;
+use model::address::EmailAddress;
 use model::endpoint::{Endpoint, Protocol, Tls};
 use model::secret::Secret;
 use servers::{MailOptions, MailServers};
@@ -38,8 +39,8 @@ async fn open(servers: &MailServers, tls: Tls, login: &str, password: &str) -> R
 
 fn envelope(from: &str, recipients: &[&str], message: &[u8]) -> Envelope {
     Envelope {
-        from: Address::parse(from).unwrap(),
-        recipients: recipients.iter().map(|to| Address::parse(to).unwrap()).collect(),
+        from: from.parse().unwrap(),
+        recipients: recipients.iter().map(|to| to.parse().unwrap()).collect(),
         size: message.len() as u64,
         eight_bit: !message.is_ascii(),
         utf8: false,
@@ -73,7 +74,9 @@ fn message(number: usize, body: &str) -> String {
 async fn a_message_reaches_all_its_recipients_byte_for_byte_by_both_ways_to_tls() {
     let servers = servers().await;
     let people = ["a@all.test", "b@all.test", "c@all.test", "hidden@all.test"];
-    people.iter().for_each(|address| servers.add_mailbox(address, PASSWORD));
+    for address in people {
+        servers.add_mailbox(address, PASSWORD);
+    }
     let body = "first\r\n.\r\n..two dots\r\n.one\r\nbare\nline\rends\r\nümläute\r\nno end";
     for (round, tls) in [Tls::Implicit, Tls::StartTls].into_iter().enumerate() {
         let mut session = open(servers, tls, "a@all.test", PASSWORD).await.unwrap();
@@ -129,7 +132,9 @@ async fn two_hundred_messages_go_over_one_connection() {
 async fn one_recipient_refused_of_three_does_not_keep_the_others_from_it() {
     let servers = servers().await;
     let people = ["a@some.test", "no@some.test", "later@some.test"];
-    people.iter().for_each(|address| servers.add_mailbox(address, PASSWORD));
+    for address in people {
+        servers.add_mailbox(address, PASSWORD);
+    }
     servers.refuse_recipient("no@some.test", Some("550 5.1.1 who is that"));
     servers.refuse_recipient("later@some.test", Some("450 4.2.0 greylisted"));
     let mut session = open(servers, Tls::StartTls, "a@some.test", PASSWORD).await.unwrap();
@@ -241,7 +246,7 @@ async fn a_tls_port_taken_for_a_plain_one_and_the_reverse_are_named() {
 async fn a_probe_says_what_the_server_says_and_leaves_nothing_behind() {
     let servers = servers().await;
     servers.add_mailbox("a@probe.test", PASSWORD);
-    let address = Address::parse("a@probe.test").unwrap();
+    let address: EmailAddress = "a@probe.test".parse().unwrap();
     let mut session = open(servers, Tls::Implicit, "a@probe.test", PASSWORD).await.unwrap();
     let probe = session.probe(&address).await.unwrap();
     assert!(probe.accepted() && probe.refusal().is_none());

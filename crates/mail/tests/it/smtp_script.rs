@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Error;
-use mail::smtp::{
-    Address, ClientName, Envelope, Outcome, RecipientState, Session, Settings, Step, Submission, whole,
-};
+use mail::smtp::{ClientName, Envelope, Outcome, RecipientState, Session, Settings, Step, Submission, whole};
 use mail::transport::{self, Trust};
 use model::endpoint::{Endpoint, Protocol, Tls};
 use model::network::NetworkPolicy;
@@ -27,8 +25,8 @@ pub(crate) const ON_THE_WIRE: &[u8] = b"Subject: x\r\n\r\n..dot\r\nbare\r\nend\r
 
 pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
     Envelope {
-        from: Address::parse("anna@example.org").unwrap(),
-        recipients: recipients.iter().map(|to| Address::parse(to).unwrap()).collect(),
+        from: "anna@example.org".parse().unwrap(),
+        recipients: recipients.iter().map(|to| to.parse().unwrap()).collect(),
         size: MESSAGE.len() as u64,
         eight_bit: false,
         utf8: false,
@@ -72,7 +70,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Says lines, each as it stands and ended with CRLF, in one write.
     pub(crate) async fn say(&mut self, lines: &str) {
-        let text: String = lines.lines().map(|line| format!("{}\r\n", line.trim())).collect();
+        let text: String = lines.lines().flat_map(|line| [line.trim(), "\r\n"]).collect();
         self.say_raw(text.as_bytes()).await;
     }
 
@@ -108,6 +106,11 @@ impl Peer {
         message
     }
 
+    /// This many bytes of a message.
+    pub(crate) async fn hear_some(&mut self, bytes: usize) {
+        self.stream.read_exact(&mut vec![0; bytes]).await.unwrap();
+    }
+
     /// Everything the client still says, until the connection ends.
     pub(crate) async fn hear_rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -121,7 +124,7 @@ impl Peer {
         let lines: String = extensions
             .lines()
             .filter(|line| !line.trim().is_empty())
-            .map(|line| format!("250-{}\n", line.trim()))
+            .flat_map(|line| ["250-", line.trim(), "\n"])
             .collect();
         assert_eq!(self.answer(&format!("250-script\n{lines}250 AUTH PLAIN")).await, "EHLO client.test");
         assert_eq!(self.answer("235 2.7.0 welcome").await, "AUTH PLAIN AGFubmEAcGFzcw==");
