@@ -3,6 +3,7 @@
 //! It knows no database and no queue: what a failure means for a mailbox is decided above, by phase and kind.
 
 pub mod error;
+pub mod mime;
 pub mod pop3;
 pub mod smtp;
 pub mod transport;
