@@ -96,12 +96,11 @@ async fn authenticate(
     let response =
         Zeroizing::new(STANDARD.encode(Zeroizing::new(format!("\0{login}\0{}", password.expose_secret()))));
     let short = "AUTH PLAIN ".len() + response.len() + 2 <= LONGEST_COMMAND;
-    let answer = if plain && short {
-        let then = if pipelining { "\r\nCAPA\r\n" } else { "\r\n" };
-        connection.write(Zeroizing::new(format!("AUTH PLAIN {}{then}", *response)).as_bytes()).await?;
+    let answer = if plain && short && pipelining {
+        connection.write(Zeroizing::new(format!("AUTH PLAIN {}\r\nCAPA\r\n", *response)).as_bytes()).await?;
         talk::answer(connection).await
     } else if plain {
-        by_continuation(connection, &response).await
+        by_plain(connection, &response, short).await
     } else {
         by_password(connection, login, password, pipelining).await
     };
@@ -114,29 +113,38 @@ async fn authenticate(
         // A violation keeps what the server said, and an odd server may say back what it was given.
         Err(error) => return Err(error.without_said()),
     }
+    if !capabilities.announced {
+        return Ok(());
+    }
     connection.begin(Phase::Capabilities);
     if !asked {
         connection.write(b"CAPA\r\n").await?;
     }
-    let signed_in = talk::capabilities(connection).await?;
+    let signed_in = talk::capabilities(connection).await.map_err(Error::without_said)?;
     if signed_in.announced {
         *capabilities = signed_in;
     }
     Ok(())
 }
 
-/// SASL PLAIN with the response on a line of its own.
-async fn by_continuation(connection: &mut Connection, response: &str) -> Result<Answer, Error> {
-    connection.write(b"AUTH PLAIN\r\n").await?;
+/// SASL PLAIN with the response on the command's line if it fits there, else on a line of its own; and again on its own
+/// for servers that ask for it although they were given it.
+async fn by_plain(connection: &mut Connection, response: &str, short: bool) -> Result<Answer, Error> {
+    let command = if short { format!("AUTH PLAIN {response}\r\n") } else { "AUTH PLAIN\r\n".to_owned() };
+    connection.write(Zeroizing::new(command).as_bytes()).await?;
     let line = connection.read_line().await?;
-    if line.first() == Some(&b'+') && !line.to_ascii_uppercase().starts_with(b"+OK") {
-        connection.write(Zeroizing::new(format!("{response}\r\n")).as_bytes()).await?;
-        return talk::answer(connection).await;
+    if let Some(answer) = Answer::parse(&line) {
+        return match answer {
+            Answer::Good(_) if !short => Err(connection
+                .error(Kind::Violation("it takes a sign-in for done before it was given the password"))),
+            answer => Ok(answer),
+        };
     }
-    match Answer::parse(&line) {
-        Some(Answer::Bad(refusal)) => Ok(Answer::Bad(refusal)),
-        _ => Err(connection.error(Kind::Violation("it does not go on with AUTH PLAIN"))),
+    if line.first() != Some(&b'+') {
+        return Err(connection.error(Kind::Violation("it does not go on with AUTH PLAIN")));
     }
+    connection.write(Zeroizing::new(format!("{response}\r\n")).as_bytes()).await?;
+    talk::answer(connection).await
 }
 
 async fn by_password(
@@ -183,9 +191,15 @@ fn refused(
     {
         error = error.with_retry_after(pause);
     }
-    let echoes =
-        error.said().is_some_and(|said| said.contains(password.expose_secret()) || said.contains(response));
-    if echoes { error.without_said() } else { error }
+    if echoes(&refusal.text, password.expose_secret()) || echoes(&refusal.text, response) {
+        error = error.without_said();
+    }
+    error
+}
+
+/// Whether what the server said has the secret in it, as the answer of a server that quotes bad commands has.
+fn echoes(text: &[u8], secret: &str) -> bool {
+    !secret.is_empty() && text.windows(secret.len()).any(|window| window == secret.as_bytes())
 }
 
 /// What servers without response codes say when it is not the credentials. Only plain cases count: taking a wrong

@@ -9,6 +9,7 @@ use mail::transport::{Connection, Settings, Trust};
 use model::endpoint::{Endpoint, Tls};
 use model::network::NetworkPolicy;
 use model::secret::Secret;
+use rcgen::{BasicConstraints, CertificateParams, IsCa};
 use tokio_rustls::rustls::HandshakeKind;
 
 use crate::pop3_script::{SLOW, Scripted, Talk, USUAL, settings};
@@ -180,13 +181,18 @@ async fn a_long_password_travels_on_a_line_of_its_own() {
 
 #[tokio::test]
 async fn a_server_that_repeats_the_password_is_not_quoted() {
-    for echo in ["-ERR [AUTH] bad command: PASS open sesame", "what is open sesame"] {
-        let (error, _) = refused(Tls::Implicit, move |mut talk| async move {
-            talk.say("+OK\r\n").await;
-            talk.answer("+OK\r\nUSER\r\n.\r\n").await;
-            talk.answer("+OK\r\n").await;
-            talk.answer(format!("{echo}\r\n")).await;
-            talk.hear().await;
+    let late = format!("-ERR {} open sesame", "-".repeat(495));
+    for echo in ["-ERR [AUTH] bad command: PASS open sesame", "what is open sesame", &late] {
+        let echo = format!("{echo}\r\n");
+        let (error, _) = refused(Tls::Implicit, move |mut talk| {
+            let echo = echo.clone();
+            async move {
+                talk.say("+OK\r\n").await;
+                talk.answer("+OK\r\nUSER\r\n.\r\n").await;
+                talk.answer("+OK\r\n").await;
+                talk.answer(echo).await;
+                talk.hear().await;
+            }
         })
         .await;
         assert_eq!(error.said(), None);
@@ -285,6 +291,45 @@ async fn a_certificate_is_judged_by_issuer_and_host() {
         (Phase::Tls, &Kind::CertificateNotTrusted(Distrust::WrongHost))
     );
     assert!(server.heard().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_is_judged_by_its_time_and_its_use() {
+    let usual = || CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut expired = usual();
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let mut early = usual();
+    early.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    let mut authority = usual();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    for (parameters, distrust) in [
+        (expired, Distrust::Expired),
+        (early, Distrust::NotYetValid),
+        (authority, Distrust::AuthorityAsServer),
+    ] {
+        let server = Scripted::start_certified(&parameters, Tls::Implicit, |mut talk| async move {
+            talk.welcome(USUAL).await;
+        })
+        .await;
+        let error = sign_in(&server).await.unwrap_err();
+        assert_eq!(error.kind(), &Kind::CertificateNotTrusted(distrust));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_again_for_what_it_was_given_is_humoured() {
+    let server = Scripted::start(Tls::Implicit, |mut talk| async move {
+        talk.say("+OK\r\n").await;
+        talk.answer("+OK\r\nSASL PLAIN\r\n.\r\n").await;
+        talk.answer("+\r\n").await;
+        talk.answer("+OK\r\n").await;
+        talk.answer("-ERR\r\n").await;
+        talk.hear().await;
+    })
+    .await;
+    let _session = sign_in(&server).await.unwrap();
+    let response = "AGFubmEAb3BlbiBzZXNhbWU=";
+    assert_eq!(server.heard(), ["CAPA", &format!("AUTH PLAIN {response}"), response, "CAPA"]);
 }
 
 #[tokio::test]

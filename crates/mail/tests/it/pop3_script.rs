@@ -7,6 +7,7 @@ use std::time::Duration;
 use mail::transport::{Settings, Trust};
 use model::endpoint::{Endpoint, Protocol, Tls};
 use model::network::NetworkPolicy;
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream,
 };
@@ -127,9 +128,24 @@ impl Scripted {
         F: Future<Output = ()> + Send,
         Script: Fn(Talk) -> F + Send + Sync + 'static,
     {
-        let signed = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
-        let chain = vec![CertificateDer::from(signed.cert.der().to_vec())];
+        let parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        Self::start_certified(&parameters, tls, script).await
+    }
+
+    /// As [`Scripted::start`], with this certificate, signed by itself.
+    pub(crate) async fn start_certified<F, Script>(
+        parameters: &CertificateParams,
+        tls: Tls,
+        script: Script,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send,
+        Script: Fn(Talk) -> F + Send + Sync + 'static,
+    {
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -157,7 +173,7 @@ impl Scripted {
             }
         });
         let endpoint = Endpoint { protocol: Protocol::Pop3, host: "127.0.0.1".to_owned(), port, tls };
-        Self { endpoint, ca_pem: signed.cert.pem().into_bytes(), heard, handshakes, task }
+        Self { endpoint, ca_pem: certificate.pem().into_bytes(), heard, handshakes, task }
     }
 
     /// Every line that clients said so far.
