@@ -59,6 +59,7 @@ create table queue_members (
     foreign key (organization_id, queue_id) references queues on delete cascade,
     foreign key (organization_id, user_id) references users on delete cascade
 );
+create index queue_members_user on queue_members (organization_id, user_id);
 
 create table api_keys (
     organization_id uuid not null references organizations,
@@ -74,6 +75,8 @@ create table api_keys (
     primary key (organization_id, id),
     foreign key (organization_id, user_id) references users on delete cascade
 );
+
+create index api_keys_user on api_keys (organization_id, user_id) where user_id is not null;
 
 -- Servers and secrets --------------------------------------------------------------------------------------------
 

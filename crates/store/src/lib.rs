@@ -21,10 +21,13 @@ pub mod session;
 // The records.
 pub mod address;
 pub mod alert;
+pub mod blob;
 pub mod change;
 pub mod contact;
 pub mod credential;
 pub mod cursor;
+pub mod incoming;
+pub mod item;
 pub mod key;
 pub mod mailbox;
 pub mod organization;

@@ -100,14 +100,15 @@ pub async fn check(store: &Store) -> Result<(), Unready> {
         other => other?,
     };
     let row = ring
-        .query_one(
-            "select session_user::text, r.rolsuper or r.rolbypassrls or pg_has_role(r.oid, c.relowner, 'member'),
-                    to_regclass('refinery_schema_history') is not null
+        .query_opt(
+            "select session_user::text, r.rolsuper or r.rolbypassrls or pg_has_role(r.oid, c.relowner, 'member')
              from pg_roles r, pg_class c
              where r.rolname = session_user and c.oid = to_regclass('schedules')",
             &[],
         )
         .await?;
+    // A server with another installation's roles, and none of our tables yet.
+    let Some(row) = row else { return Err(Unready::Older { found: 0, needed: latest() }) };
     if row.get(1) {
         return Err(Unready::Unbound(row.get(0)));
     }

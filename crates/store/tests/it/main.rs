@@ -3,6 +3,8 @@
 // The name that every other crate knows it by.
 extern crate lockstep_store as store;
 
+mod jobs;
+mod migrations;
 mod ring;
 mod roles;
 mod sessions;

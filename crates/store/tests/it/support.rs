@@ -8,6 +8,7 @@ use model::workload::Workload;
 use store::schedule::{self, Claim, ClaimedCycle, Queued, Scan, SweepTimes};
 use store::testing::TestDatabase;
 use store::{Result, Ring, Store, Tenant, session};
+use tokio::sync::OnceCell;
 
 /// The times that the issue names.
 pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(15);
@@ -15,8 +16,9 @@ pub(crate) const SWEEP: SweepTimes = SweepTimes { cycle_seconds: 120, job_second
 
 /// A database of the test's own.
 pub(crate) async fn database() -> TestDatabase {
-    let owner = std::env::var("STORE_TEST_OWNER").unwrap_or_else(|_| "postgres://owner@127.0.0.1:15777/postgres".into());
-    TestDatabase::create(&owner).await.unwrap()
+    static SERVER: OnceCell<servers::Postgres> = OnceCell::const_new();
+    let server = SERVER.get_or_init(servers::Postgres::start).await;
+    TestDatabase::create(&server.owner_url("postgres")).await.unwrap()
 }
 
 /// A profile whose credentials live on it, so that `max_connections` is its limit.
