@@ -1,0 +1,120 @@
+//! Classes of service: minimums, ceilings, turns, and what a watch leaves to others.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::workload::ServiceClass::{self, Calendar, Incoming, Jobs, Outgoing, Watch};
+use throttle::{Lease, Limit, Throttle};
+
+use crate::ring::{Ring, Running, acquire, limit_of, until, until_waiting, worker};
+
+/// Lets requests queue up one by one behind a full limit, then frees slot after slot, the oldest grant first, and
+/// tells whose turn it was each time.
+async fn turns(
+    coordinator: &Running,
+    throttle: &Throttle,
+    limit: &Limit,
+    held: Vec<Lease>,
+    queue: &[ServiceClass],
+) -> Vec<ServiceClass> {
+    let granted = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = 0;
+    for &class in queue {
+        let (throttle, wanted, granted) = (throttle.clone(), limit.clone(), granted.clone());
+        tokio::spawn(async move {
+            let lease = acquire(&throttle, class, &wanted, Duration::from_secs(20)).await.unwrap();
+            granted.lock().unwrap().push((class, Some(lease)));
+        });
+        waiting += 1;
+        until_waiting(coordinator, &limit.key, waiting).await;
+    }
+    let mut oldest = held.into_iter().collect::<VecDeque<_>>();
+    for number in 0..queue.len() {
+        oldest.pop_front().unwrap().release().await;
+        until("the next is served", || async { granted.lock().unwrap().len() > number }).await;
+        oldest.extend(granted.lock().unwrap()[number].1.take());
+    }
+    granted.lock().unwrap().iter().map(|(class, _)| *class).collect()
+}
+
+async fn hold(throttle: &Throttle, limit: &Limit, class: ServiceClass, count: usize) -> Vec<Lease> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(acquire(throttle, class, limit, Duration::ZERO).await.unwrap());
+    }
+    held
+}
+
+#[tokio::test]
+async fn an_idle_minimum_is_lent_and_comes_back_with_the_next_free_slots() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit_of("profile/p", 4, &[(Incoming, 50, 100), (Outgoing, 50, 100)]);
+    let held = hold(&throttle, &limit, Incoming, 4).await;
+    let queue = [Incoming, Incoming, Outgoing, Outgoing, Outgoing];
+    let order = turns(&coordinator, &throttle, &limit, held, &queue).await;
+    // Outgoing is 2 below its minimum, incoming 2 above: the first two slots go back, then whoever was served longest ago.
+    assert_eq!(order[..2], [Outgoing, Outgoing]);
+}
+
+#[tokio::test]
+async fn a_class_never_passes_its_ceiling_though_slots_are_free() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit_of("profile/p", 4, &[(Incoming, 40, 50), (Outgoing, 40, 100)]);
+    let held = hold(&throttle, &limit, Incoming, 2).await;
+    assert!(acquire(&throttle, Incoming, &limit, Duration::ZERO).await.is_err());
+    let others = hold(&throttle, &limit, Outgoing, 2).await;
+    assert_eq!((held.len(), others.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn who_waits_at_his_ceiling_keeps_no_slot_from_others() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit_of("profile/p", 2, &[(Incoming, 40, 50), (Outgoing, 40, 100)]);
+    let held = hold(&throttle, &limit, Incoming, 1).await;
+    let waiting = tokio::spawn({
+        let (throttle, limit) = (throttle.clone(), limit.clone());
+        async move { acquire(&throttle, Incoming, &limit, Duration::from_secs(20)).await.unwrap() }
+    });
+    until_waiting(&coordinator, "profile/p", 1).await;
+    let other = hold(&throttle, &limit, Outgoing, 1).await;
+    drop(held);
+    waiting.await.unwrap().release().await;
+    drop(other);
+}
+
+#[tokio::test]
+async fn at_a_limit_of_one_every_class_has_its_turn() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let all = [Incoming, Outgoing, Calendar, Jobs].map(|class| (class, 25, 100));
+    let limit = limit_of("profile/p", 1, &all);
+    let held = hold(&throttle, &limit, Incoming, 1).await;
+    let queue = [Incoming, Incoming, Incoming, Incoming, Outgoing, Outgoing, Calendar, Calendar, Jobs, Jobs];
+    let order = turns(&coordinator, &throttle, &limit, held, &queue).await;
+    for round in [&order[..4], &order[4..8]] {
+        for class in [Incoming, Outgoing, Calendar, Jobs] {
+            assert_eq!(round.iter().filter(|one| **one == class).count(), 1, "{order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_never_takes_the_last_slot_of_a_mailbox() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let mut limit = limit_of("mailbox/m", 2, &[(Incoming, 40, 100), (Watch, 10, 100)]);
+    limit.spare_for_watch = true;
+    let watch = hold(&throttle, &limit, Watch, 1).await;
+    assert!(acquire(&throttle, Watch, &limit, Duration::ZERO).await.is_err());
+    let cycle = hold(&throttle, &limit, Incoming, 1).await;
+    assert_eq!((watch.len(), cycle.len()), (1, 1));
+}

@@ -1,0 +1,245 @@
+//! Processes that die, go silent or come back: slots return exactly when nobody can use them any more.
+
+use std::time::Duration;
+
+use model::workload::ServiceClass;
+use servers::Redis;
+use throttle::Denied;
+use throttle::v1::{self, worker_message};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::ring::{
+    Ring, Running, Server, acquire, limit, millis, seen, status, status_client, take, until, worker,
+};
+
+/// A worker without a client: it says what the test tells it, and nothing else.
+struct Bare {
+    outgoing: mpsc::UnboundedSender<v1::WorkerMessage>,
+    incoming: tonic::Streaming<v1::CoordinatorMessage>,
+}
+
+impl Bare {
+    async fn at(coordinator: &Running) -> Self {
+        let (outgoing, messages) = mpsc::unbounded_channel();
+        let mut client = status_client(coordinator).await;
+        let hello = v1::Hello { session_id: "test".to_owned(), process: "bare".to_owned() };
+        outgoing.send(message(worker_message::Message::Hello(hello))).unwrap();
+        let incoming = client.hold(UnboundedReceiverStream::new(messages)).await.unwrap().into_inner();
+        Self { outgoing, incoming }
+    }
+
+    async fn acquire(&mut self, id: uuid::Uuid, key: &str, in_doubt: Duration, again: bool) -> v1::Granted {
+        let served = v1::Served { class: v1::ServiceClass::Incoming.into(), share: 40, ceiling_percent: 100 };
+        let limit = v1::Limit {
+            key: key.to_owned(),
+            capacity: 1,
+            served: vec![served],
+            in_doubt_ms: millis(in_doubt),
+            ..v1::Limit::default()
+        };
+        let acquire = v1::Acquire {
+            lease_id: id.to_string(),
+            class: v1::ServiceClass::Incoming.into(),
+            limits: vec![limit],
+            wait_ms: 20_000,
+            holder: None,
+            again,
+        };
+        self.outgoing.send(message(worker_message::Message::Acquire(acquire))).unwrap();
+        match self.incoming.message().await.unwrap().unwrap().message.unwrap() {
+            v1::coordinator_message::Message::Granted(granted) => granted,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    async fn renew(&mut self, id: uuid::Uuid) -> v1::Renewed {
+        let renew = v1::Renew { renewal: 7, lease_ids: vec![id.to_string()] };
+        self.outgoing.send(message(worker_message::Message::Renew(renew))).unwrap();
+        match self.incoming.message().await.unwrap().unwrap().message.unwrap() {
+            v1::coordinator_message::Message::Renewed(renewed) => renewed,
+            other => panic!("not an answer to a renewal: {other:?}"),
+        }
+    }
+
+    fn release(&self, id: uuid::Uuid) {
+        let release = v1::Release { lease_ids: vec![id.to_string()] };
+        self.outgoing.send(message(worker_message::Message::Release(release))).unwrap();
+    }
+}
+
+fn message(message: worker_message::Message) -> v1::WorkerMessage {
+    v1::WorkerMessage { message: Some(message) }
+}
+
+#[tokio::test]
+async fn the_slots_of_a_dead_worker_come_back_with_the_end_of_its_lease_and_not_before() {
+    let ring = Ring::with_lease(Duration::from_secs(1)).await;
+    let coordinator = ring.coordinator().await;
+    let mut dead = Bare::at(&coordinator).await;
+    let asked = std::time::Instant::now();
+    dead.acquire(model::clock::new_id(), "profile/p", Duration::from_secs(600), false).await;
+    drop(dead);
+    let throttle = worker(&[&coordinator]);
+    take(&throttle, &limit("profile/p", 1)).await.release().await;
+    assert!(asked.elapsed() >= ring.lease, "the dead worker's connection may have been open so long");
+    assert_eq!(status(&coordinator).await.in_doubt.len(), 0);
+}
+
+#[tokio::test]
+async fn the_slot_of_a_silent_worker_stays_in_doubt_until_it_says_closed() {
+    let ring = Ring::with_lease(Duration::from_millis(600)).await;
+    let coordinator = ring.coordinator().await;
+    let mut silent = Bare::at(&coordinator).await;
+    let id = model::clock::new_id();
+    silent.acquire(id, "profile/p", Duration::from_secs(600), false).await;
+    until("the slot is in doubt", || async { status(&coordinator).await.in_doubt.len() == 1 }).await;
+    let shown = status(&coordinator).await;
+    assert_eq!((shown.limits[0].in_use, shown.limits[0].in_doubt), (1, 1));
+    assert!(shown.in_doubt[0].charged_for_ms > 500_000);
+    let throttle = worker(&[&coordinator]);
+    let limit = limit("profile/p", 1);
+    assert!(acquire(&throttle, ServiceClass::Incoming, &limit, Duration::from_millis(300)).await.is_err());
+    // The worker returns: what it held is lost, and only its word that the connection is closed frees the slot.
+    assert_eq!(silent.renew(id).await.lost, [id.to_string()]);
+    assert_eq!(seen(&coordinator, "profile/p").await.unwrap().in_use, 1);
+    silent.release(id);
+    take(&throttle, &limit).await.release().await;
+    until("nothing is left", || async { status(&coordinator).await.limits.is_empty() }).await;
+}
+
+#[tokio::test]
+async fn a_slot_in_doubt_is_free_after_the_servers_idle_time_or_by_an_administrators_word() {
+    let ring = Ring::with_lease(Duration::from_millis(300)).await;
+    let coordinator = ring.coordinator().await;
+    let mut silent = Bare::at(&coordinator).await;
+    let asked = std::time::Instant::now();
+    let in_doubt = Duration::from_millis(900);
+    silent.acquire(model::clock::new_id(), "profile/short", in_doubt, false).await;
+    let id = model::clock::new_id::<uuid::Uuid>();
+    silent.acquire(id, "profile/long", Duration::from_secs(600), false).await;
+    let throttle = worker(&[&coordinator]);
+    take(&throttle, &limit("profile/short", 1)).await.release().await;
+    assert!(asked.elapsed() >= ring.lease + in_doubt);
+    let mut client = status_client(&coordinator).await;
+    let free = || v1::FreeRequest { lease_id: id.to_string() };
+    assert!(client.free(free()).await.unwrap().into_inner().freed);
+    assert!(!client.free(free()).await.unwrap().into_inner().freed);
+    take(&throttle, &limit("profile/long", 1)).await.release().await;
+}
+
+#[tokio::test]
+async fn asking_again_under_the_same_id_over_another_coordinator_takes_no_second_slot() {
+    let ring = Ring::with_lease(Duration::from_secs(1)).await;
+    let (one, two) = (ring.coordinator().await, ring.coordinator().await);
+    let id = model::clock::new_id();
+    let mut first = Bare::at(&one).await;
+    first.acquire(id, "profile/p", Duration::from_secs(600), false).await;
+    let mut second = Bare::at(&two).await;
+    second.acquire(id, "profile/p", Duration::from_secs(600), true).await;
+    assert_eq!(seen(&one, "profile/p").await.unwrap().in_use, 1);
+    // The first stream's end says nothing about a lease that lives on over the second.
+    drop(first);
+    for _ in 0..6 {
+        tokio::time::sleep(ring.lease / 4).await;
+        assert_eq!(second.renew(id).await.lease_ids, [id.to_string()]);
+    }
+    assert_eq!(seen(&one, "profile/p").await.unwrap().in_use, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_coordinator_takes_over_and_no_lease_is_lost() {
+    let ring = Ring::with_lease(Duration::from_secs(3)).await;
+    let (one, two) = (ring.coordinator().await, ring.coordinator().await);
+    let limit = limit("profile/p", 2);
+    let throttle = worker(&[&one, &two]);
+    let other = worker(&[&two, &one]);
+    let (held, elsewhere) = (take(&throttle, &limit).await, take(&other, &limit).await);
+    let waiting = tokio::spawn({
+        let (throttle, limit) = (throttle.clone(), limit.clone());
+        async move { take(&throttle, &limit).await }
+    });
+    crate::ring::until_waiting(&two, "profile/p", 1).await;
+    one.stop().await;
+    let lost = tokio::time::timeout(ring.lease * 2, held.lost()).await;
+    assert!(lost.is_err() && held.check() && elsewhere.check());
+    elsewhere.release().await;
+    let granted = waiting.await.unwrap();
+    assert_eq!(seen(&two, "profile/p").await.unwrap().in_use, 2);
+    drop((held, granted));
+    until("everything is free", || async { seen(&two, "profile/p").await.is_none() }).await;
+}
+
+#[tokio::test]
+async fn without_a_coordinator_a_request_snoozes_and_a_lease_ends_at_five_sixths() {
+    let ring = Ring::with_lease(Duration::from_secs(3)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit("profile/p", 5);
+    let lease = take(&throttle, &limit).await;
+    let granted = std::time::Instant::now();
+    coordinator.stop().await;
+    let denied = acquire(&throttle, ServiceClass::Incoming, &limit, Duration::from_millis(200)).await;
+    assert_eq!(denied.unwrap_err(), Denied::Away { retry_after: Duration::from_secs(30) });
+    assert!(lease.check(), "what was granted holds until its time");
+    lease.lost().await;
+    assert!(!lease.check());
+    assert!(granted.elapsed() < ring.lease, "it ends here before it ends in the ledger");
+    // The slot is still charged to the worker's lease: nobody saw its stream end but the coordinator that stopped.
+    let next = ring.coordinator().await;
+    assert_eq!(seen(&next, "profile/p").await.unwrap().in_use, 1);
+}
+
+#[tokio::test]
+async fn while_redis_is_away_nothing_is_granted_and_releases_are_not_forgotten() {
+    let ring = Ring { redis: Redis::durable().await, ..Ring::with_lease(Duration::from_secs(30)).await };
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit("profile/p", 1);
+    let lease = take(&throttle, &limit).await;
+    ring.redis.stop().await;
+    let denied = acquire(&throttle, ServiceClass::Incoming, &limit, Duration::from_secs(20)).await;
+    assert!(matches!(denied, Err(Denied::Away { .. })), "{denied:?}");
+    drop(lease);
+    ring.redis.start_again().await;
+    until("it may be asked again", || async {
+        acquire(&throttle, ServiceClass::Incoming, &limit, Duration::ZERO).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_redis_lost_its_data_nothing_is_granted_until_every_old_lease_has_ended() {
+    let mut ring = Ring::with_lease(Duration::from_millis(600)).await;
+    ring.quiet = Duration::from_secs(2);
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit("profile/p", 1);
+    let server = Server::default();
+    let lease = take(&throttle, &limit).await;
+    server.open();
+    let lost = tokio::spawn({
+        let (lost, server) = (lease.lost(), server.clone());
+        async move {
+            lost.await;
+            server.close();
+        }
+    });
+    ring.redis.kill().await;
+    ring.redis.start_again().await;
+    let again = tokio::time::Instant::now();
+    until("it may be asked again", || async {
+        match acquire(&throttle, ServiceClass::Incoming, &limit, Duration::ZERO).await {
+            Ok(_) => true,
+            Err(denied) => {
+                assert!(matches!(denied, Denied::Away { .. }), "{denied}");
+                false
+            }
+        }
+    })
+    .await;
+    server.open();
+    assert!(again.elapsed() >= Duration::from_secs(1));
+    lost.await.unwrap();
+    assert_eq!(server.most(), 1);
+}

@@ -1,0 +1,210 @@
+//! What every test starts: a Redis, coordinators on free ports, and workers that ask them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use coordinator::Config;
+use model::clock;
+use model::secret::Secret;
+use model::workload::ServiceClass;
+use servers::Redis;
+use throttle::{
+    AcquireRequest, ClassShare, Denied, Holder, Lease, Limit, Served, Session, Shares, Throttle, v1,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub(crate) const TOKEN: &str = "a-token-for-tests";
+
+/// One installation: its ledger and its coordinators.
+pub(crate) struct Ring {
+    pub(crate) redis: Redis,
+    pub(crate) lease: Duration,
+    pub(crate) quiet: Duration,
+}
+
+/// One running coordinator.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), coordinator::Error>>,
+}
+
+impl Ring {
+    pub(crate) async fn with_lease(lease: Duration) -> Self {
+        Self { redis: Redis::start().await, lease, quiet: lease * 2 }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token: Secret::from(TOKEN),
+            tls_certificate_file: String::new(),
+            tls_key_file: String::new(),
+            redis_url: Secret::from(self.redis.url()),
+            key_prefix: "lockstep".to_owned(),
+            redis_timeout_millis: 2_000,
+            lease_millis: millis(self.lease),
+            renew_millis: millis(self.lease / 3),
+            retry_seconds: 30,
+            recheck_millis: 200,
+            quiet_after_loss_millis: millis(self.quiet),
+            batch: 128,
+        }
+    }
+
+    pub(crate) async fn coordinator(&self) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(coordinator::serve(self.config(), listener, shutdown.clone()));
+        Running { address, shutdown, task }
+    }
+}
+
+impl Running {
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+pub(crate) fn worker(coordinators: &[&Running]) -> Throttle {
+    let config = throttle::Config {
+        urls: coordinators.iter().map(|running| running.url()).collect(),
+        token: Secret::from(TOKEN),
+        ca_file: String::new(),
+        wait_seconds: 20,
+        away_snooze_seconds: 30,
+        shares: shares(),
+    };
+    Throttle::connect(&config, Session { id: clock::new_id(), process: "test".to_owned() }).unwrap()
+}
+
+pub(crate) fn shares() -> Shares {
+    let class = |share_percent| ClassShare { share_percent, ceiling_percent: 100 };
+    Shares {
+        incoming: class(40),
+        outgoing: class(20),
+        calendar: class(20),
+        jobs: class(10),
+        watch: class(10),
+    }
+}
+
+/// A limit that serves every class by the default shares.
+pub(crate) fn limit(key: &str, capacity: u32) -> Limit {
+    Limit {
+        key: key.to_owned(),
+        capacity,
+        version: 0,
+        served: shares().served(ServiceClass::ALL),
+        in_doubt: Duration::from_secs(600),
+        spare_for_watch: false,
+    }
+}
+
+/// A limit with its own shares and ceilings.
+pub(crate) fn limit_of(key: &str, capacity: u32, served: &[(ServiceClass, u32, u32)]) -> Limit {
+    let served = served
+        .iter()
+        .map(|&(class, share, ceiling_percent)| Served { class, share, ceiling_percent })
+        .collect();
+    Limit { served, ..limit(key, capacity) }
+}
+
+pub(crate) fn request(class: ServiceClass, limits: Vec<Limit>, wait: Duration) -> AcquireRequest {
+    AcquireRequest { class, limits, wait: Some(wait), holder: Holder::default() }
+}
+
+pub(crate) async fn take(throttle: &Throttle, limit: &Limit) -> Lease {
+    acquire(throttle, ServiceClass::Incoming, limit, Duration::from_secs(20)).await.unwrap()
+}
+
+pub(crate) async fn acquire(
+    throttle: &Throttle,
+    class: ServiceClass,
+    limit: &Limit,
+    wait: Duration,
+) -> Result<Lease, Denied> {
+    throttle.acquire(request(class, vec![limit.clone()], wait)).await
+}
+
+/// Counts what is held at once, the way a mail server would.
+#[derive(Clone, Default)]
+pub(crate) struct Server {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Server {
+    pub(crate) fn open(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    pub(crate) fn close(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) async fn status_client(
+    running: &Running,
+) -> v1::leases_client::LeasesClient<
+    tonic::service::interceptor::InterceptedService<
+        Channel,
+        impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone,
+    >,
+> {
+    let channel = Channel::from_shared(running.url()).unwrap().connect().await.unwrap();
+    v1::leases_client::LeasesClient::with_interceptor(channel, |mut request: tonic::Request<()>| {
+        request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        Ok(request)
+    })
+}
+
+/// One limit as the coordinator shows it; none when nobody holds it or waits for it.
+pub(crate) async fn seen(running: &Running, key: &str) -> Option<v1::LimitStatus> {
+    let reply = status(running).await;
+    reply.limits.into_iter().find(|limit| limit.key == key)
+}
+
+pub(crate) async fn status(running: &Running) -> v1::StatusReply {
+    status_client(running).await.status(v1::StatusRequest::default()).await.unwrap().into_inner()
+}
+
+/// Looks until it is so; a test that never sees it fails here.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let patience = Duration::from_secs(30);
+    let looking = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(patience, looking).await.unwrap_or_else(|_| panic!("never came true: {what}"));
+}
+
+/// Waits until so many requests stand in the queue of a limit.
+pub(crate) async fn until_waiting(running: &Running, key: &str, count: u32) {
+    until(&format!("{count} waiting at {key}"), || async {
+        seen(running, key).await.is_some_and(|limit| limit.waiting == count)
+    })
+    .await;
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
+}

@@ -1,0 +1,411 @@
+//! The one task behind every [`Throttle`](crate::Throttle): it keeps a stream to a coordinator, remembers what was
+//! asked and what is held, and says both again over the next stream. It never extends a lease on its own word.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use model::clock;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Streaming};
+use uuid::Uuid;
+
+use crate::client::Session;
+use crate::lease::{Lease, Life};
+use crate::request::{AcquireRequest, Denied, millis};
+use crate::v1::{self, coordinator_message, denied::Reason, leases_client::LeasesClient, worker_message};
+
+/// What handles and leases ask of the link.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Acquire {
+        id: Uuid,
+        request: AcquireRequest,
+        deadline: Instant,
+        answer: oneshot::Sender<Result<Lease, Denied>>,
+    },
+    Release {
+        id: Uuid,
+        done: Option<oneshot::Sender<()>>,
+    },
+    BackOff {
+        key: String,
+        pause: Duration,
+    },
+    Goodbye {
+        done: oneshot::Sender<()>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    endpoints: Vec<Endpoint>,
+    bearer: MetadataValue<Ascii>,
+    session: Session,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    asked: HashMap<Uuid, Asked>,
+    held: HashMap<Uuid, Held>,
+    /// Released here, not yet known to be free in the ledger.
+    releasing: HashMap<Uuid, Option<oneshot::Sender<()>>>,
+    /// Back-off that no coordinator was there to hear.
+    back_off: HashMap<String, Instant>,
+    renewals: HashMap<u64, Instant>,
+    next_renewal: u64,
+    renew_every: Duration,
+    /// Dropped with the link, which tells the caller that the goodbye was said.
+    said_goodbye: Option<oneshot::Sender<()>>,
+}
+
+/// A request without an answer yet.
+#[derive(Debug)]
+struct Asked {
+    request: AcquireRequest,
+    deadline: Instant,
+    /// When it was said over the present stream.
+    at: Instant,
+    sent_before: bool,
+    answer: oneshot::Sender<Result<Lease, Denied>>,
+}
+
+/// A lease that somebody holds.
+#[derive(Debug)]
+struct Held {
+    life: watch::Sender<Life>,
+    /// The life in hand counts from here.
+    since: Instant,
+}
+
+/// How a stream came to its end.
+#[derive(Debug, PartialEq)]
+enum Ended {
+    /// The coordinator went away.
+    Cut,
+    /// Nobody is left who could ask, or goodbye was said.
+    Done,
+}
+
+type Outgoing = mpsc::UnboundedSender<v1::WorkerMessage>;
+
+impl Link {
+    pub(crate) fn new(
+        endpoints: Vec<Endpoint>,
+        bearer: MetadataValue<Ascii>,
+        session: Session,
+        commands: mpsc::WeakUnboundedSender<Command>,
+        inbox: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        Self {
+            endpoints,
+            bearer,
+            session,
+            commands,
+            inbox,
+            asked: HashMap::new(),
+            held: HashMap::new(),
+            releasing: HashMap::new(),
+            back_off: HashMap::new(),
+            renewals: HashMap::new(),
+            next_renewal: 0,
+            renew_every: Duration::from_secs(1),
+            said_goodbye: None,
+        }
+    }
+
+    /// Tries one coordinator after the other, beginning anywhere, with a pause that grows to 5 s and has jitter.
+    pub(crate) async fn run(mut self) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a fraction below one times a handful of coordinators"
+        )]
+        let mut turn = (clock::random_fraction() * self.endpoints.len() as f64) as usize;
+        let mut failures = 0_u32;
+        loop {
+            let endpoint = self.endpoints[turn % self.endpoints.len()].clone();
+            turn += 1;
+            let begun = Instant::now();
+            match self.open(&endpoint).await {
+                Some(Ok((outgoing, incoming))) => {
+                    if self.serve(outgoing, incoming).await == Ended::Done {
+                        return;
+                    }
+                    if begun.elapsed() > Duration::from_secs(5) {
+                        failures = 0;
+                    }
+                    tracing::warn!(coordinator.url = %endpoint.uri(), "the stream to the coordinator ended; opening another");
+                }
+                Some(Err(status))
+                    if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) =>
+                {
+                    tracing::error!(coordinator.url = %endpoint.uri(), reason = status.message(), "the coordinator refuses this process");
+                    failures += 5;
+                }
+                Some(Err(status)) => {
+                    tracing::warn!(coordinator.url = %endpoint.uri(), code = ?status.code(), "no coordinator answers here");
+                }
+                None => return,
+            }
+            let pause = Duration::from_millis(50 << failures.min(6)).mul_f64(0.5 + clock::random_fraction());
+            failures += 1;
+            if self.idle_until(Instant::now() + pause).await == Ended::Done {
+                return;
+            }
+        }
+    }
+
+    /// Opens a stream and says hello, while commands are still heard; none when nobody can ask any more.
+    async fn open(
+        &mut self,
+        endpoint: &Endpoint,
+    ) -> Option<Result<(Outgoing, Streaming<v1::CoordinatorMessage>), tonic::Status>> {
+        let bearer = self.bearer.clone();
+        let endpoint = endpoint.clone();
+        let hello = worker_message::Message::Hello(v1::Hello {
+            session_id: self.session.id.to_string(),
+            process: self.session.process.clone(),
+        });
+        let opening = async move {
+            let channel = endpoint.connect().await.map_err(|_| tonic::Status::unavailable("not reached"))?;
+            let (outgoing, messages) = mpsc::unbounded_channel();
+            say(&outgoing, hello);
+            let mut request = Request::new(UnboundedReceiverStream::new(messages));
+            request.metadata_mut().insert("authorization", bearer);
+            let incoming = LeasesClient::new(channel).hold(request).await?.into_inner();
+            Ok((outgoing, incoming))
+        };
+        tokio::pin!(opening);
+        let limit = Instant::now() + Duration::from_secs(10);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                () = tokio::time::sleep_until(limit) => return Some(Err(tonic::Status::deadline_exceeded("no answer"))),
+                command = self.inbox.recv() => self.hear(command?, None)?,
+            }
+        }
+    }
+
+    /// Waits without a coordinator.
+    async fn idle_until(&mut self, until: Instant) -> Ended {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return Ended::Cut,
+                command = self.inbox.recv() => {
+                    let Some(command) = command else { return Ended::Done };
+                    if self.hear(command, None).is_none() {
+                        return Ended::Done;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One stream, from its first word to its end.
+    async fn serve(&mut self, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) -> Ended {
+        self.renewals.clear();
+        self.say_everything(&outgoing);
+        loop {
+            let tick = tokio::time::sleep(self.renew_every / 4);
+            tokio::pin!(tick);
+            loop {
+                tokio::select! {
+                    command = self.inbox.recv() => {
+                        let heard = command.and_then(|command| self.hear(command, Some(&outgoing)));
+                        if heard.is_none() {
+                            let ids = self.held.keys().chain(self.asked.keys()).map(Uuid::to_string).collect();
+                            part(ids, outgoing, incoming).await;
+                            return Ended::Done;
+                        }
+                    }
+                    message = incoming.message() => match message {
+                        Ok(Some(v1::CoordinatorMessage { message: Some(message) })) => self.learn(message),
+                        Ok(Some(_)) => {}
+                        Ok(None) => return Ended::Cut,
+                        Err(status) => {
+                            if status.code() == Code::Unauthenticated {
+                                tracing::error!(reason = status.message(), "the coordinator refuses this process");
+                            }
+                            return Ended::Cut;
+                        }
+                    },
+                    () = &mut tick => break,
+                }
+            }
+            self.renew(&outgoing, self.renew_every);
+            // Whoever asked has stopped waiting a second after his deadline; forget what nobody answered.
+            let now = Instant::now();
+            self.asked.retain(|_, asked| now < asked.deadline + Duration::from_secs(2));
+        }
+    }
+
+    /// What the coordinator must know at the beginning of a stream, whatever was said over the last one.
+    fn say_everything(&mut self, outgoing: &Outgoing) {
+        self.renew(outgoing, Duration::ZERO);
+        let releasing: Vec<_> = self.releasing.keys().map(Uuid::to_string).collect();
+        if !releasing.is_empty() {
+            say(outgoing, worker_message::Message::Release(v1::Release { lease_ids: releasing }));
+        }
+        let now = Instant::now();
+        for (key, until) in self.back_off.drain() {
+            let for_ms = millis(until.saturating_duration_since(now));
+            say(outgoing, worker_message::Message::BackOff(v1::BackOff { key, for_ms }));
+        }
+        for (id, asked) in &mut self.asked {
+            asked.say(*id, outgoing);
+        }
+    }
+
+    /// Does what a handle asked; none after goodbye.
+    fn hear(&mut self, command: Command, outgoing: Option<&Outgoing>) -> Option<()> {
+        match command {
+            Command::Acquire { id, request, deadline, answer } => {
+                let mut asked = Asked { request, deadline, at: Instant::now(), sent_before: false, answer };
+                if let Some(outgoing) = outgoing {
+                    asked.say(id, outgoing);
+                }
+                self.asked.insert(id, asked);
+            }
+            Command::Release { id, done } => {
+                self.held.remove(&id);
+                // An id that no coordinator ever heard needs no word.
+                let unheard = self.asked.remove(&id).is_some_and(|asked| !asked.sent_before);
+                if !unheard {
+                    self.releasing.insert(id, done);
+                    if let Some(outgoing) = outgoing {
+                        let lease_ids = vec![id.to_string()];
+                        say(outgoing, worker_message::Message::Release(v1::Release { lease_ids }));
+                    }
+                }
+            }
+            Command::BackOff { key, pause } => match outgoing {
+                Some(outgoing) => {
+                    let for_ms = millis(pause);
+                    say(outgoing, worker_message::Message::BackOff(v1::BackOff { key, for_ms }));
+                }
+                None => {
+                    self.back_off.insert(key, Instant::now() + pause);
+                }
+            },
+            Command::Goodbye { done } => {
+                self.said_goodbye = Some(done);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Asks to keep what was last confirmed at least `age` ago.
+    fn renew(&mut self, outgoing: &Outgoing, age: Duration) {
+        let now = Instant::now();
+        // What was lost here stays lost, even where the ledger still counts it: its connection is being reset.
+        self.held.retain(|_, held| held.life.borrow().holds());
+        let lease_ids: Vec<_> = self
+            .held
+            .iter()
+            .filter(|(_, held)| now - held.since >= age)
+            .map(|(id, _)| id.to_string())
+            .collect();
+        if lease_ids.is_empty() {
+            return;
+        }
+        let renewal = self.next_renewal;
+        self.next_renewal += 1;
+        // Answers that never came are of no use after a lease's whole life.
+        self.renewals.retain(|_, at| now - *at < self.renew_every * 10);
+        self.renewals.insert(renewal, now);
+        say(outgoing, worker_message::Message::Renew(v1::Renew { renewal, lease_ids }));
+    }
+
+    /// Takes in what the coordinator says.
+    fn learn(&mut self, message: coordinator_message::Message) {
+        match message {
+            coordinator_message::Message::Granted(granted) => self.granted(&granted),
+            coordinator_message::Message::Denied(denied) => {
+                if let Some(asked) = parse(&denied.lease_id).and_then(|id| self.asked.remove(&id)) {
+                    asked.answer.send(Err(denial(denied))).ok();
+                }
+            }
+            coordinator_message::Message::Renewed(renewed) => {
+                // Long renewals are answered in parts.
+                let Some(at) = self.renewals.get(&renewed.renewal).copied() else { return };
+                for id in renewed.lease_ids.iter().filter_map(|id| parse(id)) {
+                    if let Some(held) = self.held.get_mut(&id)
+                        && held.life.borrow().holds()
+                    {
+                        held.since = at;
+                        let life = Life::from(at, Duration::from_millis(renewed.lifetime_ms));
+                        held.life.send_replace(life);
+                    }
+                }
+                for id in renewed.lost.iter().filter_map(|id| parse(id)) {
+                    if let Some(held) = self.held.remove(&id) {
+                        tracing::warn!(lease.id = %id, "a lease was lost; its connection is reset");
+                        held.life.send_modify(|life| life.lost = true);
+                    }
+                }
+            }
+            coordinator_message::Message::Released(released) => {
+                for id in released.lease_ids.iter().filter_map(|id| parse(id)) {
+                    if let Some(Some(done)) = self.releasing.remove(&id) {
+                        done.send(()).ok();
+                    }
+                }
+            }
+        }
+    }
+
+    fn granted(&mut self, granted: &v1::Granted) {
+        let Some(id) = parse(&granted.lease_id) else { return };
+        // Without somebody who asked, the release that took the request back is under way already.
+        let Some(asked) = self.asked.remove(&id) else { return };
+        let Some(commands) = self.commands.upgrade() else { return };
+        self.renew_every = Duration::from_millis(granted.renew_every_ms.max(1));
+        let since = (asked.at + Duration::from_millis(granted.waited_ms)).min(Instant::now());
+        let (life, watched) = watch::channel(Life::from(since, Duration::from_millis(granted.lifetime_ms)));
+        self.held.insert(id, Held { life, since });
+        // An answer that nobody takes comes back and is dropped, which releases it.
+        asked.answer.send(Ok(Lease::new(id, watched, commands))).ok();
+    }
+}
+
+impl Asked {
+    fn say(&mut self, id: Uuid, outgoing: &Outgoing) {
+        self.at = Instant::now();
+        let wait = self.deadline.saturating_duration_since(self.at);
+        let message = self.request.to_wire(id.to_string(), wait, self.sent_before);
+        self.sent_before = true;
+        say(outgoing, worker_message::Message::Acquire(message));
+    }
+}
+
+/// Gives back what is left, says goodbye and keeps the stream open until the coordinator has read it and closed its side.
+async fn part(lease_ids: Vec<String>, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) {
+    say(&outgoing, worker_message::Message::Release(v1::Release { lease_ids }));
+    say(&outgoing, worker_message::Message::Goodbye(v1::Goodbye {}));
+    drop(outgoing);
+    let closed = async { while let Ok(Some(_)) = incoming.message().await {} };
+    tokio::time::timeout(Duration::from_secs(2), closed).await.ok();
+}
+
+/// Puts a message on the stream. When the stream is gone its end is heard soon, and everything is said again.
+fn say(outgoing: &Outgoing, message: worker_message::Message) {
+    outgoing.send(v1::WorkerMessage { message: Some(message) }).ok();
+}
+
+fn parse(id: &str) -> Option<Uuid> {
+    id.parse().ok()
+}
+
+fn denial(denied: v1::Denied) -> Denied {
+    let retry_after = Duration::from_millis(denied.retry_after_ms);
+    match denied.reason() {
+        Reason::NoCapacity => Denied::NoCapacity { retry_after },
+        Reason::HeldBack => Denied::HeldBack { retry_after, key: denied.key },
+        Reason::Invalid => Denied::Refused { why: denied.message },
+        Reason::LedgerAway | Reason::Unspecified => Denied::Away { retry_after },
+    }
+}
