@@ -1,21 +1,18 @@
 //! A TCP proxy that counts connections and misbehaves on request. It never looks into what it forwards, so TLS
 //! passes through unchanged. It runs on a thread of its own and so outlives the runtime of the test that made it.
 
+mod counts;
 mod forward;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::yield_now,
     time::sleep,
 };
 
@@ -24,6 +21,7 @@ use crate::{
     apart::{self, Apart},
     or_panic, ports,
 };
+use counts::{Counted, Counts};
 
 /// A running proxy; dropping it cuts every connection and closes its port.
 pub struct CountingProxy {
@@ -31,13 +29,6 @@ pub struct CountingProxy {
     counts: Arc<Counts>,
     controls: watch::Sender<Controls>,
     _apart: Apart,
-}
-
-#[derive(Default)]
-struct Counts {
-    current: AtomicUsize,
-    maximum: AtomicUsize,
-    total: AtomicUsize,
 }
 
 /// How the proxy behaves from now on.
@@ -85,23 +76,23 @@ impl CountingProxy {
 
     /// How many connections are open now: from being accepted until one side ended.
     pub fn current(&self) -> usize {
-        self.counts.current.load(Ordering::SeqCst)
+        self.counts.current()
     }
 
-    /// The most connections that were ever open at the same time, since the start or the last [reset](Self::reset).
+    /// The most connections that clients ever had open at the same time, since the start or the last
+    /// [reset](Self::reset). One that its client had closed before it opened the next does not count.
     pub fn maximum(&self) -> usize {
-        self.counts.maximum.load(Ordering::SeqCst)
+        self.counts.maximum()
     }
 
     /// How many connections were accepted since the start or the last [reset](Self::reset).
     pub fn total(&self) -> usize {
-        self.counts.total.load(Ordering::SeqCst)
+        self.counts.total()
     }
 
     /// Forgets the total and the maximum; connections that are open now go on counting.
     pub fn reset(&self) {
-        self.counts.total.store(0, Ordering::SeqCst);
-        self.counts.maximum.store(self.current(), Ordering::SeqCst);
+        self.counts.reset();
     }
 
     /// Refuses new connections as a machine does on which nobody listens, or accepts them again.
@@ -135,24 +126,6 @@ impl CountingProxy {
     }
 }
 
-/// One open connection, from being accepted until it is dropped.
-struct Counted(Arc<Counts>);
-
-impl Counted {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.total.fetch_add(1, Ordering::SeqCst);
-        let current = counts.current.fetch_add(1, Ordering::SeqCst) + 1;
-        counts.maximum.fetch_max(current, Ordering::SeqCst);
-        Self(Arc::clone(counts))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.current.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// Accepts until the proxy's owner is gone.
 async fn serve(
     listener: TcpListener,
@@ -170,13 +143,8 @@ async fn serve(
             },
             accepted = accept(listener.as_ref()) => accepted,
         };
-        if let Some(client) = accepted {
-            // A client that closed one connection and then opened another never had two: let the end of the
-            // first be seen before the second counts. A yield lets the runtime look at every socket.
-            for _ in 0..8 {
-                yield_now().await;
-            }
-            let counted = Counted::new(&counts);
+        if let Some((client, peer)) = accepted {
+            let counted = Counted::new(&counts, address, peer);
             tokio::spawn(forward::forward(client, target.clone(), counted, controls.clone()));
         }
         let refuse = controls.borrow().refuse;
@@ -191,9 +159,9 @@ async fn serve(
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
+async fn accept(listener: Option<&TcpListener>) -> Option<(TcpStream, SocketAddr)> {
     match listener {
-        Some(listener) => listener.accept().await.ok().map(|(client, _)| client),
+        Some(listener) => listener.accept().await.ok(),
         None => std::future::pending().await,
     }
 }

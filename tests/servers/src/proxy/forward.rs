@@ -12,7 +12,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Controls, Counted};
+use super::{Controls, counts::Counted};
 
 pub(super) async fn forward(
     client: TcpStream,
@@ -45,11 +45,20 @@ async fn both_ways(client: TcpStream, target: &str, counted: Counted, controls: 
     let mut back =
         Box::pin(one_way(from_server, to_client, server_bytes, controls, |controls| controls.delay));
     // With the end of one side the connection is over for whoever counts; what is on its way still arrives.
-    let rest = tokio::select! {
-        end = &mut there => { drop(counted); if end == End::Closed { back.await } else { end } }
-        end = &mut back => { drop(counted); if end == End::Closed { there.await } else { end } }
-    };
-    let _ = rest;
+    tokio::select! {
+        end = &mut there => {
+            drop(counted);
+            if end == End::Closed {
+                back.await;
+            }
+        }
+        end = &mut back => {
+            drop(counted);
+            if end == End::Closed {
+                there.await;
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
