@@ -37,7 +37,16 @@ pub async fn resolve(tenant: &Tenant, normalized: &[String]) -> Result<Vec<Resol
     let rows = tenant
         .query(
             "select distinct on (address) address, party_type, party_id, name
-             from addresses where address = any($1::text[])
+             from (select address, party_type, party_id, name from addresses where address = any($1::text[])
+                   union all
+                   -- A mailbox speaks for its owner even where its address is not the owner's own.
+                   select m.address_key, 'user', m.user_id, u.name from mailboxes m
+                   join users u on u.organization_id = m.organization_id and u.id = m.user_id and u.active
+                   where m.address_key = any($1::text[])
+                   union all
+                   select m.address_key, 'queue', m.queue_id, q.name from mailboxes m
+                   join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
+                   where m.address_key = any($1::text[])) as known
              order by address,
                       case party_type when 'user' then 1 when 'contact' then 2 when 'account' then 3 when 'lead' then 4
                                       else 5 end,

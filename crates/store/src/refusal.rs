@@ -83,6 +83,17 @@ pub enum Refusal {
         /// `address` or `incoming_login`.
         field: &'static str,
     },
+    /// The mailbox belongs to somebody; moving it needs a word that names them.
+    #[error(
+        "the mailbox `{mailbox}` belongs to {owner}: to move it, repeat the request with `confirm_owner` set to the id \
+         of {owner}; its password and test are then forgotten and it waits for approval again"
+    )]
+    OwnerNotConfirmed {
+        /// Its name.
+        mailbox: String,
+        /// The present owner's name.
+        owner: String,
+    },
     /// The profile still serves mailboxes.
     #[error("{mailboxes} mailboxes still use the profile `{name}`: move them to another profile first")]
     ProfileInUse {
@@ -147,6 +158,7 @@ impl Refusal {
             | Self::MailboxTaken { field, .. }
             | Self::MailboxTakenElsewhere { field } => Some(field),
             Self::OwnerHasMailbox { .. } => Some("owner"),
+            Self::OwnerNotConfirmed { .. } => Some("confirm_owner"),
             Self::NotReady { .. } => Some("enabled"),
             Self::NoRecipients => Some("to"),
             Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),

@@ -1,0 +1,226 @@
+//! Mailbox items: one row per item ever seen, with what was decided. A listing of any length costs one query, and a
+//! failed item is tried again from its row, never from the cursor.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::email::Decision;
+use model::id::{EmailId, MailboxId};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::row::{named, wide};
+use crate::{Result, Tenant};
+
+/// An item of a listing that is to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its place in the listing.
+    pub index: usize,
+    /// How often it was tried before.
+    pub attempts: u32,
+}
+
+/// What a complete listing says about the items that were known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// How many were there until now.
+    pub known: u64,
+    /// How many of them the listing lacks.
+    pub gone: u64,
+}
+
+/// What is to be written about an item.
+#[derive(Clone, Debug)]
+pub struct ItemDecision {
+    /// The provider's name of it.
+    pub item_id: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// By which rule.
+    pub rule: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How long after a failure it may be tried again.
+    pub retry_after: Duration,
+    /// The record it became or joined.
+    pub email: Option<EmailId>,
+    /// When the server received it.
+    pub received_at: Option<Timestamp>,
+}
+
+/// The failure after which an item is given up (reference 3.10).
+const TRIES: i32 = 5;
+
+/// An item as it stands.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// In which mailbox.
+    pub mailbox: MailboxId,
+    /// In which folder.
+    pub folder: String,
+    /// The provider's name of it.
+    pub item_id: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// By which rule.
+    pub rule: String,
+    /// How often it was tried and failed.
+    pub attempts: i32,
+    /// When it may be tried again.
+    pub next_try_at: Option<Timestamp>,
+    /// Why it failed the last time.
+    pub last_error: Option<String>,
+    /// The record it became or joined.
+    pub email: Option<EmailId>,
+    /// When the server received it.
+    pub received_at: Option<Timestamp>,
+    /// Since when the server lists it no longer.
+    pub gone_at: Option<Timestamp>,
+    /// When it was last decided about.
+    pub seen_at: Timestamp,
+}
+
+/// Which items of a listing have no row yet or are due to be tried again, in the order of the listing.
+pub async fn unknown(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Vec<Unknown>> {
+    let rows = tenant
+        .query(
+            "select u.place - 1 as place, coalesce(i.attempts, 0) as attempts
+             from unnest($3::text[]) with ordinality as u(item_id, place)
+             left join mailbox_items i on i.organization_id = current_organization() and i.mailbox_id = $1
+                 and i.folder = $2 and i.item_id = u.item_id
+             where i.item_id is null or (i.decision = 'failed' and i.next_try_at <= now())
+             order by u.place",
+            &[&mailbox.0, &folder, &listing],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Unknown {
+                index: usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX),
+                attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+/// Marks what a complete listing lacks; the rows stay for the retention time. What the listing shows again is marked
+/// no longer.
+pub async fn mark_gone(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Gone> {
+    let row = tenant
+        .query_one(
+            "with listed as (select distinct item_id from unnest($3::text[]) as u(item_id)),
+                  known as (select i.item_id, i.gone_at, l.item_id is not null as there
+                            from mailbox_items i left join listed l on l.item_id = i.item_id
+                            where i.mailbox_id = $1 and i.folder = $2),
+                  changed as (update mailbox_items i set gone_at = case when k.there then null else now() end
+                              from known k
+                              where i.mailbox_id = $1 and i.folder = $2 and i.item_id = k.item_id
+                                and (k.gone_at is null) <> k.there)
+             select count(*) filter (where gone_at is null) as known,
+                    count(*) filter (where gone_at is null and not there) as gone
+             from known",
+            &[&mailbox.0, &folder, &listing],
+        )
+        .await?;
+    let count = |column: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0)) };
+    Ok(Gone { known: count("known")?, gone: count("gone")? })
+}
+
+/// Writes decisions in one statement. A row that failed before is decided anew; one that was decided for good stays
+/// as it is, so that a batch handled twice leaves the same rows. A fifth failure is the last: `undeliverable`.
+/// Returns the decisions as they stand, in no order.
+pub async fn decide(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    decisions: &[ItemDecision],
+) -> Result<Vec<Item>> {
+    let ids: Vec<_> = decisions.iter().map(|item| item.item_id.as_str()).collect();
+    let names: Vec<_> = decisions.iter().map(|item| item.decision.as_str()).collect();
+    let rules: Vec<_> = decisions.iter().map(|item| item.rule.as_str()).collect();
+    let sizes: Vec<_> = decisions.iter().map(|item| wide(usize::try_from(item.size).unwrap_or(usize::MAX))).collect();
+    let errors: Vec<_> = decisions.iter().map(|item| item.error.as_deref()).collect();
+    let retries: Vec<_> = decisions.iter().map(|item| item.retry_after.as_secs_f64()).collect();
+    let emails: Vec<_> = decisions.iter().map(|item| item.email.map(|id| id.0)).collect();
+    let received: Vec<_> = decisions.iter().map(|item| item.received_at).collect();
+    tenant
+        .execute(
+            "insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, attempts,
+                                             next_try_at, last_error, email_id, received_at)
+             select distinct on (item) current_organization(), $1::uuid, $2::text, item, decision, rule, size,
+                    case decision when 'failed' then 1 else 0 end,
+                    case decision when 'failed' then now() + make_interval(secs => retry) end, error, email, received
+             from unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::float8[], $9::uuid[],
+                         $10::timestamptz[]) with ordinality
+                  as u(item, decision, rule, size, error, retry, email, received, place)
+             order by item, place
+             on conflict (organization_id, mailbox_id, folder, item_id) do update set
+                 attempts = i.attempts + excluded.attempts,
+                 decision = case when excluded.decision = 'failed' and i.attempts + 1 >= $11 then 'undeliverable'
+                                 else excluded.decision end,
+                 next_try_at = case when i.attempts + 1 < $11 then excluded.next_try_at end,
+                 rule = excluded.rule, last_error = coalesce(excluded.last_error, i.last_error),
+                 email_id = excluded.email_id, received_at = coalesce(excluded.received_at, i.received_at),
+                 seen_at = now()
+             where i.decision = 'failed'",
+            &[&mailbox.0, &folder, &ids, &names, &rules, &sizes, &errors, &retries, &emails, &received, &TRIES],
+        )
+        .await?;
+    of(tenant, mailbox, folder, &ids).await
+}
+
+/// The rows of these items, in no order; those without a row are left out.
+pub async fn of(tenant: &Tenant, mailbox: MailboxId, folder: &str, ids: &[&str]) -> Result<Vec<Item>> {
+    let rows = tenant
+        .query(
+            &format!("select {COLUMNS} from mailbox_items i where mailbox_id = $1 and folder = $2 and item_id = any($3)"),
+            &[&mailbox.0, &folder, &ids],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// The items that an email was made from or joined by, over all mailboxes: why somebody has it or has it twice.
+pub async fn of_email(tenant: &Tenant, email: EmailId) -> Result<Vec<Item>> {
+    let rows = tenant
+        .query(
+            &format!("select {COLUMNS} from mailbox_items i where email_id = $1 order by seen_at, item_id"),
+            &[&email.0],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// How many items of a mailbox were decided how.
+pub async fn counts(tenant: &Tenant, mailbox: MailboxId) -> Result<Vec<(Decision, i64)>> {
+    let rows = tenant
+        .query(
+            "select decision, count(*) as items from mailbox_items where mailbox_id = $1 group by decision order by 1",
+            &[&mailbox.0],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((named(row, "decision")?, row.try_get("items")?))).collect()
+}
+
+const COLUMNS: &str = "i.mailbox_id, i.folder, i.item_id, i.decision, i.rule, i.attempts, i.next_try_at, i.last_error,
+    i.email_id, i.received_at, i.gone_at, i.seen_at";
+
+fn read(row: &Row) -> Result<Item> {
+    Ok(Item {
+        mailbox: MailboxId(row.try_get("mailbox_id")?),
+        folder: row.try_get("folder")?,
+        item_id: row.try_get("item_id")?,
+        decision: named(row, "decision")?,
+        rule: row.try_get("rule")?,
+        attempts: row.try_get("attempts")?,
+        next_try_at: row.try_get("next_try_at")?,
+        last_error: row.try_get("last_error")?,
+        email: row.try_get::<_, Option<Uuid>>("email_id")?.map(EmailId),
+        received_at: row.try_get("received_at")?,
+        gone_at: row.try_get("gone_at")?,
+        seen_at: row.try_get("seen_at")?,
+    })
+}

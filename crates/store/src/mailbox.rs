@@ -1,0 +1,333 @@
+//! Mailboxes: whose they are, on which server, and what may be processed. Nothing is processed before a mailbox is
+//! approved, tested and enabled, and whatever was vouched for or tested must be so again once it changes.
+
+mod create;
+mod for_cycle;
+mod map;
+mod update;
+mod workload;
+
+use jiff::Timestamp;
+use model::alert::AlertKind;
+use model::id::{MailboxId, ProfileId};
+use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, TestResult};
+use model::workload::Workload;
+use tokio_postgres::Row;
+
+use crate::refusal::Refusal;
+use crate::row::{named, named_if, owner};
+use crate::{Error, Result, Tenant};
+
+pub use create::{NewMailbox, create};
+pub use for_cycle::{MailboxForCycle, for_cycle};
+pub use map::remap;
+pub use update::{MailboxUpdate, set_approval, set_password, update};
+pub use workload::{disable, enable, record_test, set_method};
+
+/// One mailbox.
+#[derive(Clone)]
+pub struct Mailbox {
+    /// Which.
+    pub id: MailboxId,
+    /// The name to show.
+    pub name: String,
+    /// The address, unique in the installation.
+    pub address: String,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// The owner's name.
+    pub owner_name: Option<String>,
+    /// On which server.
+    pub profile: ProfileId,
+    /// That server's name.
+    pub profile_name: String,
+    /// The login that mail is read with, unique at the server.
+    pub incoming_login: String,
+    /// Whether an administrator vouches for the address.
+    pub approval: Approval,
+    /// Which messages become records.
+    pub acceptance: Acceptance,
+    /// Nothing received before this is processed.
+    pub process_email_received_after: Option<Timestamp>,
+    /// When it was first enabled.
+    pub first_enabled_at: Option<Timestamp>,
+    /// Whether messages are deleted on the server once they are recorded; queues only.
+    pub delete_after_processing: bool,
+    /// Whether it has its own password.
+    pub has_password: bool,
+    /// The host application's id.
+    pub external_id: Option<String>,
+    /// Raised by each change.
+    pub version: i64,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Last changed.
+    pub modified_at: Timestamp,
+    /// Each workload, in the order incoming, outgoing, appointments.
+    pub workloads: Vec<WorkloadState>,
+}
+
+/// Where one workload of a mailbox stands.
+#[derive(Clone, Debug)]
+pub struct WorkloadState {
+    /// Which.
+    pub workload: Workload,
+    /// How it is delivered.
+    pub method: DeliveryMethod,
+    /// Whether it is processed.
+    pub enabled: bool,
+    /// The alert kind that switched it off; none when a person did or it is on.
+    pub disabled_by: Option<AlertKind>,
+    /// What the last test said.
+    pub test_result: TestResult,
+    /// The server's words in that test.
+    pub test_said: Option<String>,
+    /// When it was tested.
+    pub tested_at: Option<Timestamp>,
+    /// `idle`, `queued` or `running`.
+    pub state: String,
+    /// When it is due; none when nothing is.
+    pub due_at: Option<Timestamp>,
+    /// Why then.
+    pub due_reason: String,
+    /// Not before this, whatever is wished for.
+    pub not_before: Option<Timestamp>,
+    /// How the last cycle ended.
+    pub last_outcome: Option<String>,
+    /// When it ended.
+    pub last_finished_at: Option<Timestamp>,
+    /// Consecutive failures.
+    pub failures: i32,
+}
+
+/// Which mailboxes to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailboxFilter {
+    /// On this profile.
+    pub profile: Option<ProfileId>,
+    /// Of this owner.
+    pub owner: Option<Owner>,
+    /// With this approval.
+    pub approval: Option<Approval>,
+}
+
+const SELECT: &str = "select m.id, m.name, m.address,
+        case when m.user_id is not null then 'user' when m.queue_id is not null then 'queue' end as owner_kind,
+        coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
+        m.profile_id, p.name as profile_name, m.incoming_login, m.approval, m.acceptance,
+        m.process_email_received_after, m.first_enabled_at, m.delete_after_processing, c.id is not null as has_password,
+        m.external_id, m.version, m.created_at, m.modified_at
+    from mailboxes m
+    join profiles p on p.organization_id = m.organization_id and p.id = m.profile_id
+    left join users u on u.organization_id = m.organization_id and u.id = m.user_id
+    left join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
+    left join credentials c on c.organization_id = m.organization_id and c.mailbox_id = m.id";
+
+fn read(row: &Row) -> Result<Mailbox> {
+    Ok(Mailbox {
+        id: MailboxId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        address: row.try_get("address")?,
+        owner: owner(row)?,
+        owner_name: row.try_get("owner_name")?,
+        profile: ProfileId(row.try_get("profile_id")?),
+        profile_name: row.try_get("profile_name")?,
+        incoming_login: row.try_get("incoming_login")?,
+        approval: named(row, "approval")?,
+        acceptance: named(row, "acceptance")?,
+        process_email_received_after: row.try_get("process_email_received_after")?,
+        first_enabled_at: row.try_get("first_enabled_at")?,
+        delete_after_processing: row.try_get("delete_after_processing")?,
+        has_password: row.try_get("has_password")?,
+        external_id: row.try_get("external_id")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("created_at")?,
+        modified_at: row.try_get("modified_at")?,
+        workloads: Vec::new(),
+    })
+}
+
+/// One mailbox, with its workloads.
+pub async fn get(tenant: &Tenant, id: MailboxId) -> Result<Option<Mailbox>> {
+    let row = tenant.query_opt(&format!("{SELECT} where m.id = $1"), &[&id.0]).await?;
+    let mut mailboxes = row.iter().map(read).collect::<Result<Vec<_>>>()?;
+    add_workloads(tenant, &mut mailboxes).await?;
+    Ok(mailboxes.pop())
+}
+
+/// Mailboxes in the order they were made, after the last of the page before, with their workloads.
+pub async fn list(
+    tenant: &Tenant,
+    filter: &MailboxFilter,
+    after: Option<MailboxId>,
+    limit: i64,
+) -> Result<Vec<Mailbox>> {
+    let rows = tenant
+        .query(
+            &format!(
+                "{SELECT}
+                 where ($1::uuid is null or m.profile_id = $1)
+                   and ($2::uuid is null or coalesce(m.user_id, m.queue_id) = $2)
+                   and ($3::text is null or m.approval = $3)
+                   and ($4::uuid is null or m.id > $4)
+                 order by m.id limit $5"
+            ),
+            &[
+                &filter.profile.map(|id| id.0),
+                &filter.owner.map(Owner::id),
+                &filter.approval.map(Approval::as_str),
+                &after.map(|id| id.0),
+                &limit,
+            ],
+        )
+        .await?;
+    let mut mailboxes = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    add_workloads(tenant, &mut mailboxes).await?;
+    Ok(mailboxes)
+}
+
+/// The mailbox of an owner.
+pub async fn of_owner(tenant: &Tenant, owner: Owner) -> Result<Option<Mailbox>> {
+    let filter = MailboxFilter { owner: Some(owner), ..MailboxFilter::default() };
+    Ok(list(tenant, &filter, None, 1).await?.pop())
+}
+
+async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()> {
+    let ids: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.id.0).collect();
+    let rows = tenant
+        .query(
+            "select w.mailbox_id, w.workload, w.method, w.enabled, w.disabled_by, w.test_result, w.test_said, w.tested_at,
+                    s.state, s.due_at, s.due_reason, s.not_before, s.last_outcome, s.last_finished_at, s.failures
+             from mailbox_workloads w
+             join schedules s on s.organization_id = w.organization_id and s.mailbox_id = w.mailbox_id
+                             and s.workload = w.workload
+             where w.mailbox_id = any($1)",
+            &[&ids],
+        )
+        .await?;
+    for row in &rows {
+        let id = MailboxId(row.try_get("mailbox_id")?);
+        let state = WorkloadState {
+            workload: named(row, "workload")?,
+            method: named(row, "method")?,
+            enabled: row.try_get("enabled")?,
+            disabled_by: named_if(row, "disabled_by")?,
+            test_result: named(row, "test_result")?,
+            test_said: row.try_get("test_said")?,
+            tested_at: row.try_get("tested_at")?,
+            state: row.try_get("state")?,
+            due_at: row.try_get("due_at")?,
+            due_reason: row.try_get("due_reason")?,
+            not_before: row.try_get("not_before")?,
+            last_outcome: row.try_get("last_outcome")?,
+            last_finished_at: row.try_get("last_finished_at")?,
+            failures: row.try_get("failures")?,
+        };
+        if let Some(mailbox) = mailboxes.iter_mut().find(|mailbox| mailbox.id == id) {
+            mailbox.workloads.push(state);
+        }
+    }
+    for mailbox in mailboxes {
+        mailbox.workloads.sort_by_key(|state| state.workload);
+    }
+    Ok(())
+}
+
+/// A mailbox whose row this transaction holds, for a change.
+async fn locked(tenant: &Tenant, id: MailboxId, expected: Option<i64>) -> Result<Mailbox> {
+    let row = tenant
+        .query_opt("select version from mailboxes where id = $1 for update", &[&id.0])
+        .await?
+        .ok_or(unknown())?;
+    crate::refusal::check_version("mailbox", expected, row.try_get("version")?)?;
+    get(tenant, id).await?.ok_or_else(|| unknown().into())
+}
+
+fn unknown() -> Refusal {
+    Refusal::Unknown { what: "mailbox", field: "mailbox" }
+}
+
+/// Raises the version after a change of a column of another table that belongs to the mailbox.
+async fn touch(tenant: &Tenant, id: MailboxId) -> Result<i64> {
+    let row = tenant
+        .query_opt(
+            "update mailboxes set version = version + 1, modified_at = now() where id = $1 returning version",
+            &[&id.0],
+        )
+        .await?
+        .ok_or(Error::Refused(unknown()))?;
+    Ok(row.try_get(0)?)
+}
+
+/// Refuses an address or login that another mailbox has: inside the organization that one is named, outside it is
+/// only said that there is one.
+async fn clash(
+    tenant: &Tenant,
+    except: Option<MailboxId>,
+    address: &str,
+    endpoint: &str,
+    login: &str,
+) -> Result<Option<Refusal>> {
+    let row = tenant
+        .query_opt(
+            "select m.id, m.name, coalesce(u.name, q.name) as owner_name, m.address_key = lower($2) as by_address
+             from mailboxes m
+             left join users u on u.organization_id = m.organization_id and u.id = m.user_id
+             left join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
+             where (m.address_key = lower($2) or (m.incoming_endpoint = $3 and m.login_key = lower($4)))
+               and m.id is distinct from $1
+             order by by_address desc limit 1",
+            &[&except.map(|id| id.0), &address, &endpoint, &login],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let by_address: bool = row.try_get("by_address")?;
+    Ok(Some(Refusal::MailboxTaken {
+        field: if by_address { "address" } else { "incoming_login" },
+        mailbox: MailboxId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        owner: row.try_get("owner_name")?,
+    }))
+}
+
+/// The refusal for an owner that is unknown or already has a mailbox.
+async fn check_owner(tenant: &Tenant, owner: Owner, except: Option<MailboxId>) -> Result<()> {
+    let (kind, table) = match owner {
+        Owner::User(_) => ("user", "users"),
+        Owner::Queue(_) => ("queue", "queues"),
+    };
+    let row = tenant
+        .query_opt(
+            &format!(
+                "select o.name as owner_name, m.id, m.name from {table} o
+                 left join mailboxes m on m.organization_id = o.organization_id and m.{kind}_id = o.id
+                 where o.id = $1 for share of o"
+            ),
+            &[&owner.id()],
+        )
+        .await?
+        .ok_or(Refusal::Unknown { what: kind, field: "owner" })?;
+    let mailbox: Option<uuid::Uuid> = row.try_get("id")?;
+    match mailbox.map(MailboxId) {
+        Some(mailbox) if Some(mailbox) != except => Err(Refusal::OwnerHasMailbox {
+            kind,
+            owner: row.try_get("owner_name")?,
+            mailbox,
+            mailbox_name: row.try_get("name")?,
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Turns a broken installation-wide key into what may be said about it.
+fn refused(error: Error) -> Error {
+    match error.constraint() {
+        Some("mailboxes_address_installation") => Refusal::MailboxTakenElsewhere { field: "address" }.into(),
+        Some("mailboxes_login_installation") => Refusal::MailboxTakenElsewhere { field: "incoming_login" }.into(),
+        Some("mailboxes_organization_id_external_id_key") => {
+            Refusal::Taken { what: "mailbox", field: "external_id" }.into()
+        }
+        _ => error,
+    }
+}

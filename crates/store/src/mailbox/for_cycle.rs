@@ -1,0 +1,168 @@
+//! Everything a cycle or a test needs to know of its mailbox before it connects, in one query, and no secret: that is
+//! opened by `credential::open` right before it is used.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::cadence::{Policy, Terms};
+use model::endpoint::Endpoint;
+use model::id::{CredentialId, MailboxId, ProfileId};
+use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, TestResult};
+use model::profile::CredentialsOn;
+use model::setting;
+use model::workload::Workload;
+use serde_json::Value;
+
+use crate::profile::{self, ProfileFields};
+use crate::row::{named, owner};
+use crate::{Error, Result, Tenant};
+
+/// A mailbox as one cycle of one workload sees it.
+#[derive(Clone)]
+pub struct MailboxForCycle {
+    /// Which.
+    pub id: MailboxId,
+    /// Which workload.
+    pub workload: Workload,
+    /// The name to show.
+    pub name: String,
+    /// The address.
+    pub address: String,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// The name that outgoing mail shows beside the address.
+    pub owner_name: Option<String>,
+    /// The server's profile.
+    pub profile: ProfileId,
+    /// How that server is reached and how much of it may be used.
+    pub server: ProfileFields,
+    /// The credential to sign in with, where one is stored; open it right before use.
+    pub credential: Option<CredentialId>,
+    /// The login that mail is read with: with the endpoint, the folder of its items.
+    pub incoming_login: String,
+    /// Whether an administrator vouches for it.
+    pub approval: Approval,
+    /// How the workload is delivered.
+    pub method: DeliveryMethod,
+    /// Whether the workload is processed.
+    pub enabled: bool,
+    /// What its last test said.
+    pub test_result: TestResult,
+    /// Whether incoming mail is processed, for the cadence of appointments.
+    pub incoming_enabled: bool,
+    /// Why the profile is paused, if it is.
+    pub paused_reason: Option<String>,
+    /// Which messages become records.
+    pub acceptance: Acceptance,
+    /// Nothing received before this is processed: the later of the profile's and the mailbox's.
+    pub floor: Option<Timestamp>,
+    /// Whether messages are deleted on the server once they are recorded.
+    pub delete_after_processing: bool,
+    /// The organization's policy.
+    pub policy: Policy,
+    /// The largest message that is read or sent, in bytes.
+    pub max_message_bytes: u64,
+    /// How long a send may wait.
+    pub max_send_age: Duration,
+}
+
+impl MailboxForCycle {
+    /// Whether anything may be processed at all: approved, tested and enabled, on a profile that is not paused. A
+    /// test does not ask this.
+    pub fn may_run(&self) -> bool {
+        self.approval == Approval::Approved
+            && self.enabled
+            && self.method == DeliveryMethod::ServerSide
+            && self.paused_reason.is_none()
+    }
+
+    /// Where the workload connects.
+    pub fn endpoint(&self) -> &Endpoint {
+        if self.workload == Workload::Outgoing { &self.server.outgoing } else { &self.server.incoming }
+    }
+
+    /// What the cadence is computed from.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            policy: self.policy,
+            workload: self.workload,
+            incoming_too: self.incoming_enabled,
+            min_polling: Duration::from_secs(60 * u64::from(self.server.min_polling_minutes)),
+            profile_credential: self.server.limits.credentials_on == CredentialsOn::Profile,
+        }
+    }
+
+    /// The POP3 folder of the mailbox: items are named within the maildrop that the login opens.
+    pub fn incoming_folder(&self) -> String {
+        format!("{} {}", self.server.incoming.key(), self.incoming_login.to_lowercase())
+    }
+}
+
+/// What a cycle of this workload needs to know; `None` when there is no such mailbox.
+pub async fn for_cycle(tenant: &Tenant, id: MailboxId, workload: Workload) -> Result<Option<MailboxForCycle>> {
+    let row = tenant
+        .query_opt(
+            &format!(
+                "select m.name, m.address,
+                    case when m.user_id is not null then 'user' when m.queue_id is not null then 'queue' end as owner_kind,
+                    coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
+                    m.profile_id, {}, p.paused_reason, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
+                    greatest(p.process_email_received_after, m.process_email_received_after) as floor,
+                    m.delete_after_processing, w.method, w.enabled, w.test_result,
+                    (select i.enabled from mailbox_workloads i where i.organization_id = m.organization_id
+                        and i.mailbox_id = m.id and i.workload = 'incoming') as incoming_enabled,
+                    coalesce((select jsonb_object_agg(s.name, s.value) from settings s
+                        where s.organization_id = m.organization_id), '{{}}') as settings
+                 from mailboxes m
+                 join profiles p on p.organization_id = m.organization_id and p.id = m.profile_id
+                 join mailbox_workloads w on w.organization_id = m.organization_id and w.mailbox_id = m.id
+                                         and w.workload = $2
+                 left join users u on u.organization_id = m.organization_id and u.id = m.user_id
+                 left join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
+                 left join credentials c on c.organization_id = m.organization_id
+                     and case p.credentials_on when 'profile' then c.profile_id = p.id else c.mailbox_id = m.id end
+                 where m.id = $1",
+                profile::FIELDS
+            ),
+            &[&id.0, &workload.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let settings: Value = row.try_get("settings")?;
+    let megabytes = number(&settings, setting::MAX_MESSAGE_MB)?;
+    let hours = number(&settings, setting::MAX_SEND_AGE_HOURS)?;
+    let policy = value(&settings, setting::CADENCE_POLICY)?;
+    Ok(Some(MailboxForCycle {
+        id,
+        workload,
+        name: row.try_get("name")?,
+        address: row.try_get("address")?,
+        owner: owner(&row)?,
+        owner_name: row.try_get("owner_name")?,
+        profile: ProfileId(row.try_get("profile_id")?),
+        server: profile::fields(&row)?,
+        credential: row.try_get::<_, Option<uuid::Uuid>>("credential_id")?.map(CredentialId),
+        incoming_login: row.try_get("incoming_login")?,
+        approval: named(&row, "approval")?,
+        method: named(&row, "method")?,
+        enabled: row.try_get("enabled")?,
+        test_result: named(&row, "test_result")?,
+        incoming_enabled: row.try_get::<_, Option<bool>>("incoming_enabled")?.unwrap_or(false),
+        paused_reason: row.try_get("paused_reason")?,
+        acceptance: named(&row, "acceptance")?,
+        floor: row.try_get("floor")?,
+        delete_after_processing: row.try_get("delete_after_processing")?,
+        policy: policy.as_str().unwrap_or_default().parse()?,
+        max_message_bytes: megabytes * 1024 * 1024,
+        max_send_age: Duration::from_secs(hours * 3600),
+    }))
+}
+
+fn value(settings: &Value, name: &str) -> Result<Value> {
+    let setting = setting::find(name).map_err(|error| Error::Broken(error.to_string()))?;
+    Ok(settings.get(name).cloned().unwrap_or_else(|| setting.default()))
+}
+
+fn number(settings: &Value, name: &str) -> Result<u64> {
+    Ok(value(settings, name)?.as_u64().unwrap_or_default())
+}

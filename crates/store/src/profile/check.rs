@@ -1,0 +1,53 @@
+//! What a profile's fields may hold. Each refusal names the field, the cause and the remedy.
+
+use std::ops::RangeInclusive;
+
+use model::endpoint::Endpoint;
+
+use super::ProfileFields;
+use crate::refusal::{Refusal, check_length};
+
+pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
+    check_length("name", &new.name, 1, 100)?;
+    check_length("description", &new.description, 0, 2000)?;
+    endpoint("incoming.host", "incoming.port", &new.incoming)?;
+    endpoint("outgoing.host", "outgoing.port", &new.outgoing)?;
+    number("max_connections", new.limits.max_connections, 1..=65_536)?;
+    number("max_in_flight", new.limits.max_in_flight, 1..=65_536)?;
+    number("min_polling_minutes", new.min_polling_minutes, 0..=1440)?;
+    let timeout = u32::try_from(new.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+    number("connect_timeout_ms", timeout, 1..=100_000)?;
+    match &new.ca_certificate {
+        Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => Err(Refusal::invalid(
+            "ca_certificate",
+            "`ca_certificate` holds no certificate",
+            "give the PEM text of the authority, which begins with -----BEGIN CERTIFICATE-----",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn endpoint(host: &'static str, port: &'static str, endpoint: &Endpoint) -> Result<(), Refusal> {
+    let name = endpoint.host.as_str();
+    // Letters beyond ASCII belong in a host name as A-labels (RFC 5890); a certificate says it that way as well.
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | ':' | '_');
+    if name.is_empty() || name.len() > 253 || !name.chars().all(fits) {
+        return Err(Refusal::invalid(
+            host,
+            format!("`{host}` is no host name and no address"),
+            "give the server's name alone, without scheme, port and path, such as mail.example.com",
+        ));
+    }
+    if endpoint.port == 0 {
+        return Err(Refusal::invalid(port, format!("`{port}` cannot be 0"), "give the TCP port, 1 to 65535"));
+    }
+    Ok(())
+}
+
+fn number(field: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<(), Refusal> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let remedy = format!("give a number from {} to {}", range.start(), range.end());
+    Err(Refusal::invalid(field, format!("`{field}` cannot be {value}"), remedy))
+}
