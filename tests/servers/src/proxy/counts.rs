@@ -57,7 +57,7 @@ impl Counted {
         numbers.numbered += 1;
         let number = numbers.numbered;
         numbers.open.insert(number, client);
-        // Asked only when there could be more than ever.
+        // Asked only when there could be more than ever: the kernel's table may be long.
         if numbers.open.len() > numbers.maximum {
             let established = established_to(proxy.port());
             let open = numbers.open.values().filter(|client| established.contains(&client.port())).count();
