@@ -1,0 +1,91 @@
+//! Sending without sending twice: drafts, send requests, attempts and their answers. `Sending` is committed before a
+//! message leaves, an answer is written down whoever brings it, and what is in doubt waits for a person.
+
+mod answer;
+mod attempt;
+mod cycle;
+mod doubt;
+mod draft;
+mod request;
+mod state;
+
+pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
+pub use attempt::{Attempt, DueRecipient, begin_attempt};
+pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};
+pub use doubt::{Resolution, resolve_unknown};
+pub use draft::{Draft, add_attachment, create, delete, remove_attachment, update};
+pub use request::{cancel, request_send};
+pub use state::{AttemptState, Backlog, RecipientStatus, SendState, backlog, state_of};
+
+use model::email::EmailState;
+use model::id::{EmailId, MailboxId};
+use tokio_postgres::Row;
+
+use crate::refusal::{Refusal, check_version};
+use crate::row::named;
+use crate::{Result, Tenant};
+
+/// An outgoing email whose row this transaction holds.
+struct Held {
+    id: EmailId,
+    state: EmailState,
+    mailbox: Option<MailboxId>,
+    version: i64,
+}
+
+async fn hold(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result<Held> {
+    let row: Row = tenant
+        .query_opt(
+            "select state, mailbox_id, version from emails where id = $1 and direction = 'outgoing' for update",
+            &[&id.0],
+        )
+        .await?
+        .ok_or(Refusal::Unknown { what: "email", field: "id" })?;
+    let version = row.try_get("version")?;
+    check_version("email", expected, version)?;
+    let mailbox: Option<uuid::Uuid> = row.try_get("mailbox_id")?;
+    Ok(Held { id, state: named(&row, "state")?, mailbox: mailbox.map(MailboxId), version })
+}
+
+/// Moves a held email on; returns its new version.
+async fn set_state(tenant: &Tenant, held: &Held, state: EmailState, by: &crate::change::Author) -> Result<i64> {
+    let row = tenant
+        .query_one(
+            "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3,
+                 sent_at = case when $2 = 'sent' then now() else sent_at end
+             where id = $1 returning version",
+            &[&held.id.0, &state.as_str(), &by.name()],
+        )
+        .await?;
+    let version = row.try_get(0)?;
+    let fields = crate::change::Fields::new().changed("state", &held.state, &state);
+    let change = crate::change::Change { record_type: "email", id: held.id.0, version, by, fields };
+    crate::change::write(tenant, change).await?;
+    Ok(version)
+}
+
+/// Ends the open request once nobody waits any more, and moves the email to where its recipients put it.
+async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Result<EmailState> {
+    let rows = tenant
+        .query(
+            "select rc.state from send_recipients rc
+             join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
+             where r.email_id = $1 and r.ended_at is null",
+            &[&held.id.0],
+        )
+        .await?;
+    let recipients = rows.iter().map(|row| named(row, "state")).collect::<Result<Vec<_>>>()?;
+    let state = model::email::settled(recipients);
+    if state != EmailState::PendingSend {
+        tenant
+            .execute(
+                "update send_requests set ended_at = now() where email_id = $1 and ended_at is null",
+                &[&held.id.0],
+            )
+            .await?;
+    }
+    if state != held.state {
+        set_state(tenant, held, state, by).await?;
+    }
+    Ok(state)
+}

@@ -1,0 +1,172 @@
+//! The beginning of a try: Sending, with an attempt that names its recipients. The caller commits it before a byte of
+//! the message leaves.
+
+use std::str::FromStr as _;
+
+use jiff::Timestamp;
+use model::address::EmailAddress;
+use model::email::{EmailState, PartyRole};
+use model::id::{AttemptId, EmailId, MailboxId, SendRequestId, SessionId};
+use model::message::{NamedAddress, OutgoingAttachment, OutgoingMessage};
+use tokio_postgres::Row;
+
+use super::{hold, set_state};
+use crate::blob::{self, BlobId};
+use crate::change::Author;
+use crate::row::{named, named_if};
+use crate::{Error, Result, Tenant};
+
+/// A recipient that the try is for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DueRecipient {
+    /// Its place in the request, by which its answer is named.
+    pub position: i32,
+    /// The address for the envelope.
+    pub address: EmailAddress,
+    /// How it is addressed; Bcc is in the envelope and never in the headers.
+    pub role: PartyRole,
+    /// How often it was tried before.
+    pub attempts: i32,
+}
+
+/// A try that has begun.
+pub struct Attempt {
+    /// Which.
+    pub id: AttemptId,
+    /// Of which email.
+    pub email: EmailId,
+    /// Under which request.
+    pub request: SendRequestId,
+    /// The message to build.
+    pub message: OutgoingMessage,
+    /// Whom it goes to now.
+    pub recipients: Vec<DueRecipient>,
+}
+
+/// Begins a try of a pending send; `None` when it is no longer pending or nobody is due, or another email of the
+/// mailbox is in Sending. The caller holds the fence of the claim.
+pub async fn begin_attempt(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    claim: i64,
+    session: SessionId,
+    email: EmailId,
+    by: &Author,
+) -> Result<Option<Attempt>> {
+    let held = hold(tenant, email, None).await?;
+    if held.state != EmailState::PendingSend || held.mailbox != Some(mailbox) {
+        return Ok(None);
+    }
+    let busy = tenant
+        .query_opt("select from emails where mailbox_id = $1 and state = 'sending' limit 1", &[&mailbox.0])
+        .await?;
+    let request = tenant
+        .query_opt(
+            "select id, message_id, requested_at from send_requests
+             where email_id = $1 and ended_at is null and (not_before is null or not_before <= now())",
+            &[&email.0],
+        )
+        .await?;
+    let (None, Some(row)) = (busy, request) else { return Ok(None) };
+    let request = SendRequestId(row.try_get("id")?);
+    let rows = tenant
+        .query(
+            "select position, address, role, attempts from send_recipients
+             where send_request_id = $1 and state in ('waiting', 'deferred') and next_try_at <= now() order by position",
+            &[&request.0],
+        )
+        .await?;
+    let recipients = rows.iter().map(recipient).collect::<Result<Vec<_>>>()?;
+    if recipients.is_empty() {
+        return Ok(None);
+    }
+    let message = message(tenant, email, row.try_get("message_id")?, row.try_get("requested_at")?).await?;
+    let id: AttemptId = model::clock::new_id();
+    let positions: Vec<_> = recipients.iter().map(|recipient| recipient.position).collect();
+    tenant
+        .execute(
+            "insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id)
+             values (current_organization(), $1, $2, $3, $4, $5)",
+            &[&id.0, &request.0, &positions, &claim, &session.0],
+        )
+        .await?;
+    set_state(tenant, &held, EmailState::Sending, by).await?;
+    Ok(Some(Attempt { id, email, request, message, recipients }))
+}
+
+fn recipient(row: &Row) -> Result<DueRecipient> {
+    Ok(DueRecipient {
+        position: row.try_get("position")?,
+        address: address(row)?,
+        role: named(row, "role")?,
+        attempts: row.try_get("attempts")?,
+    })
+}
+
+fn address(row: &Row) -> Result<EmailAddress> {
+    EmailAddress::from_str(row.try_get("address")?).map_err(|error| Error::Broken(error.to_string()))
+}
+
+/// The message as it is to be built, attachments and all.
+async fn message(tenant: &Tenant, id: EmailId, message_id: String, date: Timestamp) -> Result<OutgoingMessage> {
+    let email = tenant
+        .query_one(
+            "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted, c.id as copy_id,
+                    c.text_body, c.html_body
+             from emails e
+             join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
+             where e.id = $1",
+            &[&id.0],
+        )
+        .await?;
+    let parties = tenant
+        .query("select role, address, name from email_parties where email_id = $1 order by position", &[&id.0])
+        .await?;
+    let mut from = None;
+    let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for row in &parties {
+        let name: String = row.try_get("name")?;
+        let party = NamedAddress { name: Some(name).filter(|name| !name.is_empty()), address: address(row)? };
+        match named(row, "role")? {
+            PartyRole::From => from = Some(party),
+            PartyRole::To => to.push(party),
+            PartyRole::Cc => cc.push(party),
+            PartyRole::Bcc => bcc.push(party),
+            PartyRole::ReplyTo => reply_to.push(party),
+            PartyRole::Sender => {}
+        }
+    }
+    let from = from.ok_or_else(|| Error::Broken("a pending send without a sender".to_owned()))?;
+    let copy: uuid::Uuid = email.try_get("copy_id")?;
+    let mut message = OutgoingMessage::new(from, message_id, date);
+    message.to = to;
+    message.cc = cc;
+    message.bcc = bcc;
+    message.reply_to = reply_to;
+    message.subject = email.try_get("subject")?;
+    message.text = email.try_get("text_body")?;
+    message.html = email.try_get("html_body")?;
+    message.in_reply_to = email.try_get("in_reply_to")?;
+    message.references = email.try_get("message_references")?;
+    message.auto_submitted = email.try_get::<_, Option<String>>("auto_submitted")?.is_some();
+    message.importance = named_if(&email, "importance")?.unwrap_or_default();
+    let files = tenant
+        .query(
+            "select name, content_type, content_id, inline, sha256 from attachments where copy_id = $1 order by position",
+            &[&copy],
+        )
+        .await?;
+    for row in &files {
+        let blob = BlobId::from_column(row.try_get("sha256")?)?;
+        let bytes = blob::read(tenant, blob)
+            .await?
+            .ok_or_else(|| Error::Broken("an attachment whose content is not stored".to_owned()))?;
+        message.attachments.push(OutgoingAttachment {
+            name: row.try_get("name")?,
+            content_type: row.try_get("content_type")?,
+            bytes,
+            inline_id: row.try_get("content_id")?,
+        });
+    }
+    Ok(message)
+}

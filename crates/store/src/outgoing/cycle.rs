@@ -1,0 +1,142 @@
+//! What an outgoing cycle asks before it sends: what was left in doubt, what is too late, what is due.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::email::EmailState;
+use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
+
+use super::{Held, hold, set_state, settle};
+use crate::change::Author;
+use crate::{Result, Tenant};
+
+/// A try of a claim that ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InDoubt {
+    /// Which email.
+    pub email: EmailId,
+    /// Which try.
+    pub attempt: AttemptId,
+}
+
+/// An email that is due to be tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// Which email.
+    pub email: EmailId,
+    /// Under which request.
+    pub request: SendRequestId,
+    /// When that was made.
+    pub requested_at: Timestamp,
+}
+
+/// Turns what an older claim left in Sending into Unknown: the message may have left. The caller raises the alerts,
+/// in the same transaction.
+pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Author) -> Result<Vec<InDoubt>> {
+    let rows = tenant
+        .query(
+            "select e.id, a.id as attempt_id, a.claim from emails e
+             join lateral (select a.id, a.claim from send_attempts a
+                           join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
+                           where r.organization_id = e.organization_id and r.email_id = e.id
+                           order by a.id desc limit 1) as a on true
+             where e.mailbox_id = $1 and e.state = 'sending' and a.claim <> $2
+             for update of e",
+            &[&mailbox.0, &claim],
+        )
+        .await?;
+    let mut found = Vec::new();
+    for row in &rows {
+        let email = EmailId(row.try_get("id")?);
+        let held = Held { id: email, state: EmailState::Sending, mailbox: Some(mailbox), version: 0 };
+        set_state(tenant, &held, EmailState::Unknown, by).await?;
+        found.push(InDoubt { email, attempt: AttemptId(row.try_get("attempt_id")?) });
+    }
+    Ok(found)
+}
+
+/// Pending sends with a recipient whose next try is due, the longest waiting first.
+pub async fn next_pending(tenant: &Tenant, mailbox: MailboxId, limit: i64) -> Result<Vec<Pending>> {
+    let rows = tenant
+        .query(
+            "select e.id, r.id as request_id, r.requested_at from emails e
+             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
+             where e.mailbox_id = $1 and e.state = 'pending_send' and (r.not_before is null or r.not_before <= now())
+               and exists (select from send_recipients rc
+                           where rc.organization_id = r.organization_id and rc.send_request_id = r.id
+                             and rc.state in ('waiting', 'deferred') and rc.next_try_at <= now())
+             order by greatest(r.requested_at, r.not_before), r.id limit $2",
+            &[&mailbox.0, &limit],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Pending {
+                email: EmailId(row.try_get("id")?),
+                request: SendRequestId(row.try_get("request_id")?),
+                requested_at: row.try_get("requested_at")?,
+            })
+        })
+        .collect()
+}
+
+/// How long until a pending send of the mailbox may be tried next; `None` when nothing is pending. The due time of the
+/// outgoing workload.
+pub async fn earliest_next_try(tenant: &Tenant, mailbox: MailboxId) -> Result<Option<Duration>> {
+    let row = tenant
+        .query_one(
+            // `greatest` passes over null, so nothing pending would read as zero.
+            "select case when count(*) > 0 then
+                 extract(epoch from greatest(min(greatest(rc.next_try_at, r.not_before)) - now(), interval '0'))::float8
+                 end
+             from emails e
+             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
+             join send_recipients rc on rc.organization_id = r.organization_id and rc.send_request_id = r.id
+                                    and rc.state in ('waiting', 'deferred')
+             where e.mailbox_id = $1 and e.state = 'pending_send'",
+            &[&mailbox.0],
+        )
+        .await?;
+    let seconds: Option<f64> = row.try_get(0)?;
+    Ok(seconds.map(Duration::from_secs_f64))
+}
+
+/// Gives up what has waited longer than `max_age` since the later of its request and its not-before: it is never sent
+/// late. Returns what was given up; the caller raises the alerts.
+pub async fn expire(tenant: &Tenant, mailbox: MailboxId, max_age: Duration, by: &Author) -> Result<Vec<EmailId>> {
+    let late = waiting_since(tenant, mailbox, max_age).await?;
+    let mut expired = Vec::new();
+    for email in late {
+        let held = hold(tenant, email, None).await?;
+        if held.state != EmailState::PendingSend {
+            continue;
+        }
+        tenant
+            .execute(
+                "update send_recipients rc set state = 'refused', server_said = coalesce(server_said, 'not sent in time')
+                 from send_requests r
+                 where r.email_id = $1 and r.ended_at is null and r.organization_id = rc.organization_id
+                   and r.id = rc.send_request_id and rc.state in ('waiting', 'deferred')",
+                &[&email.0],
+            )
+            .await?;
+        settle(tenant, &held, by).await?;
+        expired.push(email);
+    }
+    Ok(expired)
+}
+
+/// Pending sends that have waited at least this long since the later of their request and their not-before.
+pub async fn waiting_since(tenant: &Tenant, mailbox: MailboxId, age: Duration) -> Result<Vec<EmailId>> {
+    let rows = tenant
+        .query(
+            "select e.id from emails e
+             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
+             where e.mailbox_id = $1 and e.state = 'pending_send'
+               and greatest(r.requested_at, r.not_before) <= now() - make_interval(secs => $2)
+             order by e.id",
+            &[&mailbox.0, &age.as_secs_f64()],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(EmailId(row.try_get(0)?))).collect()
+}

@@ -1,0 +1,156 @@
+//! Where a sending stands, for whoever looks at it.
+
+use jiff::Timestamp;
+use model::email::{PartyRole, RecipientState, SendAnswer};
+use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
+
+use super::answer::answer_of;
+use crate::row::named;
+use crate::{Result, Tenant};
+
+/// The latest send request of an email.
+#[derive(Clone)]
+pub struct SendState {
+    /// Which.
+    pub request: SendRequestId,
+    /// Its Message-ID, without angle brackets.
+    pub message_id: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// Not to leave before this.
+    pub not_before: Option<Timestamp>,
+    /// When it was taken back.
+    pub canceled_at: Option<Timestamp>,
+    /// When nobody waited any more.
+    pub ended_at: Option<Timestamp>,
+    /// Each recipient.
+    pub recipients: Vec<RecipientStatus>,
+    /// Each try, the oldest first.
+    pub attempts: Vec<AttemptState>,
+}
+
+/// Where one recipient stands.
+#[derive(Clone)]
+pub struct RecipientStatus {
+    /// Its place in the request.
+    pub position: i32,
+    /// The address.
+    pub address: String,
+    /// How it is addressed.
+    pub role: PartyRole,
+    /// Where it stands.
+    pub state: RecipientState,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next, while it waits or is deferred.
+    pub next_try_at: Timestamp,
+    /// The server's last reply code.
+    pub reply_code: Option<i32>,
+    /// The server's last enhanced status code.
+    pub enhanced_code: Option<String>,
+    /// The server's last words.
+    pub server_said: Option<String>,
+}
+
+/// One try.
+#[derive(Clone, Debug)]
+pub struct AttemptState {
+    /// Which.
+    pub id: AttemptId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the answer was written down.
+    pub answered_at: Option<Timestamp>,
+    /// How it ended.
+    pub answer: Option<SendAnswer>,
+    /// The server's words about the message.
+    pub server_said: Option<String>,
+}
+
+/// What waits to be sent from a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many emails.
+    pub emails: i64,
+    /// Since when the oldest waits.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The latest send request of an email; `None` when nobody asked yet.
+pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendState>> {
+    let row = tenant
+        .query_opt(
+            "select id, message_id, requested_by, requested_at, not_before, canceled_at, ended_at from send_requests
+             where email_id = $1 order by id desc limit 1",
+            &[&email.0],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let request = SendRequestId(row.try_get("id")?);
+    let recipients = tenant
+        .query(
+            "select position, address, role, state, attempts, next_try_at, reply_code, enhanced_code, server_said
+             from send_recipients where send_request_id = $1 order by position",
+            &[&request.0],
+        )
+        .await?;
+    let attempts = tenant
+        .query(
+            "select id, started_at, answered_at, answer, server_said from send_attempts where send_request_id = $1
+             order by id",
+            &[&request.0],
+        )
+        .await?;
+    Ok(Some(SendState {
+        request,
+        message_id: row.try_get("message_id")?,
+        requested_by: row.try_get("requested_by")?,
+        requested_at: row.try_get("requested_at")?,
+        not_before: row.try_get("not_before")?,
+        canceled_at: row.try_get("canceled_at")?,
+        ended_at: row.try_get("ended_at")?,
+        recipients: recipients
+            .iter()
+            .map(|row| {
+                Ok(RecipientStatus {
+                    position: row.try_get("position")?,
+                    address: row.try_get("address")?,
+                    role: named(row, "role")?,
+                    state: named(row, "state")?,
+                    attempts: row.try_get("attempts")?,
+                    next_try_at: row.try_get("next_try_at")?,
+                    reply_code: row.try_get("reply_code")?,
+                    enhanced_code: row.try_get("enhanced_code")?,
+                    server_said: row.try_get("server_said")?,
+                })
+            })
+            .collect::<Result<_>>()?,
+        attempts: attempts
+            .iter()
+            .map(|row| {
+                Ok(AttemptState {
+                    id: AttemptId(row.try_get("id")?),
+                    started_at: row.try_get("started_at")?,
+                    answered_at: row.try_get("answered_at")?,
+                    answer: answer_of(row)?,
+                    server_said: row.try_get("server_said")?,
+                })
+            })
+            .collect::<Result<_>>()?,
+    }))
+}
+
+/// What waits to be sent from a mailbox.
+pub async fn backlog(tenant: &Tenant, mailbox: MailboxId) -> Result<Backlog> {
+    let row = tenant
+        .query_one(
+            "select count(*) as emails, min(greatest(r.requested_at, r.not_before)) as oldest from emails e
+             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
+             where e.mailbox_id = $1 and e.state = 'pending_send'",
+            &[&mailbox.0],
+        )
+        .await?;
+    Ok(Backlog { emails: row.try_get("emails")?, oldest: row.try_get("oldest")? })
+}
