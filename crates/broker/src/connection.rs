@@ -88,8 +88,14 @@ impl Link {
 
     fn refusal(&self, error: &lapin::Error) -> Error {
         let place = self.place();
-        let ErrorKind::ProtocolError(protocol) = error.kind() else {
-            return Error::Unreachable { place, cause: error.to_string() };
+        let protocol = match error.kind() {
+            ErrorKind::ProtocolError(protocol) => protocol,
+            // A handshake that fails, unlike a network, ends with data that cannot be accepted.
+            ErrorKind::IOError(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+                return Error::Tls { place, cause: cause.to_string() };
+            }
+            ErrorKind::IOError(cause) => return Error::Unreachable { place, cause: cause.to_string() },
+            _ => return Error::Unreachable { place, cause: error.to_string() },
         };
         let answer = protocol.get_message().to_string();
         match protocol.kind() {

@@ -135,16 +135,32 @@ impl Consumer {
         let Some(subscribed) = intake.shutdown.run_until_cancelled(self.subscribe(intake)).await else {
             return Ok(Ended::Shutdown);
         };
-        let (channel, mut deliveries) = subscribed?;
+        let (channel, deliveries) = subscribed?;
+        let ended = self.take(intake, handler, backoff, &channel, deliveries).await;
+        if ended.is_err() {
+            // Handlers at work keep the channel, and with it what nobody will take from it any more.
+            let _closed = self.close(&channel).await;
+        }
+        ended
+    }
+
+    async fn take<H: Handler>(
+        &self,
+        intake: &Intake,
+        handler: &Arc<H>,
+        backoff: &mut Backoff,
+        channel: &Channel,
+        mut deliveries: lapin::Consumer,
+    ) -> Result<Ended, Error> {
         let unasked = CancellationToken::new();
         loop {
             let message = tokio::select! {
                 biased;
                 () = intake.shutdown.cancelled() => {
-                    self.give_back(&channel, deliveries, None).await?;
+                    self.give_back(channel, deliveries, None).await?;
                     return Ok(Ended::Shutdown);
                 }
-                () = unasked.cancelled() => return self.close(&channel).await,
+                () = unasked.cancelled() => return self.close(channel).await,
                 next = deliveries.next() => next.ok_or_else(|| Error::Lost { cause: "the queue is gone".to_owned() })??,
             };
             if !message.acker.usable() {
@@ -164,11 +180,11 @@ impl Consumer {
             let permit = tokio::select! {
                 biased;
                 () = intake.shutdown.cancelled() => None,
-                () = unasked.cancelled() => return self.close(&channel).await,
+                () = unasked.cancelled() => return self.close(channel).await,
                 permit = tokio::time::timeout(PATIENCE, Arc::clone(&intake.slots).acquire_owned()) => permit.ok().and_then(Result::ok),
             };
             let Some(permit) = permit else {
-                self.give_back(&channel, deliveries, Some(message)).await?;
+                self.give_back(channel, deliveries, Some(message)).await?;
                 return Ok(if intake.shutdown.is_cancelled() { Ended::Shutdown } else { Ended::NoSlot });
             };
             backoff.succeeded();
@@ -230,8 +246,7 @@ impl Consumer {
 
     /// Closes the channel: the broker takes back everything that was not acked, whoever has it.
     async fn close(&self, channel: &Channel) -> Result<Ended, Error> {
-        within(self.timeout, async { Ok(channel.close(200, "claims cannot be asked".into()).await?) })
-            .await?;
+        within(self.timeout, async { Ok(channel.close(200, "taking nothing".into()).await?) }).await?;
         Ok(Ended::Unasked)
     }
 }

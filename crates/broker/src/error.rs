@@ -22,6 +22,18 @@ pub enum Error {
         /// What the network said.
         cause: String,
     },
+    /// Correct the scheme or the port, or make the certificate's authority known.
+    #[error(
+        "no TLS with RabbitMQ at {place}: {cause}; the port must be the one for TLS (usually 5671), and the \
+         certificate must name the host and come from an authority that this machine knows (SSL_CERT_FILE names \
+         others); without TLS write amqp://"
+    )]
+    Tls {
+        /// `host:port`.
+        place: String,
+        /// What the handshake ended with.
+        cause: String,
+    },
     /// Correct user, password or permissions.
     #[error(
         "RabbitMQ at {place} refuses the user of `broker.url`: {answer}; correct user and password, or grant it the \
@@ -85,9 +97,11 @@ impl Error {
     /// Whether only a person can put it right; everything else is tried again by itself.
     pub fn needs_a_person(&self) -> bool {
         match self {
-            Self::Address { .. } | Self::Denied { .. } | Self::VirtualHost { .. } | Self::Topology { .. } => {
-                true
-            }
+            Self::Address { .. }
+            | Self::Tls { .. }
+            | Self::Denied { .. }
+            | Self::VirtualHost { .. }
+            | Self::Topology { .. } => true,
             Self::Unreachable { .. } | Self::Missing { .. } | Self::Blocked { .. } | Self::Lost { .. } => {
                 false
             }

@@ -33,6 +33,8 @@ async fn each_cause_has_its_error_with_a_remedy_and_without_the_password() {
     let unreachable = wrong(format!("amqp://guest:hunter2@127.0.0.1:{port}/%2f")).await;
     assert!(matches!(unreachable, Error::Unreachable { .. }), "{unreachable:?}");
     assert!(!unreachable.needs_a_person());
+    let plain = wrong(uri.replace("amqp://guest:guest", "amqps://guest:hunter2")).await;
+    assert!(matches!(plain, Error::Tls { .. }), "{plain:?}");
     let denied = wrong(uri.replace("guest:guest", "guest:hunter2")).await;
     assert!(matches!(denied, Error::Denied { .. }), "{denied:?}");
     let absent = wrong(uri.replace(&name, "hunters")).await;
@@ -40,7 +42,7 @@ async fn each_cause_has_its_error_with_a_remedy_and_without_the_password() {
     assert!(absent.to_string().contains("rabbitmqctl add_vhost hunters"), "{absent}");
     let address = wrong("https://guest:hunter2@127.0.0.1/".to_owned()).await;
     assert!(matches!(address, Error::Address { .. }), "{address:?}");
-    for error in [unreachable, denied, absent, address] {
+    for error in [unreachable, plain, denied, absent, address] {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
     let config = config_of(&uri.replace("guest:guest", "guest:hunter2"));
