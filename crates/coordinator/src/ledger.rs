@@ -3,14 +3,18 @@
 //! This is the only place that writes leases. A call that failed may have been carried out all the same; whoever
 //! called must then take back what it would have granted.
 
+#[cfg(test)]
+mod model;
 pub(crate) mod status;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wakes;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use model::secret::{ExposeSecret as _, Secret};
-use model::workload::ServiceClass;
+use ::model::secret::{ExposeSecret as _, Secret};
+use ::model::workload::ServiceClass;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult, Script, ScriptInvocation};
 use throttle::Quota;
@@ -98,6 +102,7 @@ pub(crate) struct Ledger {
     coordinator: Uuid,
     timeout: Duration,
     lease: Duration,
+    silent: Duration,
     quiet_after_loss: u64,
     epoch: String,
 }
@@ -115,6 +120,7 @@ impl Ledger {
             coordinator,
             timeout: config.redis_timeout(),
             lease: config.lease(),
+            silent: SILENT,
             quiet_after_loss: config.quiet_after_loss_millis,
             epoch: String::new(),
         })
@@ -135,7 +141,7 @@ impl Ledger {
         call.key(&self.prefix)
             .arg(self.coordinator.to_string())
             .arg(whole_millis(self.lease))
-            .arg(whole_millis(SILENT))
+            .arg(whole_millis(self.silent))
             .arg(self.quiet_after_loss)
             .arg(&self.epoch);
         for request in requests {

@@ -118,3 +118,20 @@ async fn a_watch_never_takes_the_last_slot_of_a_mailbox() {
     let cycle = hold(&throttle, &limit, Incoming, 1).await;
     assert_eq!((watch.len(), cycle.len()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_class_whose_minimum_rounds_to_nothing_has_its_turn_within_a_round() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let limit = limit_of("profile/p", 3, &[(Incoming, 34, 100), (Outgoing, 65, 100), (Calendar, 1, 100)]);
+    // Outgoing keeps a slot that it was lent, so incoming is below its minimum each time its one slot comes free.
+    let lent = hold(&throttle, &limit, Outgoing, 2).await;
+    let held = hold(&throttle, &limit, Incoming, 1).await;
+    let mut queue = vec![Calendar];
+    queue.extend([Incoming; 9]);
+    let order = turns(&coordinator, &throttle, &limit, held, &queue).await;
+    // A round is as many grants as the limit has slots and classes.
+    assert_eq!(order.iter().position(|class| *class == Calendar), Some(6), "{order:?}");
+    drop(lent);
+}

@@ -172,7 +172,7 @@ async fn another_coordinator_takes_over_and_no_lease_is_lost() {
 
 #[tokio::test]
 async fn without_a_coordinator_a_request_snoozes_and_a_lease_ends_at_five_sixths() {
-    let ring = Ring::with_lease(Duration::from_secs(3)).await;
+    let ring = Ring::with_lease(Duration::from_secs(6)).await;
     let coordinator = ring.coordinator().await;
     let throttle = worker(&[&coordinator]);
     let limit = limit("profile/p", 5);

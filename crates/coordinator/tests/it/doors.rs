@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-use crate::ring::{Ring, Running, TOKEN, until};
+use crate::ring::{Ring, Running, TOKEN, until, worker_config};
 use throttle::v1::{StatusRequest, leases_client::LeasesClient};
 
 async fn channel(running: &Running) -> Channel {
@@ -106,4 +106,46 @@ async fn a_redis_that_evicts_or_is_away_is_named_with_the_remedy() {
     assert!(problem.to_string().contains("noeviction"));
     ring.redis.stop().await;
     assert!(matches!(check_redis(&ring.config()).await, Err(RedisProblem::Away { .. })));
+}
+
+#[tokio::test]
+async fn over_tls_a_coordinator_is_trusted_by_its_authority_and_by_nothing_else() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    for name in ["one", "other"] {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(path(&format!("{name}.pem")), pair.cert.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), pair.signing_key.serialize_pem()).unwrap();
+    }
+    let mut config = ring.config();
+    config.tls_certificate_file = path("one.pem");
+    config.tls_key_file = path("one.key");
+    let coordinator = ring.coordinator_with(config).await;
+    let worker = |authority: &str| throttle::Config {
+        urls: vec![format!("https://localhost:{}", coordinator.address.port())],
+        ca_file: path(authority),
+        ..worker_config(&[])
+    };
+    throttle::check(&worker("one.pem")).await.unwrap();
+    assert!(matches!(throttle::check(&worker("other.pem")).await, Err(throttle::CheckError::Away { .. })));
+    let half = coordinator::Config { tls_key_file: String::new(), ..ring.config() };
+    half.check().unwrap();
+    let half = coordinator::Config { tls_certificate_file: path("one.pem"), ..half };
+    assert!(half.check().unwrap_err().to_string().contains("tls_key_file"));
+}
+
+#[tokio::test]
+async fn check_says_what_is_wrong_and_what_to_do() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let good = worker_config(&[&coordinator]);
+    let report = throttle::check(&good).await.unwrap();
+    assert_eq!(report.to_string(), "answers; 0 limits in use, 0 slots held, 0 waiting, 0 in doubt");
+    let wrong = throttle::Config { token: "wrong".into(), ..good.clone() };
+    assert!(throttle::check(&wrong).await.unwrap_err().to_string().contains("throttle.token"));
+    ring.redis.stop().await;
+    assert!(throttle::check(&good).await.unwrap_err().to_string().contains("Redis"));
+    coordinator.stop().await;
+    assert!(throttle::check(&good).await.unwrap_err().to_string().contains("throttle.urls"));
 }

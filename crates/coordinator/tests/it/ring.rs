@@ -58,10 +58,14 @@ impl Ring {
     }
 
     pub(crate) async fn coordinator(&self) -> Running {
+        self.coordinator_with(self.config()).await
+    }
+
+    pub(crate) async fn coordinator_with(&self, config: Config) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(coordinator::serve(self.config(), listener, shutdown.clone()));
+        let task = tokio::spawn(coordinator::serve(config, listener, shutdown.clone()));
         Running { address, shutdown, task }
     }
 }
@@ -79,15 +83,19 @@ impl Running {
 }
 
 pub(crate) fn worker(coordinators: &[&Running]) -> Throttle {
-    let config = throttle::Config {
+    let session = Session { id: clock::new_id(), process: "test".to_owned() };
+    Throttle::connect(&worker_config(coordinators), session).unwrap()
+}
+
+pub(crate) fn worker_config(coordinators: &[&Running]) -> throttle::Config {
+    throttle::Config {
         urls: coordinators.iter().map(|running| running.url()).collect(),
         token: Secret::from(TOKEN),
         ca_file: String::new(),
         wait_seconds: 20,
         away_snooze_seconds: 30,
         shares: shares(),
-    };
-    Throttle::connect(&config, Session { id: clock::new_id(), process: "test".to_owned() }).unwrap()
+    }
 }
 
 pub(crate) fn shares() -> Shares {
