@@ -1,1 +1,25 @@
-//! Under construction.
+//! The heart: one sync cycle of one workload of one mailbox, from what its row says to when it is due again.
+//!
+//! Records, item decisions and the cursor commit together, in batches, each fenced by the claim. Nothing is deleted on
+//! a mail server before what it says is committed here, and nothing is kept between two cycles but what the store has.
+
+mod config;
+mod ending;
+mod failure;
+mod finish;
+mod incoming;
+pub mod life;
+mod limits;
+mod outgoing;
+mod servers;
+mod start;
+mod test;
+
+pub use config::Config;
+pub use failure::Explained;
+
+pub use ending::Ending;
+pub use limits::lease_request;
+pub use servers::Mail;
+pub use start::{Cycle, Parts};
+pub use test::{Finding, test};

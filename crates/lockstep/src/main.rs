@@ -1,1 +1,39 @@
-fn main() {}
+//! The one binary of Lockstep: every role, the operator's commands and the administrator's.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people by printing")]
+
+mod cli;
+mod command;
+mod config;
+mod roles;
+mod shutdown;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One provider for the whole process, chosen once: nothing else installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lockstep: the runtime could not be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(command::run(arguments));
+    // Whatever a second signal left under way ends with the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lockstep: {failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The states an email, its recipients and its sending go through (design section 6).
 
+use std::time::Duration;
+
 use crate::names::names;
 
 names! {
@@ -112,6 +114,11 @@ pub fn settled(recipients: impl IntoIterator<Item = RecipientState>) -> EmailSta
     }
 }
 
+/// How long after this many tries a deferred recipient is tried again: 5 minutes, doubled each time, at most an hour.
+pub fn retry_after(tries: u32) -> Duration {
+    Duration::from_secs((300 << tries.saturating_sub(1).min(4)).min(3600))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +140,11 @@ mod tests {
         ] {
             assert_eq!(settled(recipients.clone()), state, "{recipients:?}");
         }
+    }
+
+    #[test]
+    fn a_deferred_recipient_is_tried_again_ever_later_and_at_least_every_hour() {
+        let minutes: Vec<u64> = (0..8).map(|tries| retry_after(tries).as_secs() / 60).collect();
+        assert_eq!(minutes, [5, 5, 10, 20, 40, 60, 60, 60]);
     }
 }

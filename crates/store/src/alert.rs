@@ -154,16 +154,25 @@ pub async fn raise(tenant: &Tenant, new: &NewAlert) -> Result<(AlertId, bool)> {
     Ok((stored, stored == id))
 }
 
-/// Closes the open alerts of these kinds about a subject: things work again. How many there were.
-pub async fn resolve(tenant: &Tenant, kinds: &[AlertKind], subject: Subject) -> Result<u64> {
-    let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+/// Closes the open alerts of these kinds about a subject: things work again. With a detail only those that were raised
+/// with it. How many there were.
+pub async fn resolve(
+    tenant: &Tenant,
+    kinds: &[AlertKind],
+    subject: Subject,
+    detail: Option<&str>,
+) -> Result<u64> {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let same: Option<Vec<_>> =
+        detail.map(|detail| kinds.iter().map(|kind| sameness(*kind, subject, detail)).collect());
     let (email, mailbox, profile) = subject.columns();
     tenant
         .execute(
             "update alerts set resolved_at = now()
              where kind = any($1) and email_id is not distinct from $2 and mailbox_id is not distinct from $3
-               and profile_id is not distinct from $4 and resolved_at is null and dismissed_at is null",
-            &[&kinds, &email, &mailbox, &profile],
+               and profile_id is not distinct from $4 and resolved_at is null and dismissed_at is null
+               and ($5::text[] is null or sameness = any($5))",
+            &[&names, &email, &mailbox, &profile, &same],
         )
         .await
 }

@@ -4,6 +4,9 @@
 mod copies;
 mod emails;
 mod receipts;
+mod replies;
+
+pub use replies::sent_by_us;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -129,6 +129,20 @@ pub async fn mark_gone(tenant: &Tenant, mailbox: MailboxId, folder: &str, listin
     Ok(Gone { known: count("known")?, gone: count("gone")? })
 }
 
+/// Which items of a listing are kept here for good, recorded or duplicate, by their places: what may be deleted on a
+/// server that was asked to.
+pub async fn kept(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Vec<usize>> {
+    let rows = tenant
+        .query(
+            "select u.place - 1 as place from unnest($3::text[]) with ordinality as u(item_id, place)
+             join mailbox_items i on i.mailbox_id = $1 and i.folder = $2 and i.item_id = u.item_id
+             where i.decision in ('recorded', 'duplicate') order by u.place",
+            &[&mailbox.0, &folder, &listing],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX))).collect()
+}
+
 /// Writes decisions in one statement. A row that failed before is decided anew; one that was decided for good stays
 /// as it is, so that a batch handled twice leaves the same rows. A fifth failure is the last: `undeliverable`.
 /// Returns the decisions as they stand, in no order.

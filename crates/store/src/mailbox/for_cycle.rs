@@ -34,6 +34,8 @@ pub struct MailboxForCycle {
     pub owner_name: Option<String>,
     /// The server's profile.
     pub profile: ProfileId,
+    /// The profile's version: which of two numbers that limit the same server is the newer one.
+    pub server_version: i64,
     /// How that server is reached and how much of it may be used.
     pub server: ProfileFields,
     /// The credential to sign in with, where one is stored; open it right before use.
@@ -106,7 +108,7 @@ pub async fn for_cycle(tenant: &Tenant, id: MailboxId, workload: Workload) -> Re
                 "select m.name, m.address,
                     case when m.user_id is not null then 'user' when m.queue_id is not null then 'queue' end as owner_kind,
                     coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
-                    m.profile_id, {}, p.paused_reason, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
+                    m.profile_id, p.version as server_version, {}, p.paused_reason, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
                     greatest(p.process_email_received_after, m.process_email_received_after) as floor,
                     m.delete_after_processing, w.method, w.enabled, w.test_result,
                     (select i.enabled from mailbox_workloads i where i.organization_id = m.organization_id
@@ -140,6 +142,7 @@ pub async fn for_cycle(tenant: &Tenant, id: MailboxId, workload: Workload) -> Re
         owner: owner(&row)?,
         owner_name: row.try_get("owner_name")?,
         profile: ProfileId(row.try_get("profile_id")?),
+        server_version: row.try_get("server_version")?,
         server: profile::fields(&row)?,
         credential: row.try_get::<_, Option<uuid::Uuid>>("credential_id")?.map(CredentialId),
         incoming_login: row.try_get("incoming_login")?,

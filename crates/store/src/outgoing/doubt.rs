@@ -33,7 +33,7 @@ pub async fn resolve_unknown(
         let remedy = "there is nothing in doubt";
         return Err(Refusal::WrongState { state: held.state, verb: "decided about", remedy }.into());
     }
-    alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id)).await?;
+    alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id), None).await?;
     match resolution {
         Resolution::MarkSent => {
             // Those of the try in doubt, and no others: somebody deferred before it is still waited for.

@@ -1,0 +1,179 @@
+//! The end of a cycle: one transaction that says when it is due again, what its server is worth, and what people must
+//! know.
+
+use model::alert::AlertKind;
+use model::cadence::{Next, Outcome, SwitchOff, next};
+use model::clock;
+use model::failure::FailureScope;
+use model::workload::Workload;
+use serde_json::{Value, json};
+use store::alert::{NewAlert, Subject};
+use store::{Tenant, alert, health, mailbox, outgoing, profile, schedule};
+
+use crate::ending::Ending;
+use crate::failure::Explained;
+use crate::start::Cycle;
+
+/// Kinds that pass when the server is reached again.
+const OF_THE_SERVER: &[AlertKind] = &[
+    AlertKind::NameNotResolved,
+    AlertKind::NetworkForbidden,
+    AlertKind::ConnectionRefused,
+    AlertKind::ConnectionTimedOut,
+    AlertKind::ConnectionLost,
+    AlertKind::CertificateNotTrusted,
+    AlertKind::TlsMismatch,
+    AlertKind::TlsNotOffered,
+    AlertKind::ServerBusy,
+];
+
+/// Kinds that pass when a cycle of the mailbox works again.
+const OF_THE_MAILBOX: &[AlertKind] = &[
+    AlertKind::ProtocolViolated,
+    AlertKind::CredentialsMissing,
+    AlertKind::MailboxRefused,
+    AlertKind::MailboxLocked,
+    AlertKind::UidlNotOffered,
+];
+
+/// A profile's server that refuses this many of its mailboxes, and this share of them, has a problem of its own
+/// (design section 4).
+const WIDE_REFUSAL: (i64, i64) = (5, 10);
+
+impl Cycle {
+    /// Ends the cycle. Fails as [`store::Error::Fenced`] when the claim is no longer ours: then there is nothing to
+    /// end.
+    pub async fn finish(&self, ending: &Ending) -> store::Result<Next> {
+        let tenant = self.parts.store.tenant(self.organization).await?;
+        let mut outcome = ending.outcome.clone();
+        let mut history = self.claimed.history;
+        history.server_failures =
+            health::server_failures(&tenant, self.mailbox.profile, self.mailbox.endpoint()).await?;
+        if let Outcome::Failed(failure) = &mut outcome
+            && failure.scope == FailureScope::Credential
+            && self.refused_widely(&tenant).await?
+        {
+            failure.scope = FailureScope::Server;
+        }
+        let pending_send = match self.mailbox.workload {
+            Workload::Outgoing => outgoing::earliest_next_try(&tenant, self.mailbox.id).await?,
+            _ => None,
+        };
+        let next = next(&self.mailbox.terms(), &outcome, &history, pending_send, clock::random_fraction());
+        schedule::finish(&tenant, self.claimed.claim, &outcome, &next).await?;
+        match &outcome {
+            Outcome::Failed(failure) if failure.scope == FailureScope::Server => {
+                let pause = next.delay.unwrap_or_default();
+                health::server_failed(&tenant, self.mailbox.profile, self.mailbox.endpoint(), pause).await?;
+            }
+            _ if ending.server_worked => self.worked(&tenant, history.server_failures > 0).await?,
+            _ => {}
+        }
+        if let Some(explained) = &ending.explained {
+            self.tell(&tenant, explained, &outcome, &next).await?;
+        }
+        self.switch_off(&tenant, &next, ending.explained.as_ref()).await?;
+        tenant.commit().await?;
+        Ok(next)
+    }
+
+    /// Whether the server refuses so many mailboxes that it cannot be about their passwords.
+    async fn refused_widely(&self, tenant: &Tenant) -> store::Result<bool> {
+        let refusals =
+            health::refusals(tenant, self.mailbox.profile, self.mailbox.workload, self.mailbox.id).await?;
+        let (least, percent) = WIDE_REFUSAL;
+        Ok(refusals.mailboxes >= least && refusals.mailboxes * 100 >= refusals.enabled * percent)
+    }
+
+    /// Takes back what was said while it did not work.
+    async fn worked(&self, tenant: &Tenant, server_had_failed: bool) -> store::Result<()> {
+        let endpoint = self.mailbox.endpoint();
+        if server_had_failed {
+            health::server_worked(tenant, self.mailbox.profile, endpoint).await?;
+            let server = Subject::Profile(self.mailbox.profile);
+            alert::resolve(tenant, OF_THE_SERVER, server, Some(&endpoint.key())).await?;
+        }
+        let history = self.claimed.history;
+        if history.failures > 0 || history.refusals > 0 {
+            let mailbox = Subject::Mailbox(self.mailbox.id);
+            let workload = Some(self.mailbox.workload.as_str());
+            alert::resolve(tenant, OF_THE_MAILBOX, mailbox, workload).await?;
+            alert::resolve(tenant, OF_THE_SERVER, mailbox, workload).await?;
+        }
+        Ok(())
+    }
+
+    /// Raises the alert of a failure, unless it is one that is only counted yet: a first refusal, our own absence.
+    async fn tell(
+        &self,
+        tenant: &Tenant,
+        explained: &Explained,
+        outcome: &Outcome,
+        next: &Next,
+    ) -> store::Result<()> {
+        let Outcome::Failed(failure) = outcome else { return Ok(()) };
+        let (subject, detail) = match failure.scope {
+            FailureScope::Server => (Subject::Profile(self.mailbox.profile), self.mailbox.endpoint().key()),
+            FailureScope::Mailbox => (Subject::Mailbox(self.mailbox.id), self.mailbox.workload.to_string()),
+            FailureScope::Credential | FailureScope::Ours | FailureScope::Item => return Ok(()),
+        };
+        if next.switch_off.is_some() {
+            return Ok(());
+        }
+        // Refused by most mailboxes at once, the server itself is what people must look at.
+        let kind = if failure.alert == AlertKind::CredentialsRefused {
+            AlertKind::ServerBusy
+        } else {
+            failure.alert
+        };
+        let alert = NewAlert {
+            kind,
+            subject,
+            detail,
+            parameters: explained.parameters.clone(),
+            server_said: failure.said.clone(),
+        };
+        alert::raise(tenant, &alert).await?;
+        Ok(())
+    }
+
+    /// Switches off what the cadence says is to be switched off, with the alert that says so.
+    async fn switch_off(
+        &self,
+        tenant: &Tenant,
+        next: &Next,
+        explained: Option<&Explained>,
+    ) -> store::Result<()> {
+        let author = self.author();
+        let (kind, subject) = match next.switch_off {
+            None => return Ok(()),
+            Some(SwitchOff::Workload(kind)) => {
+                mailbox::disable(tenant, self.mailbox.id, self.mailbox.workload, Some(kind), &author).await?;
+                (kind, Subject::Mailbox(self.mailbox.id))
+            }
+            Some(SwitchOff::Profile(kind)) => {
+                profile::pause(tenant, self.mailbox.profile, kind.as_str(), &author).await?;
+                (kind, Subject::Profile(self.mailbox.profile))
+            }
+        };
+        let detail = match subject {
+            Subject::Profile(_) => self.mailbox.endpoint().key(),
+            _ => self.mailbox.workload.to_string(),
+        };
+        let alert = NewAlert {
+            kind,
+            subject,
+            detail,
+            parameters: self.why(explained),
+            server_said: explained.and_then(|explained| explained.failure.said.clone()),
+        };
+        alert::raise(tenant, &alert).await?;
+        Ok(())
+    }
+
+    /// What the alert's sentences name.
+    fn why(&self, explained: Option<&Explained>) -> Value {
+        let reason = explained.map(|explained| explained.parameters["reason"].clone()).unwrap_or_default();
+        json!({"endpoint": self.mailbox.endpoint().key(), "workload": self.mailbox.workload, "reason": reason})
+    }
+}

@@ -1,0 +1,244 @@
+//! One batch: what is too large or too old is decided from its header, the rest is fetched pipelined, and everything is
+//! committed together.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mail::mime;
+use mail::pop3::{Fetched, Listed, Session};
+use model::alert::AlertKind;
+use model::email::Decision;
+use model::identity::identity;
+use model::message::{ParseWarning, ParsedMessage};
+use serde_json::json;
+use store::alert::{NewAlert, Subject};
+use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
+use store::{Tenant, alert};
+
+use super::{New, Reading, large};
+use crate::ending::Interrupted;
+use crate::servers::MEGABYTE;
+
+/// How long after a failure an item is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// A header that is longer than this is not read to judge a message by its age.
+const HEADER_BYTES: u64 = 256 * 1024;
+
+/// A message that was read, before anybody judged it.
+pub(super) struct Read {
+    pub(super) new: New,
+    pub(super) message: ParsedMessage,
+    pub(super) raw: Raw,
+    pub(super) identity: model::identity::Identity,
+}
+
+impl Reading<'_> {
+    /// Takes the next batch off the waiting messages, reads it and commits it.
+    pub(super) async fn next_batch(
+        &mut self,
+        session: &mut Session,
+        waiting: &mut VecDeque<New>,
+    ) -> Result<(), Interrupted> {
+        let config = self.cycle.parts.mail.config();
+        let most = usize::try_from(config.batch_items).unwrap_or(usize::MAX);
+        let fitting = config.caps().fitting(self.used, most, waiting.iter().map(|new| new.listed.size));
+        let mut batch: Vec<New> = Vec::with_capacity(fitting);
+        let (mut bytes, room) = (0, u64::from(config.batch_mb) * 1_000_000);
+        while batch.len() < fitting.max(1)
+            && let Some(new) = waiting.pop_front()
+        {
+            bytes += new.listed.size;
+            let alone = batch.is_empty();
+            if !alone && (bytes > room || new.listed.size > large::FROM) {
+                waiting.push_front(new);
+                break;
+            }
+            let streamed = new.listed.size > large::FROM;
+            batch.push(new);
+            if streamed {
+                break;
+            }
+        }
+        self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        self.used.bytes += batch.iter().map(|new| new.listed.size).sum::<u64>();
+
+        let limit = self.cycle.mailbox.max_message_bytes;
+        let (fetchable, oversize): (Vec<New>, Vec<New>) =
+            batch.into_iter().partition(|new| new.listed.size <= limit);
+        let mut items = self.by_header(session, oversize, true).await?.0;
+        let fetchable = if self.must_judge_age(session) {
+            let (old, young) = self.by_header(session, fetchable, false).await?;
+            items.extend(old);
+            young
+        } else {
+            fetchable
+        };
+        if let [one] = fetchable.as_slice()
+            && one.listed.size > large::FROM
+        {
+            return large::record(self, session, one, items).await;
+        }
+        let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
+        let (read, unread) = self.fetch(session, fetchable).await?;
+        items.extend(unread);
+        let tenant = self.fenced().await?;
+        items.extend(self.judged(&tenant, read).await?);
+        self.commit(tenant, items).await?;
+        drop(reserved);
+        Ok(())
+    }
+
+    /// Whether messages may be older than the floor: until a whole listing was decided about once.
+    fn must_judge_age(&self, session: &Session) -> bool {
+        self.cycle.mailbox.floor.is_some() && !self.caught_up && session.capabilities().top
+    }
+
+    /// Decides from headers alone: what is older than the floor, and what is too large. Gives back the rest.
+    async fn by_header(
+        &self,
+        session: &mut Session,
+        batch: Vec<New>,
+        oversize: bool,
+    ) -> Result<(Vec<IncomingItem>, Vec<New>), Interrupted> {
+        if batch.is_empty() {
+            return Ok((Vec::new(), batch));
+        }
+        let wanted: Vec<Listed> = batch.iter().map(|new| new.listed.clone()).collect();
+        let mut headers = Vec::with_capacity(wanted.len());
+        if session.capabilities().top {
+            let window = self.window();
+            let mut fetching = session.top_many(&wanted, 0, window, HEADER_BYTES);
+            while let Some((_, fetched)) = fetching.next().await? {
+                headers.push(match fetched {
+                    Fetched::Whole(header) => Some(header),
+                    Fetched::TooLarge | Fetched::Refused(_) => None,
+                });
+            }
+        }
+        let (floor, limits) = (self.cycle.mailbox.floor, mime::Limits::default());
+        let (mut decided, mut rest) = (Vec::new(), Vec::new());
+        for (index, new) in batch.into_iter().enumerate() {
+            let header =
+                headers.get(index).and_then(Option::as_ref).map(|header| mime::parse(header, &limits));
+            let received_at = header.as_ref().and_then(|header| header.received.or(header.date));
+            let old = matches!((received_at, floor), (Some(received), Some(floor)) if received < floor);
+            let (verdict, rule) = match (old, oversize) {
+                (true, _) => (Verdict::Skip(Decision::BeforeTheFloor), "process_email_received_after"),
+                (false, true) => (Verdict::Skip(Decision::TooLarge), "max_message_mb"),
+                (false, false) => {
+                    rest.push(new);
+                    continue;
+                }
+            };
+            decided.push(IncomingItem {
+                item_id: new.item_id,
+                size: new.listed.size,
+                received_at,
+                rule: rule.to_owned(),
+                verdict,
+            });
+        }
+        Ok((decided, rest))
+    }
+
+    /// Fetches whole messages and parses them, off the threads that talk to servers.
+    async fn fetch(
+        &self,
+        session: &mut Session,
+        batch: Vec<New>,
+    ) -> Result<(Vec<Read>, Vec<IncomingItem>), Interrupted> {
+        let wanted: Vec<Listed> = batch.iter().map(|new| new.listed.clone()).collect();
+        let mut whole: Vec<(New, Bytes)> = Vec::with_capacity(batch.len());
+        let mut unread = Vec::new();
+        let mut fetching =
+            session.retrieve_many(&wanted, self.window(), self.cycle.mailbox.max_message_bytes);
+        let mut batch = batch.into_iter();
+        while let Some((_, fetched)) = fetching.next().await? {
+            let Some(new) = batch.next() else { break };
+            let (rule, verdict) = match fetched {
+                Fetched::Whole(raw) => {
+                    whole.push((new, raw));
+                    continue;
+                }
+                // The listing lied about the size.
+                Fetched::TooLarge => ("max_message_mb", Verdict::Skip(Decision::TooLarge)),
+                Fetched::Refused(why) => {
+                    ("fetch", Verdict::Fail(format!("the server would not give it: {why}")))
+                }
+            };
+            unread.push(IncomingItem {
+                item_id: new.item_id,
+                size: new.listed.size,
+                received_at: None,
+                rule: rule.to_owned(),
+                verdict,
+            });
+        }
+        let limits = mime::Limits::default();
+        let read = tokio::task::spawn_blocking(move || {
+            whole.into_iter().map(|(new, raw)| read(new, raw, &limits)).collect::<Vec<_>>()
+        })
+        .await
+        .map_err(|_| store::Error::Broken("parsing a message ended its thread".to_owned()))?;
+        Ok((read, unread))
+    }
+
+    /// Records, item decisions and alerts in one transaction.
+    pub(super) async fn commit(
+        &mut self,
+        tenant: Tenant,
+        items: Vec<IncomingItem>,
+    ) -> Result<(), Interrupted> {
+        let by = self.cycle.author();
+        let batch = IncomingBatch {
+            mailbox: self.cycle.mailbox.id,
+            folder: &self.folder,
+            items,
+            cursor: None,
+            retry_after: RETRY_AFTER,
+            by: &by,
+        };
+        let recorded = incoming::record(&tenant, &batch).await?;
+        for (item, outcome) in batch.items.iter().zip(&recorded) {
+            self.tell(&tenant, item, outcome).await?;
+        }
+        tenant.commit().await?;
+        self.decided = self.decided.saturating_add(u32::try_from(recorded.len()).unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    /// Raises what people must know about an item.
+    async fn tell(&self, tenant: &Tenant, item: &IncomingItem, outcome: &Recorded) -> store::Result<()> {
+        let mailbox = Subject::Mailbox(self.cycle.mailbox.id);
+        let unparsable =
+            |message: &IncomingMessage| message.message.warnings.contains(&ParseWarning::Unparsable);
+        let (kind, subject, parameters) = match (&item.verdict, outcome.decision, outcome.email) {
+            (_, Decision::TooLarge, _) => {
+                let (size, limit) =
+                    (item.size.div_ceil(MEGABYTE), self.cycle.mailbox.max_message_bytes / MEGABYTE);
+                (AlertKind::MessageTooLarge, mailbox, json!({"size_mb": size, "limit_mb": limit}))
+            }
+            (_, Decision::Undeliverable, _) => {
+                (AlertKind::MessageUndeliverable, mailbox, json!({"reason": outcome.error}))
+            }
+            (Verdict::Record(message), Decision::Recorded, Some(email)) if unparsable(message) => {
+                (AlertKind::MessageUnparsable, Subject::Email(email), json!({}))
+            }
+            _ => return Ok(()),
+        };
+        let detail = if subject == mailbox { item.item_id.clone() } else { String::new() };
+        alert::raise(tenant, &NewAlert { kind, subject, detail, parameters, server_said: None }).await?;
+        Ok(())
+    }
+
+    pub(super) fn window(&self) -> usize {
+        usize::try_from(self.cycle.parts.mail.config().pipeline).unwrap_or(1).max(1)
+    }
+}
+
+fn read(new: New, raw: Bytes, limits: &mime::Limits) -> Read {
+    let message = mime::parse(&raw, limits);
+    let identity = identity(&message, &raw);
+    Read { new, message, raw: Raw::Bytes(raw), identity }
+}

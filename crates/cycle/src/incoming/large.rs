@@ -1,0 +1,91 @@
+//! A message that is too large to be held in memory: spooled to a file without a name, stored from there in chunks, and
+//! parsed from its first part only.
+
+use std::io::SeekFrom;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
+use mail::mime;
+use mail::pop3::Session;
+use model::identity::identity;
+use model::message::ParseWarning;
+use sha2::{Digest as _, Sha256};
+use store::blob::{self, BlobId};
+use store::incoming::{IncomingItem, Raw};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+
+use super::batch::Read;
+use super::{New, Reading};
+use crate::ending::Interrupted;
+
+/// From this size on, in bytes, a message is streamed.
+pub(super) const FROM: u64 = 32_000_000;
+/// How much of it is parsed.
+const PARSED: usize = 1024 * 1024;
+/// How much is read from the spool at a time: one chunk of the store.
+const CHUNK: usize = 1024 * 1024;
+
+/// Fetches, stores, judges and commits one large message, with the decisions that were made before it.
+pub(super) async fn record(
+    reading: &mut Reading<'_>,
+    session: &mut Session,
+    new: &New,
+    mut items: Vec<IncomingItem>,
+) -> Result<(), Interrupted> {
+    let mail = &reading.cycle.parts.mail;
+    let reserved = mail.reserve(4 * PARSED as u64).await;
+    let spooled = spool(session, new, reading.cycle.mailbox.max_message_bytes).await?;
+    let mut message = mime::parse(&spooled.head, &mime::Limits::default());
+    message.warn(ParseWarning::TruncatedText);
+    // Attachments that were cut off in the middle are no attachments; the raw message has them whole.
+    message.attachments.clear();
+    let identity = identity(&message, &spooled.head);
+    let raw = Raw::Stored(spooled.id, spooled.size);
+    let read = Read { new: new.clone(), message, raw, identity };
+    let tenant = reading.fenced().await?;
+    blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
+    items.extend(reading.judged(&tenant, vec![read]).await?);
+    reading.commit(tenant, items).await?;
+    drop(reserved);
+    Ok(())
+}
+
+/// A message on disk, with what is known of it.
+struct Spooled {
+    file: File,
+    head: Bytes,
+    id: BlobId,
+    size: u64,
+}
+
+/// Reads the message from the server at the server's pace, with no transaction open.
+async fn spool(session: &mut Session, new: &New, max_bytes: u64) -> Result<Spooled, Interrupted> {
+    let mut file = File::from_std(tempfile::tempfile().map_err(disk)?);
+    let (mut head, mut digest, mut size) = (BytesMut::new(), Sha256::new(), 0);
+    let mut body = session.retrieve(new.listed.number, max_bytes).await?;
+    while let Some(chunk) = body.chunk().await? {
+        let room = PARSED.saturating_sub(head.len()).min(chunk.len());
+        head.extend_from_slice(&chunk[..room]);
+        digest.update(&chunk);
+        size += chunk.len() as u64;
+        file.write_all(&chunk).await.map_err(disk)?;
+    }
+    file.flush().await.map_err(disk)?;
+    file.seek(SeekFrom::Start(0)).await.map_err(disk)?;
+    Ok(Spooled { file, head: head.freeze(), id: BlobId(digest.finalize().into()), size })
+}
+
+fn chunks(file: File) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold(file, async |mut file| {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        let read = file.read_buf(&mut chunk).await?;
+        Ok((read > 0).then(|| (chunk.freeze(), file)))
+    })
+}
+
+/// A full or broken disk of ours is nobody else's failure.
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err calls")]
+fn disk(error: std::io::Error) -> Interrupted {
+    Interrupted::Store(store::Error::Away(format!("a large message cannot be spooled: {error}")))
+}

@@ -1,0 +1,124 @@
+//! A process's working life: one session after the other, each taking work from queues until it is lost or the process
+//! stops. Workers and the job service live the same way; what they do with a delivery is their own.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Consumer, Handler, Intake, Queue};
+use model::id::SessionId;
+use store::Store;
+use store::session::{Keeper, Times};
+use throttle::{Session, Throttle};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a life is led with.
+#[derive(Clone)]
+pub struct Life {
+    /// What runs: `worker` or `jobs`.
+    pub role: &'static str,
+    /// The process's name, for people.
+    pub process: String,
+    /// The database.
+    pub store: Store,
+    /// Where invitations come from.
+    pub broker: broker::Config,
+    /// Where leases come from.
+    pub throttle: throttle::Config,
+    /// The queues that are taken from.
+    pub queues: Vec<Queue>,
+    /// Deliveries worked on at once, over all queues.
+    pub slots: NonZeroU16,
+    /// Whether the slots count as places for cycles.
+    pub runs_cycles: bool,
+    /// How the session is kept alive.
+    pub session: Times,
+}
+
+/// What work is done under.
+#[derive(Clone)]
+pub struct Under {
+    /// The session that claims.
+    pub session: SessionId,
+    /// Where its leases come from.
+    pub throttle: Throttle,
+    /// Cancelled when the session is lost: stop at once.
+    pub lost: CancellationToken,
+}
+
+/// Why a life cannot be led at all; everything else is waited for and tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Unlivable {
+    /// The broker's address cannot be used.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    /// The coordinators' addresses cannot be used.
+    #[error(transparent)]
+    Throttle(#[from] throttle::ConfigError),
+}
+
+/// Lives until the shutdown.
+pub async fn live<H: Handler>(
+    life: Life,
+    handler: impl Fn(Under) -> H,
+    shutdown: CancellationToken,
+) -> Result<(), Unlivable> {
+    let places = if life.runs_cycles { u32::from(life.slots.get()) } else { 0 };
+    while !shutdown.is_cancelled() {
+        let begun = Keeper::start(&life.store, &life.process, places, life.session);
+        match shutdown.run_until_cancelled(begun).await {
+            None => break,
+            Some(Ok(keeper)) => session(&life, keeper, &handler, &shutdown).await?,
+            Some(Err(error)) => {
+                tracing::error!(role = life.role, "no session could be begun, trying again: {error}");
+                shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One session: takes work until the shutdown or until the session is lost, and waits for what runs to end.
+async fn session<H: Handler>(
+    life: &Life,
+    keeper: Keeper,
+    handler: &impl Fn(Under) -> H,
+    shutdown: &CancellationToken,
+) -> Result<(), Unlivable> {
+    let session = Session { id: keeper.id(), process: life.process.clone() };
+    let throttle = Throttle::connect(&life.throttle, session)?;
+    let lost = keeper.lost();
+    let under = Under { session: keeper.id(), throttle: throttle.clone(), lost: lost.clone() };
+    let handler = Arc::new(handler(under));
+    let consumer = Consumer::new(&life.broker, &format!("lockstep {}", life.role))?;
+    let (slots, tasks) = (Arc::new(Semaphore::new(life.slots.get().into())), TaskTracker::new());
+    // A lost session stops taking, as a shutdown does; the next one begins with new connections.
+    let taking = shutdown.child_token();
+    let consuming = life.queues.iter().map(|queue| {
+        let intake = Intake {
+            queue: *queue,
+            slots: Arc::clone(&slots),
+            prefetch: life.slots,
+            tasks: tasks.clone(),
+            shutdown: taking.clone(),
+        };
+        consumer.consume(intake, Arc::clone(&handler))
+    });
+    tracing::info!(role = life.role, session.id = %keeper.id(), slots = life.slots.get(), "taking work");
+    let consuming = futures_util::future::join_all(consuming);
+    tokio::pin!(consuming);
+    tokio::select! {
+        _ = &mut consuming => {}
+        () = lost.cancelled() => {
+            taking.cancel();
+            consuming.await;
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+    throttle.goodbye().await;
+    keeper.end().await;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Outgoing mail over SMTP: one message after the other over one connection. `Sending` is committed before a message
+//! leaves, at most one message is in Sending, and what nobody can know is never guessed.
+
+mod submission;
+
+use mail::smtp::Session;
+use model::alert::AlertKind;
+use model::budget::Used;
+use serde_json::json;
+use store::alert::{NewAlert, Subject};
+use store::change::Author;
+use store::mailbox::MailboxForCycle;
+use store::outgoing::{Attempt, Pending};
+use store::schedule::Claim;
+use store::{Tenant, alert, outgoing, schedule};
+use tokio::time::Instant;
+
+use crate::ending::{Ending, Interrupted};
+use crate::start::{Cycle, Parts};
+
+/// What the mailbox has to send, in the transaction that begins the cycle: what an older claim left behind is in doubt,
+/// what waited for too long is given up, and the rest is due.
+pub(crate) async fn pending(
+    tenant: &Tenant,
+    parts: &Parts,
+    mailbox: &MailboxForCycle,
+    claim: Claim,
+    by: &Author,
+) -> store::Result<Vec<Pending>> {
+    let endpoint = mailbox.endpoint().key();
+    for doubt in outgoing::recover(tenant, mailbox.id, claim.number, by).await? {
+        let alert = NewAlert {
+            kind: AlertKind::SendUnknown,
+            subject: Subject::Email(doubt.email),
+            detail: String::new(),
+            parameters: json!({"endpoint": endpoint}),
+            server_said: None,
+        };
+        alert::raise(tenant, &alert).await?;
+    }
+    for email in outgoing::expire(tenant, mailbox.id, mailbox.max_send_age, by).await? {
+        let alert = NewAlert {
+            kind: AlertKind::SendTooLate,
+            subject: Subject::Email(email),
+            detail: String::new(),
+            parameters: json!({"hours": mailbox.max_send_age.as_secs() / 3600}),
+            server_said: None,
+        };
+        alert::raise(tenant, &alert).await?;
+    }
+    outgoing::next_pending(tenant, mailbox.id, parts.mail.config().max_items.into()).await
+}
+
+/// What sending goes on with.
+pub(crate) struct Sending<'a> {
+    pub(crate) cycle: &'a Cycle,
+    pub(crate) may_go_on: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+/// What became of the connection with a message.
+pub(crate) enum Sent {
+    /// The next message may go over it.
+    GoOn {
+        /// Bytes of the message.
+        bytes: u64,
+    },
+    /// It is over: this is why.
+    Over(Interrupted),
+}
+
+pub(crate) async fn run(
+    cycle: &Cycle,
+    pending: Vec<Pending>,
+    may_go_on: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<Ending, Interrupted> {
+    let started = Instant::now();
+    let mail = &cycle.parts.mail;
+    let (login, password) = cycle.credential().await?;
+    let settings = mail.smtp(&cycle.mailbox)?;
+    let mut session = Session::open(&cycle.mailbox.server.outgoing, &settings, &login, &password).await?;
+    drop(password);
+    let sending = Sending { cycle, may_go_on };
+    let caps = mail.config().caps();
+    let (mut used, mut tried, mut cut_off) = (Used::default(), 0, false);
+    for next in pending {
+        // A server that says goodbye after so many messages is done with for this time; the rest is due at once.
+        if caps.reached(used, started.elapsed()) || !session.is_open() {
+            cut_off = true;
+            break;
+        }
+        let Some(attempt) = sending.begin(&next).await? else { continue };
+        tried += 1;
+        used.items += 1;
+        match sending.submit(&mut session, attempt).await? {
+            Sent::GoOn { bytes } => used.bytes += bytes,
+            Sent::Over(why) => return Err(why),
+        }
+    }
+    session.quit().await;
+    Ok(Ending::done(tried, cut_off))
+}
+
+impl Sending<'_> {
+    /// Commits that the message is about to leave. `None` when it no longer is: cancelled, or sent by now.
+    async fn begin(&self, next: &Pending) -> Result<Option<Attempt>, Interrupted> {
+        let cycle = self.cycle;
+        let tenant = cycle.parts.store.tenant(cycle.organization).await?;
+        schedule::fence(&tenant, cycle.claimed.claim).await?;
+        let number = cycle.claimed.claim.number;
+        let attempt = outgoing::begin_attempt(
+            &tenant,
+            cycle.mailbox.id,
+            number,
+            cycle.session,
+            next.email,
+            &cycle.author(),
+        )
+        .await?;
+        tenant.commit().await?;
+        Ok(attempt)
+    }
+}

@@ -1,0 +1,98 @@
+//! How cycles reach mail servers: whom they trust, where they may go and how long they wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail::transport::{Settings, Trust};
+use mail::{pop3, smtp};
+use model::network::NetworkPolicy;
+use store::mailbox::MailboxForCycle;
+use throttle::Shares;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Config;
+
+/// What `max_message_mb` counts in.
+pub(crate) const MEGABYTE: u64 = 1024 * 1024;
+
+/// Everything about mail servers that is the same for all cycles of a process. Cheap to clone; clones share the TLS
+/// session tickets, which are all that a worker keeps between two cycles.
+#[derive(Clone)]
+pub struct Mail(Arc<Parts>);
+
+struct Parts {
+    network: NetworkPolicy,
+    trust: Trust,
+    client_name: smtp::ClientName,
+    shares: Shares,
+    config: Config,
+    /// Kilobytes of messages that may be in memory.
+    memory: Arc<Semaphore>,
+}
+
+impl Mail {
+    /// Reads the system's certificate authorities and the configuration. Fails when `cycle.smtp_client_name` is no
+    /// host name.
+    pub fn new(
+        network: NetworkPolicy,
+        config: Config,
+        shares: Shares,
+    ) -> Result<Self, smtp::InvalidClientName> {
+        let client_name = smtp::ClientName::parse(&config.smtp_client_name)?;
+        let memory = Arc::new(Semaphore::new(kilobytes(u64::from(config.memory_mb) * 1_000_000)));
+        Ok(Self(Arc::new(Parts { network, trust: Trust::system(), client_name, shares, config, memory })))
+    }
+
+    /// The caps and deadlines of a cycle.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What each class of service is due at every limit.
+    pub fn shares(&self) -> &Shares {
+        &self.0.shares
+    }
+
+    /// Waits until this many bytes of messages may be held in memory, beside those of all other cycles of the process.
+    /// A cycle holds one reservation at a time, so that none waits for another in a circle.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let all = kilobytes(u64::from(self.0.config.memory_mb) * 1_000_000);
+        let wanted = u32::try_from(kilobytes(bytes).min(all)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        Arc::clone(&self.0.memory).acquire_many_owned(wanted).await.ok()
+    }
+
+    /// How a mailbox's server is connected to.
+    pub(crate) fn transport(&self, mailbox: &MailboxForCycle) -> Result<Settings, mail::Error> {
+        let tls = self.0.trust.for_profile(mailbox.server.ca_certificate.as_deref().map(str::as_bytes))?;
+        Ok(Settings {
+            network: self.0.network.clone(),
+            connect_timeout: mailbox.server.connect_timeout,
+            phase_deadline: self.0.config.phase_deadline(),
+            tls,
+        })
+    }
+
+    /// The same for SMTP.
+    pub(crate) fn smtp(&self, mailbox: &MailboxForCycle) -> Result<smtp::Settings, mail::Error> {
+        Ok(smtp::Settings {
+            transport: self.transport(mailbox)?,
+            client_name: self.0.client_name.clone(),
+            message_timeout: Duration::from_secs(self.0.config.smtp_message_seconds.into()),
+            verdict_timeout: Duration::from_secs(self.0.config.smtp_verdict_seconds.into()),
+        })
+    }
+
+    /// What bounds a POP3 session.
+    pub(crate) fn pop3_limits(&self) -> pop3::Limits {
+        pop3::Limits {
+            max_entries: 1_000_000,
+            drain_bytes: 8_000_000,
+            message_deadline: Duration::from_secs(self.0.config.max_seconds.into()),
+        }
+    }
+}
+
+fn kilobytes(bytes: u64) -> usize {
+    usize::try_from(bytes.div_ceil(1000)).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
+}

@@ -1,0 +1,146 @@
+//! The beginning of a cycle: what its claim and its mailbox say, before anything is connected to.
+
+use std::sync::Arc;
+
+use model::actor::Actor;
+use model::id::{OrganizationId, SessionId};
+use model::secret::Secret;
+use model::workload::Workload;
+use store::change::Author;
+use store::mailbox::MailboxForCycle;
+use store::outgoing::Pending;
+use store::schedule::{Claim, ClaimedCycle};
+use store::seal::KeyRing;
+use store::{Store, credential, mailbox, schedule};
+
+use crate::ending::{Ending, Interrupted};
+use crate::outgoing;
+use crate::{Mail, incoming};
+
+/// What every cycle of a process works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// How servers are reached.
+    pub mail: Mail,
+    /// What secrets are opened with.
+    pub keys: Arc<KeyRing>,
+}
+
+/// A cycle that is ours to run.
+pub struct Cycle {
+    pub(crate) parts: Parts,
+    pub(crate) organization: OrganizationId,
+    pub(crate) session: SessionId,
+    pub(crate) claimed: ClaimedCycle,
+    /// What the mailbox says.
+    pub mailbox: MailboxForCycle,
+    pub(crate) work: Work,
+}
+
+/// What a connection would be for.
+pub(crate) enum Work {
+    /// Nothing.
+    None,
+    /// To read what is new.
+    Incoming,
+    /// To send what is pending.
+    Outgoing(Vec<Pending>),
+}
+
+impl Cycle {
+    /// Reads what the cycle needs. `None` when the mailbox is gone, or the claim is no longer ours.
+    pub async fn start(
+        parts: &Parts,
+        organization: OrganizationId,
+        session: SessionId,
+        claimed: ClaimedCycle,
+    ) -> store::Result<Option<Self>> {
+        let claim = claimed.claim;
+        let begun = async {
+            let tenant = parts.store.tenant(organization).await?;
+            schedule::fence(&tenant, claim).await?;
+            let Some(mailbox) = mailbox::for_cycle(&tenant, claim.mailbox, claim.workload).await? else {
+                return Ok(None);
+            };
+            let work = match claim.workload {
+                _ if !mailbox.may_run() => Work::None,
+                Workload::Incoming => Work::Incoming,
+                Workload::Outgoing => {
+                    match outgoing::pending(&tenant, parts, &mailbox, claim, &author(&claim)).await? {
+                        pending if pending.is_empty() => Work::None,
+                        pending => Work::Outgoing(pending),
+                    }
+                }
+                // POP3 and SMTP have no appointments, contacts and tasks.
+                Workload::Act => Work::None,
+            };
+            tenant.commit().await?;
+            Ok(Some((mailbox, work)))
+        };
+        match begun.await {
+            Ok(Some((mailbox, work))) => {
+                Ok(Some(Self { parts: parts.clone(), organization, session, claimed, mailbox, work }))
+            }
+            Ok(None) | Err(store::Error::Fenced) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is anything to connect for.
+    pub fn needs_connection(&self) -> bool {
+        !matches!(self.work, Work::None)
+    }
+
+    /// Runs the cycle to one of its ends. `may_go_on` is asked right before what cannot be undone: whether the lease
+    /// still holds. `None` when the claim is no longer ours, and nothing more may be written under it.
+    ///
+    /// Dropping the future resets the connection: what was not committed did not happen.
+    #[tracing::instrument(
+        name = "cycle",
+        skip_all,
+        fields(mailbox.id = %self.mailbox.id, workload = %self.mailbox.workload, cycle.no = self.claimed.claim.number)
+    )]
+    pub async fn run(&mut self, may_go_on: impl Fn() -> bool + Send + Sync) -> Option<Ending> {
+        let work = std::mem::replace(&mut self.work, Work::None);
+        let result = match work {
+            Work::None => return Some(Ending::idle()),
+            Work::Incoming => incoming::run(self).await,
+            Work::Outgoing(pending) => outgoing::run(self, pending, &may_go_on).await,
+        };
+        match result {
+            Ok(ending) => Some(ending),
+            Err(Interrupted::Fenced) => {
+                tracing::info!("the claim went to somebody else: stopping without a word");
+                None
+            }
+            Err(Interrupted::Store(error)) => {
+                tracing::warn!("the cycle ends early: {error}");
+                Some(Ending::ours())
+            }
+            Err(Interrupted::Mail(error)) => Some(Ending::failed(&error, &self.mailbox)),
+            Err(Interrupted::LeaseLost) => Some(Ending::ours()),
+            Err(Interrupted::NoCredential) => Some(Ending::without_credential(&self.mailbox)),
+        }
+    }
+
+    /// The login and the secret to sign in with.
+    pub(crate) async fn credential(&self) -> Result<(String, Secret), Interrupted> {
+        let tenant = self.parts.store.tenant(self.organization).await?;
+        let id = self.mailbox.credential.ok_or(Interrupted::NoCredential)?;
+        let opened =
+            credential::open(&tenant, &self.parts.keys, id).await?.ok_or(Interrupted::NoCredential)?;
+        Ok((opened.username, opened.secret))
+    }
+
+    /// Whom the change log names for what this cycle does.
+    pub(crate) fn author(&self) -> Author {
+        author(&self.claimed.claim)
+    }
+}
+
+fn author(claim: &Claim) -> Author {
+    let actor = Actor::Cycle { mailbox: claim.mailbox, workload: claim.workload, claim: claim.number };
+    Author::new(actor, "synchronization")
+}

@@ -1,0 +1,124 @@
+//! Test and enable's test: really signs in, and asks the server everything that a cycle will need, without changing
+//! anything there.
+
+use mail::{pop3, smtp};
+use model::address::EmailAddress;
+use model::alert::AlertKind;
+use model::failure::{Failure, FailureScope};
+use model::job::{Step, StepOutcome};
+use model::secret::Secret;
+use model::workload::Workload;
+use serde_json::json;
+use store::mailbox::MailboxForCycle;
+
+use crate::Mail;
+use crate::failure::{Explained, explained};
+
+/// What a test of one workload found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Line by line, what was done and what was seen.
+    pub steps: Vec<Step>,
+    /// What went wrong, when something did.
+    pub failed: Option<Explained>,
+}
+
+impl Finding {
+    /// What a person reads in the mailbox's test result: the last thing that was seen.
+    pub fn said(&self) -> String {
+        self.steps
+            .iter()
+            .rev()
+            .find(|step| !step.detail.is_empty())
+            .map(|step| step.detail.clone())
+            .unwrap_or_default()
+    }
+
+    fn ok(&mut self, name: &str, detail: impl Into<String>) {
+        self.steps.push(Step { name: name.to_owned(), outcome: StepOutcome::Ok, detail: detail.into() });
+    }
+
+    fn fail(&mut self, name: &str, found: Explained) {
+        let (happened, remedy) = found.failure.alert.sentences(&found.parameters);
+        let said =
+            found.failure.said.as_ref().map(|said| format!(" The server said: {said}")).unwrap_or_default();
+        self.steps.push(Step {
+            name: name.to_owned(),
+            outcome: StepOutcome::Failed,
+            detail: format!("{happened} {remedy}{said}"),
+        });
+        self.failed = Some(found);
+    }
+}
+
+/// Tests the workload that `mailbox` was read for, under a lease that the caller holds.
+pub async fn test(mail: &Mail, mailbox: &MailboxForCycle, login: &str, password: &Secret) -> Finding {
+    let mut finding = Finding { steps: Vec::new(), failed: None };
+    let tried = match mailbox.workload {
+        Workload::Incoming => incoming(mail, mailbox, login, password, &mut finding).await,
+        Workload::Outgoing => outgoing(mail, mailbox, login, password, &mut finding).await,
+        Workload::Act => Ok(()),
+    };
+    if let Err(error) = tried {
+        finding.fail(error.phase().as_str(), explained(&error, mailbox.endpoint()));
+    }
+    finding
+}
+
+async fn incoming(
+    mail: &Mail,
+    mailbox: &MailboxForCycle,
+    login: &str,
+    password: &Secret,
+    finding: &mut Finding,
+) -> Result<(), mail::Error> {
+    let endpoint = &mailbox.server.incoming;
+    let settings = mail.transport(mailbox)?;
+    let mut session =
+        pop3::Session::sign_in(endpoint, &settings, mail.pop3_limits(), login, password).await?;
+    finding.ok("sign in", format!("signed in at {endpoint} over verified TLS"));
+    let listed = session.list().await?;
+    finding.ok("list", format!("the mailbox has {} messages, each with a lasting name (UIDL)", listed.len()));
+    session.quit().await?;
+    Ok(())
+}
+
+async fn outgoing(
+    mail: &Mail,
+    mailbox: &MailboxForCycle,
+    login: &str,
+    password: &Secret,
+    finding: &mut Finding,
+) -> Result<(), mail::Error> {
+    let endpoint = &mailbox.server.outgoing;
+    let settings = mail.smtp(mailbox)?;
+    let mut session = smtp::Session::open(endpoint, &settings, login, password).await?;
+    finding.ok("sign in", format!("signed in at {endpoint} over verified TLS"));
+    let refused = |reason: &str, said: Option<String>| Explained {
+        failure: Failure {
+            scope: FailureScope::Mailbox,
+            alert: AlertKind::MessageRefused,
+            said,
+            retry_after: None,
+        },
+        parameters: json!({"endpoint": endpoint.key(), "reason": reason}),
+    };
+    let Ok(address) = mailbox.address.parse::<EmailAddress>() else {
+        finding.fail("sender", refused("the mailbox's address cannot be said in SMTP", None));
+        return Ok(());
+    };
+    let probe = session.probe(&address).await?;
+    match probe.refusal() {
+        None => finding
+            .ok("send", "the server takes mail from and to the mailbox's own address; nothing was sent"),
+        Some(reply) => {
+            let found = refused(
+                "it does not take mail from and to the mailbox's own address",
+                Some(reply.to_string()),
+            );
+            finding.fail("send", found);
+        }
+    }
+    session.quit().await;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What happens to a job's delivery: claim it or drop it; ack; run; end it.
+
+use std::time::Duration;
+
+use broker::{Claimed, Delivery, Handler, Invitation, JobInvitation};
+use cycle::life::Under;
+use model::actor::Actor;
+use model::id::OrganizationId;
+use model::job::{JobKind, Step};
+use serde_json::Value;
+use store::change::Author;
+use store::job::{self, Claim, ClaimedJob};
+use store::{Error, Store};
+
+use crate::{key_rotation, test_and_enable};
+
+/// Runs jobs for one session.
+pub(crate) struct Jobs {
+    parts: cycle::Parts,
+    under: Under,
+    retry: Duration,
+}
+
+/// How a job went; nothing else decides what happens to it.
+pub(crate) enum Outcome {
+    /// Ended as wished.
+    Succeeded(Value),
+    /// Ended otherwise: trying again by itself would not help, a person must act first.
+    Failed(Value),
+    /// Not tried: no connection was free, or one of our own parts was away. Does not count.
+    Snooze(Duration),
+}
+
+/// What a job runs with.
+pub(crate) struct Context<'a> {
+    pub(crate) parts: &'a cycle::Parts,
+    pub(crate) under: &'a Under,
+    pub(crate) organization: OrganizationId,
+    pub(crate) claim: Claim,
+    pub(crate) retry: Duration,
+}
+
+impl Context<'_> {
+    pub(crate) fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// Whom the change log names for what the job does.
+    pub(crate) fn author(&self) -> Author {
+        Author::new(Actor::Job { id: self.claim.job }, "job")
+    }
+
+    /// Shows how far the job is. Fails as [`Error::Fenced`] when it was withdrawn.
+    pub(crate) async fn progress(&self, steps: &[Step]) -> store::Result<()> {
+        self.store()
+            .in_tenant(self.organization, async |tenant| job::progress(tenant, self.claim, steps).await)
+            .await
+    }
+}
+
+impl Handler for Jobs {
+    async fn handle(&self, delivery: Delivery) -> Claimed {
+        let Invitation::Job(invitation) = delivery.invitation else { return Claimed::Asked };
+        let claimed = match self.claim(&invitation).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!("the claim cannot be asked: {error}");
+                return Claimed::Unasked;
+            }
+        };
+        delivery.ack().await;
+        let Some(claimed) = claimed else { return Claimed::Asked };
+        let run = self.run(invitation.organization, claimed);
+        if self.under.lost.run_until_cancelled(run).await.is_none() {
+            tracing::warn!(job.id = %invitation.job, "stopped: the session is lost");
+        }
+        Claimed::Asked
+    }
+
+    async fn can_ask(&self) -> bool {
+        self.parts.store.ring().await.is_ok()
+    }
+}
+
+impl Jobs {
+    pub(crate) fn new(parts: cycle::Parts, under: Under, retry: Duration) -> Self {
+        Self { parts, under, retry }
+    }
+
+    async fn claim(&self, invitation: &JobInvitation) -> store::Result<Option<ClaimedJob>> {
+        let claim = Claim { job: invitation.job, number: invitation.claim };
+        self.parts
+            .store
+            .in_tenant(invitation.organization, async |tenant| {
+                job::claim(tenant, claim, self.under.session).await
+            })
+            .await
+    }
+
+    #[tracing::instrument(name = "job", skip_all, fields(job.id = %claimed.claim.job, job.kind = %claimed.kind))]
+    async fn run(&self, organization: OrganizationId, claimed: ClaimedJob) {
+        let context = Context {
+            parts: &self.parts,
+            under: &self.under,
+            organization,
+            claim: claimed.claim,
+            retry: self.retry,
+        };
+        let result = match claimed.kind {
+            JobKind::TestAndEnable => test_and_enable::run(&context, &claimed.payload).await,
+            JobKind::KeyRotation => key_rotation::run(&context).await,
+        };
+        let ended = self.end(&context, &claimed, result).await;
+        match ended {
+            Ok(()) => {}
+            Err(Error::Fenced) => tracing::info!("the job was withdrawn or is somebody else's"),
+            Err(error) => {
+                tracing::error!("the end of the job could not be written and is left to the sweep: {error}");
+            }
+        }
+    }
+
+    async fn end(
+        &self,
+        context: &Context<'_>,
+        claimed: &ClaimedJob,
+        result: store::Result<Outcome>,
+    ) -> store::Result<()> {
+        let tenant = self.parts.store.tenant(context.organization).await?;
+        match result {
+            Ok(Outcome::Succeeded(result)) => job::finish(&tenant, claimed.claim, true, &result).await?,
+            Ok(Outcome::Failed(result)) => job::finish(&tenant, claimed.claim, false, &result).await?,
+            Ok(Outcome::Snooze(delay)) => job::retry_later(&tenant, claimed.claim, delay, false).await?,
+            Err(Error::Fenced) => return Err(Error::Fenced),
+            Err(Error::Away(reason)) => {
+                tracing::warn!("the job is tried again later: {reason}");
+                job::retry_later(&tenant, claimed.claim, self.retry, false).await?;
+            }
+            Err(error) if claimed.attempt < claimed.max_attempts => {
+                tracing::error!("the job failed and is tried again: {error}");
+                job::retry_later(&tenant, claimed.claim, self.retry, true).await?;
+            }
+            Err(error) => {
+                tracing::error!("the job failed for the last time: {error}");
+                let result = serde_json::json!({"error": error.to_string(), "remedy": "report this"});
+                job::finish(&tenant, claimed.claim, false, &result).await?;
+            }
+        }
+        tenant.commit().await
+    }
+}

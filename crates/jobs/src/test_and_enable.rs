@@ -1,0 +1,169 @@
+//! Test and enable: signs in to both servers of a mailbox as a cycle would, writes down what was found, and switches
+//! on what works. Only then does a workload become due.
+
+use std::time::Duration;
+
+use cycle::{Finding, lease_request, test};
+use model::alert::AlertKind;
+use model::cadence::first_due;
+use model::id::MailboxId;
+use model::job::{Step, StepOutcome};
+use model::mailbox::{Approval, DeliveryMethod, TestResult};
+use model::workload::{ServiceClass, Workload};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::alert::{NewAlert, Subject};
+use store::mailbox::MailboxForCycle;
+use store::{Tenant, alert, credential, mailbox};
+use throttle::Denied;
+
+use crate::handler::{Context, Outcome};
+
+/// The payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestAndEnable {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+}
+
+/// What every workload is spread over when it is due first.
+const FIRST_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The workloads that a test can say something about.
+const TESTED: [Workload; 2] = [Workload::Incoming, Workload::Outgoing];
+
+pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result<Outcome> {
+    let Ok(TestAndEnable { mailbox: id }) = serde_json::from_value(payload.clone()) else {
+        return Ok(failed("the job names no mailbox", "start the test again"));
+    };
+    let mut steps = Vec::new();
+    let (mut enabled, mut not_enabled) = (Vec::new(), Vec::new());
+    for workload in TESTED {
+        let Some(mailbox) = load(context, id, workload).await? else {
+            return Ok(failed("the mailbox is gone", "nothing needs to be done"));
+        };
+        if let Some(obstacle) = obstacle(&mailbox) {
+            return Ok(failed(obstacle.0, obstacle.1));
+        }
+        if mailbox.method == DeliveryMethod::None {
+            steps.push(step(workload, StepOutcome::Skipped, "its delivery method is `none`"));
+            continue;
+        }
+        steps.push(step(workload, StepOutcome::Running, ""));
+        context.progress(&steps).await?;
+        steps.pop();
+        let finding = match found(context, &mailbox).await? {
+            Ok(finding) => finding,
+            Err(denied) => return Ok(Outcome::Snooze(denied.retry_after().unwrap_or(context.retry))),
+        };
+        for found in &finding.steps {
+            steps.push(Step { name: format!("{workload}: {}", found.name), ..found.clone() });
+        }
+        write(context, &mailbox, &finding).await?;
+        if finding.failed.is_none() {
+            enabled.push(workload);
+        } else {
+            not_enabled.push(workload);
+        }
+        context.progress(&steps).await?;
+    }
+    let result = json!({"enabled": enabled, "not_enabled": not_enabled});
+    Ok(if not_enabled.is_empty() { Outcome::Succeeded(result) } else { Outcome::Failed(result) })
+}
+
+async fn load(
+    context: &Context<'_>,
+    id: MailboxId,
+    workload: Workload,
+) -> store::Result<Option<MailboxForCycle>> {
+    context
+        .store()
+        .in_tenant(context.organization, async |tenant| mailbox::for_cycle(tenant, id, workload).await)
+        .await
+}
+
+/// What stands in the way of any test, with the remedy.
+fn obstacle(mailbox: &MailboxForCycle) -> Option<(&'static str, &'static str)> {
+    if mailbox.approval != Approval::Approved {
+        return Some(("the mailbox is not approved", "approve it first: `lockstep mailbox approve`"));
+    }
+    if mailbox.owner.is_none() {
+        return Some(("nobody owns the mailbox", "map it to a user or a queue first"));
+    }
+    if mailbox.credential.is_none() {
+        return Some((
+            "no password is stored",
+            "store one with `lockstep mailbox set-password`, or on the profile when its credentials live there",
+        ));
+    }
+    None
+}
+
+/// Tests under a lease of the jobs' own class: never one connection more than the server allows.
+async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Result<Finding, Denied>> {
+    let Some(id) = mailbox.credential else { return Ok(Err(away(context))) };
+    let keys = &context.parts.keys;
+    let opened = context
+        .store()
+        .in_tenant(context.organization, async |tenant| credential::open(tenant, keys, id).await)
+        .await?;
+    let Some(opened) = opened else { return Ok(Err(away(context))) };
+    let request = lease_request(&context.parts.mail, mailbox, ServiceClass::Jobs);
+    let lease = match context.under.throttle.acquire(request).await {
+        Ok(lease) => lease,
+        Err(denied) => return Ok(Err(denied)),
+    };
+    let finding = tokio::select! {
+        () = lease.lost() => None,
+        finding = test(&context.parts.mail, mailbox, &opened.username, &opened.secret) => Some(finding),
+    };
+    lease.release().await;
+    Ok(finding.ok_or_else(|| away(context)))
+}
+
+fn away(context: &Context<'_>) -> Denied {
+    Denied::Away { retry_after: context.retry }
+}
+
+/// The result, the alert and the switch, in one transaction.
+async fn write(context: &Context<'_>, mailbox: &MailboxForCycle, finding: &Finding) -> store::Result<()> {
+    let by = context.author();
+    let (id, workload) = (mailbox.id, mailbox.workload);
+    let result = if finding.failed.is_some() { TestResult::Failure } else { TestResult::Success };
+    let said = finding.said();
+    context
+        .store()
+        .in_tenant(context.organization, async |tenant| {
+            mailbox::record_test(tenant, id, workload, result, Some(&said), &by).await?;
+            let Some(failed) = &finding.failed else {
+                let delay = first_due(id, workload, FIRST_INTERVAL);
+                mailbox::enable(tenant, id, workload, delay, &by).await?;
+                return resolve(tenant, mailbox).await;
+            };
+            let alert = NewAlert {
+                kind: failed.failure.alert,
+                subject: Subject::Mailbox(id),
+                detail: workload.to_string(),
+                parameters: failed.parameters.clone(),
+                server_said: failed.failure.said.clone(),
+            };
+            alert::raise(tenant, &alert).await?;
+            Ok(())
+        })
+        .await
+}
+
+/// What the mailbox was told before no longer holds.
+async fn resolve(tenant: &Tenant, mailbox: &MailboxForCycle) -> store::Result<()> {
+    let subject = Subject::Mailbox(mailbox.id);
+    alert::resolve(tenant, AlertKind::ALL, subject, Some(mailbox.workload.as_str())).await?;
+    Ok(())
+}
+
+fn step(workload: Workload, outcome: StepOutcome, detail: &str) -> Step {
+    Step { name: workload.to_string(), outcome, detail: detail.to_owned() }
+}
+
+fn failed(cause: &str, remedy: &str) -> Outcome {
+    Outcome::Failed(json!({"error": cause, "remedy": remedy}))
+}

@@ -1,0 +1,95 @@
+//! The command line: what there is, in words that teach it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use model::workload::Workload;
+
+use crate::roles::Role;
+
+/// Keeps a business application and its people's mailboxes in step, on the server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lockstep",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "A first mailbox in five minutes is in README.md. Every configuration key is in config.default.toml \
+                  (`lockstep config`); each can be given as an environment variable: `broker.url` is \
+                  LOCKSTEP__BROKER__URL."
+)]
+pub struct Arguments {
+    /// The configuration file; what it does not name keeps its default.
+    #[arg(long, short, global = true, env = "LOCKSTEP_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run any set of roles in one process, all of them by default.
+    Run {
+        /// The roles, separated by commas.
+        #[arg(long, value_delimiter = ',', value_name = "ROLE")]
+        roles: Vec<Role>,
+        #[command(flatten)]
+        worker: WorkerArguments,
+    },
+    /// Run the scheduler: finds what is due and publishes it. Any number may run.
+    Scheduler,
+    /// Run a coordinator: grants leases on connections to mail servers. Any number may run.
+    Coordinator,
+    /// Run a worker: synchronization cycles. Any number may run.
+    Worker(WorkerArguments),
+    /// Run the async job service: operations that people asked for, such as test and enable.
+    Jobs,
+    /// Run the REST API.
+    Api,
+    /// Bring the database to this version's schema, and give the application's login its rights.
+    ///
+    /// Signs in with `migration.url`, the owner's login. Run it before the roles of a new version; running it again
+    /// changes nothing, and several may run at once.
+    Migrate,
+    /// Check that Postgres, RabbitMQ, Redis and the coordinator can be reached, and say what to do if not.
+    Doctor {
+        /// Also test this mailbox (its id or address), as `mailbox test` does, and print the steps.
+        #[arg(long, value_name = "MAILBOX")]
+        mailbox: Option<String>,
+    },
+    /// Set up organizations. Works on the database itself, as whoever holds the configuration.
+    #[command(subcommand)]
+    Organization(OrganizationCommand),
+    /// Print every configuration key with its default and meaning.
+    Config,
+    /// Print the OpenAPI document of the REST API.
+    Openapi,
+    #[command(flatten)]
+    Administer(crate::command::administer::Administer),
+}
+
+/// What a worker takes.
+#[derive(Debug, Default, Args)]
+pub struct WorkerArguments {
+    /// The workloads this worker takes, separated by commas; all by default.
+    #[arg(long, value_delimiter = ',', value_name = "WORKLOAD")]
+    pub workloads: Vec<Workload>,
+}
+
+/// Set up organizations.
+#[derive(Debug, Subcommand)]
+pub enum OrganizationCommand {
+    /// Create an organization and its first administrator, and print the administrator's API key, once.
+    Create {
+        /// The organization's name.
+        name: String,
+        /// The first administrator's email address.
+        #[arg(long, value_name = "ADDRESS")]
+        admin: String,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}

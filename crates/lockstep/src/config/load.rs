@@ -1,0 +1,52 @@
+//! Reading the configuration: the defaults that are compiled in, then a file, then the environment.
+
+use std::path::Path;
+
+use config::{Environment, File, FileFormat};
+
+use super::{Config, Problem};
+
+/// Every key with its default and its meaning: the reference, and the defaults themselves.
+pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
+
+/// Reads the configuration. `variables` are the process's environment, given so that tests have their own.
+pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Config, Problem> {
+    let mut sources = config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+    if let Some(path) = file {
+        // Read here rather than by the library, so that a missing file and a malformed one are told apart.
+        let text = std::fs::read_to_string(path).map_err(|error| Problem {
+            key: String::new(),
+            wrong: format!("the file {} cannot be read: {error}", path.display()),
+            remedy: "check the path given with --config or LOCKSTEP_CONFIG, and its permissions".to_owned(),
+        })?;
+        sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
+    }
+    let environment = Environment::with_prefix("LOCKSTEP")
+        .prefix_separator("__")
+        .separator("__")
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("network.allow")
+        .ignore_empty(true)
+        .source(Some(variables.into_iter().filter(|(name, _)| name.starts_with("LOCKSTEP__")).collect()));
+    let merged = sources.add_source(environment).build().map_err(|error| Problem {
+        key: String::new(),
+        wrong: error.to_string(),
+        remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)".to_owned(),
+    })?;
+    serde_path_to_error::deserialize(merged).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner().to_string();
+        // The library says `for key …`; the path says it better, and a secret's value is never repeated.
+        let wrong = inner.split(" for key `").next().unwrap_or(&inner).to_owned();
+        let key = if path == "." { String::new() } else { path };
+        Problem {
+            key,
+            wrong,
+            remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)".to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

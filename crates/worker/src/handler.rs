@@ -1,0 +1,174 @@
+//! What happens to a delivery: claim the cycle or drop it; ack; acquire a lease or snooze; connect and run; finish.
+
+use std::time::Duration;
+
+use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
+use cycle::life::Under;
+use cycle::{Cycle, Ending};
+use model::cadence::Outcome;
+use model::failure::{FailureScope, clamped};
+use opentelemetry::{KeyValue, global};
+use store::schedule::{self, Claim, ClaimedCycle};
+use throttle::Lease;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::trace;
+
+/// Runs cycles for one session.
+pub(crate) struct Cycles {
+    parts: cycle::Parts,
+    under: Under,
+}
+
+/// How often the end of a cycle is tried to be written before it is left to the sweep.
+const FINISH_TRIES: u32 = 5;
+
+impl Handler for Cycles {
+    async fn handle(&self, delivery: Delivery) -> Claimed {
+        let Invitation::Cycle(invitation) = delivery.invitation else { return Claimed::Asked };
+        let span = trace::span(&invitation, delivery.trace.as_ref());
+        // On the heap: a cycle's state is large, and a thousand of them may wait.
+        Box::pin(self.deliver(delivery, invitation).instrument(span)).await
+    }
+
+    async fn can_ask(&self) -> bool {
+        self.parts.store.ring().await.is_ok()
+    }
+}
+
+impl Cycles {
+    pub(crate) fn new(parts: cycle::Parts, under: Under) -> Self {
+        Self { parts, under }
+    }
+
+    async fn deliver(&self, delivery: Delivery, invitation: CycleInvitation) -> Claimed {
+        let claimed = match self.claim(&invitation).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!("the claim cannot be asked: {error}");
+                return Claimed::Unasked;
+            }
+        };
+        delivery.ack().await;
+        let Some(claimed) = claimed else { return Claimed::Asked };
+        // What the session's end interrupts did not happen, except what is committed; others begin again from there.
+        if self.under.lost.run_until_cancelled(Box::pin(self.run(&invitation, claimed))).await.is_none() {
+            tracing::warn!("stopped: the session is lost");
+        }
+        Claimed::Asked
+    }
+
+    async fn claim(&self, invitation: &CycleInvitation) -> store::Result<Option<ClaimedCycle>> {
+        let claim =
+            Claim { mailbox: invitation.mailbox, workload: invitation.workload, number: invitation.claim };
+        self.parts
+            .store
+            .in_tenant(invitation.organization, async |tenant| {
+                schedule::claim(tenant, claim, self.under.session).await
+            })
+            .await
+    }
+
+    async fn run(&self, invitation: &CycleInvitation, claimed: ClaimedCycle) {
+        let started = Instant::now();
+        let cycle = Cycle::start(&self.parts, invitation.organization, self.under.session, claimed).await;
+        let mut cycle = match cycle {
+            Ok(Some(cycle)) => cycle,
+            Ok(None) => return,
+            // The row stays running under a live session; its time cap or the next sweep makes it due.
+            Err(error) => {
+                return tracing::error!("the cycle could not be begun and is left to the sweep: {error}");
+            }
+        };
+        let Some(ending) = self.work(&mut cycle).await else { return };
+        self.hold_back(&cycle, &ending);
+        self.finish(&cycle, &ending, started.elapsed()).await;
+    }
+
+    /// Acquires a lease or snoozes, connects, and runs. `None` when the claim is no longer ours.
+    async fn work(&self, cycle: &mut Cycle) -> Option<Ending> {
+        if !cycle.needs_connection() {
+            return Some(Ending::idle());
+        }
+        let request = cycle::lease_request(&self.parts.mail, &cycle.mailbox, cycle.mailbox.workload.class());
+        let lease = match self.under.throttle.acquire(request).await {
+            Ok(lease) => lease,
+            Err(denied) => {
+                tracing::info!("{denied}");
+                return Some(Ending::denied(&denied));
+            }
+        };
+        let ending = leased(cycle, &lease).await;
+        // The connection is closed by now: either in order, or reset when the cycle was dropped.
+        lease.release().await;
+        ending
+    }
+
+    /// Tells every worker what the server asked for.
+    fn hold_back(&self, cycle: &Cycle, ending: &Ending) {
+        let Outcome::Failed(failure) = &ending.outcome else { return };
+        if let (FailureScope::Server, Some(asked)) = (failure.scope, failure.retry_after) {
+            self.under.throttle.report_back_off(
+                cycle.mailbox.profile,
+                cycle.mailbox.endpoint(),
+                clamped(asked),
+            );
+        }
+    }
+
+    /// Writes the end down; while Postgres is away it is tried again, for as long as it makes sense.
+    async fn finish(&self, cycle: &Cycle, ending: &Ending, took: Duration) {
+        for attempt in 1..=FINISH_TRIES {
+            match cycle.finish(ending).await {
+                Ok(next) => {
+                    report(cycle, ending, took);
+                    tracing::debug!(next.reason = %next.reason, "finished");
+                    return;
+                }
+                Err(store::Error::Fenced) => return tracing::info!("finished by somebody else"),
+                Err(error) if attempt == FINISH_TRIES => {
+                    tracing::error!(
+                        "the end of the cycle could not be written and is left to the sweep: {error}"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!("the end of the cycle could not be written, trying again: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Runs the cycle for as long as its lease holds; a lost lease resets the connection at once.
+async fn leased(cycle: &mut Cycle, lease: &Lease) -> Option<Ending> {
+    tokio::select! {
+        biased;
+        () = lease.lost() => {
+            tracing::warn!("the lease is lost: the connection is reset");
+            Some(Ending::ours())
+        }
+        ending = cycle.run(|| lease.check()) => ending,
+    }
+}
+
+fn report(cycle: &Cycle, ending: &Ending, took: Duration) {
+    let (outcome, items) = match &ending.outcome {
+        Outcome::Done { items, .. } => ("done", *items),
+        Outcome::Snooze { .. } => ("snooze", 0),
+        Outcome::Failed(failure) => (failure.scope.as_str(), 0),
+    };
+    let labels =
+        [KeyValue::new("workload", cycle.mailbox.workload.as_str()), KeyValue::new("outcome", outcome)];
+    let meter = global::meter("lockstep");
+    meter.f64_histogram("lockstep.cycle.duration").with_unit("s").build().record(took.as_secs_f64(), &labels);
+    meter.u64_counter("lockstep.cycle.items").build().add(items.into(), &labels);
+    if let Some(explained) = &ending.explained {
+        let labels = [
+            KeyValue::new("workload", cycle.mailbox.workload.as_str()),
+            KeyValue::new("kind", explained.failure.alert.as_str()),
+        ];
+        meter.u64_counter("lockstep.failures").build().add(1, &labels);
+    }
+}
