@@ -52,3 +52,17 @@ pub(crate) fn require(program: &str, package: &'static str) -> Result<(), Error>
         Err(Error::Missing { program: program.to_owned(), package })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_names_its_package_and_the_remedy() {
+        let error = require("/usr/sbin/no-such-server", "no-such-package").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/usr/sbin/no-such-server is missing; it is in Debian's package no-such-package: run `make setup`"
+        );
+    }
+}

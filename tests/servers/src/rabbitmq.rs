@@ -159,10 +159,14 @@ impl RabbitMq {
     }
 
     async fn manage(&self, method: &str, path: &str, body: &str) {
-        let (status, words) = or_panic(
-            "cannot reach RabbitMQ's management interface",
-            http::ask(self.management_port, method, path, body).await,
-        );
+        // Everything that is asked here may be asked twice.
+        let mut answer = http::ask(self.management_port, method, path, body).await;
+        for _ in 0..2 {
+            if answer.is_err() {
+                answer = http::ask(self.management_port, method, path, body).await;
+            }
+        }
+        let (status, words) = or_panic("cannot reach RabbitMQ's management interface", answer);
         let gone = method == "DELETE" && status == 404;
         assert!((200..300).contains(&status) || gone, "{method} {path} was refused with {status}: {words}");
     }

@@ -25,6 +25,8 @@ use crate::Error;
 
 /// How long a server may take until it answers. Generous: a busy machine is no failure.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take over one question, before it is asked again.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// How long a server may take to end, above its own grace.
 const END_LIMIT: Duration = Duration::from_secs(60);
 const PORT_CLASHES: usize = 5;
@@ -154,7 +156,8 @@ impl Supervised {
         self.command("start");
         let deadline = Instant::now() + START_LIMIT;
         let mut pause = Duration::from_millis(5);
-        while !answers().await {
+        // A server that is half up may take a question and never answer it.
+        while timeout(ANSWER_LIMIT, answers()).await != Ok(true) {
             if !self.is_running() {
                 let status = self.ends.borrow().status;
                 return Err(self.failure(format!("ended with status {status} instead of starting")));

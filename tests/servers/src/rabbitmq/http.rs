@@ -1,17 +1,26 @@
 //! Just enough HTTP for `RabbitMQ`'s management interface on loopback; nothing else may be asked with it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 /// `guest:guest`, the user of a fresh node.
 const AUTHORIZATION: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
 
-/// One request on a connection of its own; the status and the body. HTTP/1.0 so that no chunks come back.
+/// A node that is half up may take a request and never answer it.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// One request on a connection of its own; the status and the body.
 pub(super) async fn ask(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    timeout(LIMIT, exchange(port, method, path, body)).await?
+}
+
+/// HTTP/1.0, so that no chunks come back.
+async fn exchange(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let length = body.len();
     let request = format!(
