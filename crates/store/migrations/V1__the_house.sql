@@ -258,11 +258,10 @@ create table schedules (
     foreign key (organization_id, mailbox_id) references mailboxes on delete cascade
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 create index schedules_ready on schedules (profile_id, workload, ready_at) where state = 'idle' and ready_at is not null;
-create index schedules_wished on schedules (profile_id, workload, ready_at)
-    where state = 'idle' and wished_at is not null;
-create index schedules_in_flight on schedules (profile_id, workload) where state <> 'idle';
+create index schedules_wished on schedules (workload, ready_at) where state = 'idle' and wished_at is not null;
+create index schedules_in_flight on schedules (workload, profile_id) where state <> 'idle';
 -- What finished since the last scan widens the window.
-create index schedules_finished on schedules (profile_id, workload, last_finished_at);
+create index schedules_finished on schedules (workload, last_finished_at);
 create index schedules_taken on schedules (state, since) where state <> 'idle';
 
 -- Mail ---------------------------------------------------------------------------------------------------------------

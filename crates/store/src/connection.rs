@@ -56,7 +56,7 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self> {
         let mut postgres = parse(&config.url)?;
         let options = format!(
-            "-c statement_timeout={}s -c idle_in_transaction_session_timeout={}s",
+            "-c jit=off -c statement_timeout={}s -c idle_in_transaction_session_timeout={}s",
             config.statement_timeout_seconds, config.idle_transaction_timeout_seconds
         );
         postgres.config.options(options);

@@ -117,10 +117,11 @@ pub async fn refusals(
             "select count(*) filter (where s.mailbox_id = $3
                         or (s.refusals > 0 and s.last_finished_at > now() - interval '10 minutes')) as refused,
                     count(*) as enabled
-             from schedules s
-             join mailbox_workloads w on w.organization_id = s.organization_id and w.mailbox_id = s.mailbox_id
-                and w.workload = s.workload and w.enabled
-             where s.profile_id = $1 and s.workload = $2",
+             from mailboxes m
+             join mailbox_workloads w on w.organization_id = m.organization_id and w.mailbox_id = m.id
+                and w.workload = $2 and w.enabled
+             join schedules s on s.organization_id = m.organization_id and s.mailbox_id = m.id and s.workload = $2
+             where m.profile_id = $1",
             &[&profile.0, &workload.as_str(), &asking.0],
         )
         .await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::connection::parse;
 use crate::migrate::{self, Migration, quoted};
-use crate::{Config, Result, Store};
+use crate::{Config, Error, Result, Store};
 
 /// The login that the tests' stores use.
 const LOGIN: &str = "lockstep_test";
@@ -76,8 +76,21 @@ pub fn config(url: Secret) -> Config {
     }
 }
 
-/// Lets `duration` pass: moves every point in time that the database knows back by it.
+/// Lets `duration` pass: moves every point in time that the database knows back by it. Services may be running on the
+/// database; where one of their transactions and this one wait for each other, Postgres ends one of them, and this
+/// one tries again.
 pub async fn pass(database: &TestDatabase, duration: Duration) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match move_back(database, duration).await {
+            Err(Error::Away(_)) if tries < 10 => {}
+            moved => return moved,
+        }
+    }
+}
+
+async fn move_back(database: &TestDatabase, duration: Duration) -> Result<()> {
     let mut owner = database.owner().await?;
     let columns = owner
         .query(

@@ -43,7 +43,9 @@ async fn take_turn(ring: &Ring, workload: Workload) -> Result<()> {
     };
     ring.execute(
         "select pg_advisory_xact_lock(1279414347, $1),
-                set_config('idle_in_transaction_session_timeout', '5s', true)",
+                set_config('idle_in_transaction_session_timeout', '5s', true),
+                -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them.
+                set_config('enable_bitmapscan', 'off', true)",
         &[&turn],
     )
     .await?;
@@ -56,64 +58,74 @@ async fn take_turn(ring: &Ring, workload: Workload) -> Result<()> {
 /// each cycle that works. The caller commits before it publishes.
 pub async fn claim_due(ring: &Ring, scan: &Scan) -> Result<Vec<Queued>> {
     take_turn(ring, scan.workload).await?;
+    // After an outage everything is due: ordering all of it to take one batch would cost more than the batch. A few
+    // of each profile fill it; when they do not, the profiles that have more are few.
+    let mut queued = pick(ring, scan, scan.batch, A_FEW).await?;
+    let left = scan.batch.saturating_sub(u32::try_from(queued.len()).unwrap_or(u32::MAX));
+    if left > 0 && !queued.is_empty() {
+        queued.extend(pick(ring, scan, left, left).await?);
+    }
+    Ok(queued)
+}
+
+/// How many of one profile are looked at first.
+const A_FEW: u32 = 4;
+
+async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<Queued>> {
     let rows = ring
         .query(
-            "with servers as (
-                select p.organization_id, p.id as profile_id, e.failures, e.open_until,
-                       case p.credentials_on when 'profile' then p.max_connections else p.max_in_flight end::bigint
-                           as connections
-                from profiles p
-                cross join lateral (
-                    select coalesce(max(failures), 0) as failures, max(open_until) as open_until from endpoints e
-                    where e.organization_id = p.organization_id and e.profile_id = p.id and e.protocol = any($5)
-                ) e
-                where p.paused_reason is null and (e.open_until is null or e.open_until <= now())
-                  and exists (select from schedules s
-                              where s.profile_id = p.id and s.organization_id = p.organization_id
-                                and s.workload = $1 and s.state = 'idle' and s.ready_at <= now())
+            "with flying as (
+                select s.organization_id, s.profile_id, count(*) as number from schedules s
+                where s.workload = $1 and s.state <> 'idle' group by s.organization_id, s.profile_id
+            ), finished as (
+                select s.organization_id, s.profile_id, count(*) as number from schedules s
+                where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
+                group by s.organization_id, s.profile_id
+            ), broken as (
+                select e.organization_id, e.profile_id, max(e.failures) as failures, max(e.open_until) as open_until
+                from endpoints e where e.protocol = any($5) and e.failures > 0
+                group by e.organization_id, e.profile_id
             ), rooms as materialized (
-                select organization_id, profile_id,
-                       case when open_until is not null then 1
-                            else greatest(least(connections * 2 + finished, $3::bigint) >> least(failures, 32), 1)
-                       end - in_flight as room
-                from servers v
-                cross join lateral (
-                    select count(*) as in_flight from schedules s
-                    where s.profile_id = v.profile_id and s.organization_id = v.organization_id
-                      and s.workload = $1 and s.state <> 'idle'
-                ) f
-                cross join lateral (
-                    select count(*) as finished from schedules s
-                    where s.profile_id = v.profile_id and s.organization_id = v.organization_id
-                      and s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
-                ) d
+                select p.organization_id, p.id as profile_id,
+                       case when b.open_until is not null then 1
+                            else greatest(1, least($3::bigint, coalesce(f.number, 0)
+                                + 2 * case p.credentials_on when 'profile' then p.max_connections
+                                                            else p.max_in_flight end::bigint)
+                                >> least(coalesce(b.failures, 0), 32))
+                       end - coalesce(i.number, 0) as room
+                from profiles p
+                left join broken b on b.organization_id = p.organization_id and b.profile_id = p.id
+                left join finished f on f.organization_id = p.organization_id and f.profile_id = p.id
+                left join flying i on i.organization_id = p.organization_id and i.profile_id = p.id
+                where p.paused_reason is null and (b.open_until is null or b.open_until <= now())
+            ), wished as (
+                select s.organization_id, s.profile_id, s.ctid as place, s.ready_at,
+                       row_number() over (partition by s.organization_id, s.profile_id order by s.ready_at) as turn
+                from schedules s
+                where s.workload = $1 and s.state = 'idle' and s.wished_at is not null and s.ready_at <= now()
             ), candidates as (
-                select r.organization_id, r.profile_id, c.place, c.ready_at, c.rank
+                select r.organization_id, r.profile_id, r.room, w.place, w.ready_at, 0 as rank
+                from rooms r
+                join wished w on w.organization_id = r.organization_id and w.profile_id = r.profile_id
+                where w.turn <= r.room
+                union all
+                select r.organization_id, r.profile_id, r.room, d.place, d.ready_at, 1
                 from rooms r
                 cross join lateral (
-                    select * from (
-                        (select s.ctid as place, s.ready_at, 0 as rank from schedules s
-                         where s.profile_id = r.profile_id and s.organization_id = r.organization_id
-                           and s.workload = $1 and s.state = 'idle' and s.ready_at <= now()
-                           and s.wished_at is not null
-                         order by s.ready_at limit least(r.room, $2::bigint))
-                        union all
-                        (select s.ctid, s.ready_at, 1 from schedules s
-                         where s.profile_id = r.profile_id and s.organization_id = r.organization_id
-                           and s.workload = $1 and s.state = 'idle' and s.ready_at <= now()
-                           and s.wished_at is null
-                         order by s.ready_at limit least(r.room, $2::bigint))
-                    ) both_kinds order by rank, ready_at limit least(r.room, $2::bigint)
-                ) c
-                where r.room > 0
+                    select s.organization_id, s.ctid as place, s.ready_at from schedules s
+                    where s.profile_id = r.profile_id
+                      and s.workload = $1 and s.state = 'idle' and s.ready_at <= now() and s.wished_at is null
+                    order by s.ready_at limit least(r.room, $6::bigint)
+                ) d
+                where r.room > 0 and d.organization_id = r.organization_id
             ), by_profile as (
-                select organization_id, profile_id, place, ready_at,
+                select organization_id, room, place, ready_at,
                        row_number() over (partition by organization_id, profile_id order by rank, ready_at) as turn
                 from candidates
             ), by_organization as (
                 select place, ready_at,
                        row_number() over (partition by organization_id order by turn, ready_at) as turn
-                from by_profile
+                from by_profile where turn <= room
             ), chosen as (
                 select s.ctid as place, s.ready_at from schedules s
                 where s.ctid = any (array(select place from by_organization order by turn, ready_at limit $2::bigint))
@@ -127,10 +139,11 @@ pub async fn claim_due(ring: &Ring, scan: &Scan) -> Result<Vec<Queued>> {
                       extract(epoch from now() - c.ready_at)::float8 as waited",
             &[
                 &scan.workload.as_str(),
-                &i64::from(scan.batch),
+                &i64::from(batch),
                 &i64::from(scan.share_cap),
                 &scan.since_last.as_secs_f64(),
                 &health::protocols(scan.workload),
+                &i64::from(of_each),
             ],
         )
         .await?;

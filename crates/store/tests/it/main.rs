@@ -1,8 +1,12 @@
 //! The store against a real Postgres: every test has a database of its own, and a login that row-level security binds.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 // The name that every other crate knows it by.
 extern crate lockstep_store as store;
 
+mod incoming;
+mod away;
 mod jobs;
 mod migrations;
 mod ring;
@@ -10,3 +14,4 @@ mod roles;
 mod sessions;
 mod support;
 mod windows;
+mod world;

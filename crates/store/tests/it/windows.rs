@@ -70,7 +70,7 @@ async fn the_window_in_sql_is_the_models_window() {
         let taken = scan_with(&database.store, &scan).await;
         let taken = taken.iter().filter(|queued| queued.place.profile == profile).count();
         let [limit, finished, in_flight, taken] =
-            [limit as usize, finished, in_flight, taken].map(|number| u32::try_from(number).unwrap());
+            [usize::try_from(limit).unwrap(), finished, in_flight, taken].map(|number| u32::try_from(number).unwrap());
         assert_eq!(taken, room(limit, finished, share_cap, in_flight), "limit {limit}, cap {share_cap}");
         owner.execute("update schedules set due_at = null, state = 'idle', session_id = null", &[]).await.unwrap();
     }
