@@ -1,10 +1,10 @@
 //! How much of a message is looked at, so that no message costs more than its size allows.
 
-use serde::Deserialize;
-
 /// The bounds of parsing. What lies beyond one is left out with a warning and remains in the raw message.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// They guard against hostile mail and are no matter of taste, so they are no configuration: `default` is what every
+/// installation uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How deep parts may lie within parts.
     pub part_depth: usize,
@@ -26,4 +26,21 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How much HTML is turned into text when no text was sent, in bytes.
     pub html_to_text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            part_depth: 32,
+            parts: 1_000,
+            headers: 1_000,
+            header_bytes: 64 * 1024,
+            address_header_bytes: 1024 * 1024,
+            header_text_bytes: 4 * 1024,
+            parties: 20_000,
+            references: 100,
+            body_bytes: 2 * 1024 * 1024,
+            html_to_text_bytes: 1024 * 1024,
+        }
+    }
 }

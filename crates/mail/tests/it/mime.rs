@@ -6,20 +6,8 @@ mod hostile;
 
 use model::message::{ParsedMessage, Party};
 
-/// Limits as the default configuration has them.
 fn limits() -> mail::mime::Limits {
-    mail::mime::Limits {
-        part_depth: 32,
-        parts: 1_000,
-        headers: 1_000,
-        header_bytes: 65_536,
-        address_header_bytes: 1_048_576,
-        header_text_bytes: 4_096,
-        parties: 20_000,
-        references: 100,
-        body_bytes: 2_097_152,
-        html_to_text_bytes: 262_144,
-    }
+    mail::mime::Limits::default()
 }
 
 fn parse(raw: &[u8]) -> ParsedMessage {

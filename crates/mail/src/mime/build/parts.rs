@@ -14,7 +14,7 @@ use super::check::media_type;
 use crate::mime::html;
 
 /// How much HTML is turned into its text alternative; more is rather long to read.
-const ALTERNATIVE_BYTES: usize = 256 * 1024;
+const ALTERNATIVE_BYTES: usize = 1024 * 1024;
 /// The longest line that may leave (RFC 5322 section 2.1.1).
 const LINE_BYTES: usize = 998;
 

@@ -146,10 +146,11 @@ fn bcc_recipients_are_in_the_envelope_and_nowhere_in_the_message() {
     }
 }
 
+type Change = Box<dyn Fn(&mut OutgoingMessage)>;
+
 #[test]
 fn what_would_break_a_header_is_refused_with_the_field() {
     let date = Timestamp::from_second(0).unwrap();
-    type Change = Box<dyn Fn(&mut OutgoingMessage)>;
     let cases: Vec<(&str, Change)> = vec![
         ("subject", Box::new(|m| m.subject = "a\r\nBcc: b@example.com".into())),
         ("subject", Box::new(|m| m.subject = "a\nb".into())),

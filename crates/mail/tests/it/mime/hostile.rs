@@ -45,16 +45,17 @@ fn more_recipients_than_the_limit_are_cut_with_a_warning() {
 }
 
 #[test]
-fn a_header_of_a_megabyte_is_cut_and_the_rest_is_read() {
+fn a_header_field_longer_than_its_limit_is_cut_and_the_rest_is_read() {
     for filler in
         ["x", "x ", "=?utf-8?Q?x", "=?utf-8?q?", " =?aa?b?", "<", "(", "\"", ";a=b", "@,", "a:b;", "\\"]
     {
         for field in
             ["Subject", "To", "Message-ID", "References", "Content-Type", "Received", "X-Odd", "Date"]
         {
+            let length = if field == "To" { 1_200_000 } else { 80_000 };
             let raw = format!(
                 "From: a@example.com\r\n{field}: {}\r\nList-Id: <after>\r\n\r\nbody",
-                filler.repeat(1_200_000 / filler.len())
+                filler.repeat(length / filler.len())
             );
             let message = parse(raw.as_bytes());
             assert_storable(&message);
@@ -107,7 +108,7 @@ fn more_parts_than_the_limit_are_cut_with_a_warning() {
 }
 
 #[test]
-fn ten_megabytes_that_look_like_boundaries_cost_their_length() {
+fn megabytes_that_look_like_boundaries_cost_their_length() {
     let multipart = "From: a@example.com\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n";
     for filler in [
         "--bb\r\n",
@@ -118,7 +119,7 @@ fn ten_megabytes_that_look_like_boundaries_cost_their_length() {
         "\n",
         "Content-Type: multipart/mixed; boundary=c\r\n\r\n",
     ] {
-        let raw = format!("{multipart}{}", filler.repeat(10_000_000 / filler.len()));
+        let raw = format!("{multipart}{}", filler.repeat(3_000_000 / filler.len()));
         assert_storable(&parse(raw.as_bytes()));
     }
 }
