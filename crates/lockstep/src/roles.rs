@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use cycle::Mail;
 use model::id::InstallationId;
 use model::network::NetworkPolicy;
 use store::Store;
 use store::seal::KeyRing;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::command::Failure;
 use crate::config::{Config, Problem};
@@ -50,78 +52,75 @@ pub fn names(roles: &[Role]) -> String {
 /// Runs the roles until they are told to stop. Returns early when one of them cannot go on.
 pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Result<(), Failure> {
     let installation = config.installation_id()?;
-    let with_store = roles.iter().any(|role| *role != Role::Coordinator);
-    let store = if with_store { Some(opened(&config, installation).await?) } else { None };
-    let needs_keys = roles.iter().any(|role| matches!(role, Role::Worker | Role::Jobs | Role::Api));
-    let keys = if needs_keys { Some(Arc::new(key_ring(&config)?)) } else { None };
-    config.coordinator.scope(&installation.to_string());
-    let mail = cycle::Mail::new(
-        NetworkPolicy { allow: config.network.allow.clone() },
-        config.cycle.clone(),
-        config.throttle.shares.clone(),
-    )
-    .map_err(|error| Problem::new("", error.to_string(), "install the system's CA certificates (ca-certificates)"))?;
+    let network = NetworkPolicy { allow: std::mem::take(&mut config.network.allow) };
+    // One Redis may serve several installations: each has keys of its own.
+    config.coordinator.key_prefix = format!("{}:{installation}", config.coordinator.key_prefix);
+    let mail = Mail::new(network.clone(), config.cycle.clone(), config.throttle.shares)
+        .map_err(|error| Problem::new("cycle.smtp_client_name", error.to_string(), "give a host name"))?;
+    let process = process_name();
+    let store = if roles == [Role::Coordinator] { None } else { Some(opened(&config, installation).await?) };
+    let seals = |role: &Role| matches!(role, Role::Worker | Role::Jobs | Role::Api);
+    let keys = if roles.iter().any(seals) { Some(Arc::new(key_ring(&config)?)) } else { None };
 
     let mut running = JoinSet::new();
+    let last = CancellationToken::new();
     for role in roles {
-        let drain = shutdown.drain.clone();
-        let store = store.clone();
-        let keys = keys.clone();
-        let name = role.name();
+        let (name, drain) = (role.name(), shutdown.drain.clone());
+        let cycle = store.clone().zip(keys.clone()).map(|(store, keys)| cycle::Parts { store, mail: mail.clone(), keys });
         macro_rules! start {
-            ($run:expr) => {
-                running.spawn(async move { (name, $run.await.map_err(|error| error.to_string())) })
-            };
+            ($run:expr) => {{
+                let run = $run;
+                running.spawn(async move { (name, run.await.map_err(|error| error.to_string())) })
+            }};
         }
-        match (role, store, keys) {
-            (Role::Coordinator, ..) => {
-                let config = config.coordinator.clone();
-                start!(coordinator::run(config, drain))
-            }
+        match (role, &store, cycle) {
+            (Role::Coordinator, ..) => start!(coordinator::run(config.coordinator.clone(), last.clone())),
             (Role::Scheduler, Some(store), _) => {
-                let (config, broker) = (config.scheduler.clone(), config.broker.clone());
-                start!(scheduler::run(config, store, broker, drain))
+                let (scheduler, database) = (config.scheduler.clone(), config.database.clone());
+                start!(scheduler::run(scheduler, store.clone(), database, config.broker.clone(), drain))
             }
-            (Role::Worker, Some(store), Some(keys)) => {
-                let parts = worker::Parts {
-                    store,
-                    keys,
-                    broker: config.broker.clone(),
-                    throttle: config.throttle.clone(),
-                    mail: mail.clone(),
-                };
-                let config = config.worker.clone();
-                start!(worker::run(config, parts, drain))
+            (Role::Worker, _, Some(cycle)) => {
+                let (broker, throttle) = (config.broker.clone(), config.throttle.clone());
+                let parts = worker::Parts { cycle, broker, throttle, process: process.clone() };
+                start!(worker::run(config.worker.clone(), parts, drain))
             }
-            (Role::Jobs, Some(store), Some(keys)) => {
-                let parts = jobs::Parts {
-                    store,
-                    keys,
-                    broker: config.broker.clone(),
-                    throttle: config.throttle.clone(),
-                    mail: mail.clone(),
-                };
-                let config = config.jobs.clone();
-                start!(jobs::run(config, parts, drain))
+            (Role::Jobs, _, Some(cycle)) => {
+                let (broker, throttle) = (config.broker.clone(), config.throttle.clone());
+                let parts = jobs::Parts { cycle, broker, throttle, process: process.clone() };
+                start!(jobs::run(config.jobs.clone(), parts, drain))
             }
-            (Role::Api, Some(store), Some(keys)) => {
-                let parts = api::Parts { store, keys, network: NetworkPolicy { allow: config.network.allow.clone() } };
-                let config = config.api.clone();
-                start!(api::run(config, parts, drain))
+            (Role::Api, _, Some(cycle)) => {
+                let parts = api::Parts { store: cycle.store, keys: cycle.keys, network: network.clone() };
+                start!(api::run(config.api.clone(), parts, drain))
             }
             _ => return Err(Failure::Bug("a role was started without what it needs")),
         };
     }
-    ended(running, shutdown).await
+    ended(running, shutdown, &last, roles.contains(&Role::Coordinator)).await
 }
 
-/// Waits until every role has ended. One that ends by itself takes the process with it: what restarts the process
-/// then restarts all of it.
-async fn ended(mut running: JoinSet<(&'static str, Result<(), String>)>, shutdown: &Shutdown) -> Result<(), Failure> {
+/// Host name and process id, for people who look at sessions and leases.
+fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
+/// Waits until every role has ended, the coordinator last: the others give their leases back to it. One that ends by
+/// itself takes the process with it: what restarts the process then restarts all of it.
+async fn ended(
+    mut running: JoinSet<(&'static str, Result<(), String>)>,
+    shutdown: &Shutdown,
+    last: &CancellationToken,
+    mut coordinates: bool,
+) -> Result<(), Failure> {
     let mut result = Ok(());
     loop {
+        if shutdown.drain.is_cancelled() && running.len() <= usize::from(coordinates) {
+            last.cancel();
+        }
         let next = tokio::select! {
             next = running.join_next() => next,
+            () = shutdown.drain.cancelled(), if !last.is_cancelled() && running.len() <= usize::from(coordinates) => continue,
             () = shutdown.stop.cancelled() => {
                 running.abort_all();
                 return Err(Failure::Stopped);
@@ -131,6 +130,7 @@ async fn ended(mut running: JoinSet<(&'static str, Result<(), String>)>, shutdow
         let failure = match joined {
             Ok((role, Ok(()))) if shutdown.drain.is_cancelled() => {
                 tracing::info!(role, "ended");
+                coordinates &= role != Role::Coordinator.name();
                 continue;
             }
             Ok((role, Ok(()))) => Failure::Role { role, reason: "it ended by itself".to_owned() },
@@ -138,6 +138,9 @@ async fn ended(mut running: JoinSet<(&'static str, Result<(), String>)>, shutdow
             Err(panic) => Failure::Role { role: "a role", reason: panic.to_string() },
         };
         tracing::error!("{failure}");
+        if let Failure::Role { role, .. } = &failure {
+            coordinates &= *role != Role::Coordinator.name();
+        }
         if result.is_ok() {
             result = Err(failure);
         }
@@ -148,6 +151,7 @@ async fn ended(mut running: JoinSet<(&'static str, Result<(), String>)>, shutdow
 /// Opens the database and makes sure that it is this installation's and of this version.
 pub async fn opened(config: &Config, installation: InstallationId) -> Result<Store, Failure> {
     let store = Store::open(&config.database)?;
+    store::migrate::check(&store).await?;
     store::installation::check(&store, installation).await?;
     Ok(store)
 }

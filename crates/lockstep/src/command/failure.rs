@@ -13,7 +13,10 @@ pub enum Failure {
     /// The database cannot be used.
     #[error("the database cannot be used: {0}\n  what to do: run `lockstep doctor`")]
     Store(#[from] store::Error),
-    /// The database is not this installation's, or of another version.
+    /// The database's schema or login is not what this program needs.
+    #[error("{0}")]
+    Unready(#[from] store::migrate::Unready),
+    /// The database is not this installation's.
     #[error("{0}")]
     Installation(#[from] store::installation::Refused),
     /// A role ended.

@@ -27,6 +27,8 @@ pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Con
         .try_parsing(true)
         .list_separator(",")
         .with_list_parse_key("network.allow")
+        .with_list_parse_key("throttle.urls")
+        .with_list_parse_key("worker.workloads")
         .ignore_empty(true)
         .source(Some(variables.into_iter().filter(|(name, _)| name.starts_with("LOCKSTEP__")).collect()));
     let merged = sources.add_source(environment).build().map_err(|error| Problem {
