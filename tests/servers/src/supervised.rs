@@ -218,3 +218,56 @@ fn is_port_clash(error: &Error) -> bool {
     let log = log.to_lowercase();
     log.contains("address already in use") || log.contains("eaddrinuse") || log.contains("could not bind")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const KIND: Kind = Kind { name: "a script", slug: "script", stop: "TERM", end: "TERM", grace_seconds: 5 };
+
+    #[tokio::test]
+    async fn a_taken_port_is_given_up_for_another() {
+        let server = Supervised::new(&KIND).unwrap();
+        let configured = Cell::new(0);
+        let configure = || {
+            configured.set(configured.get() + 1);
+            let first = configured.get() == 1;
+            server.write(
+                "run",
+                if first { "echo Address already in use; exit 1" } else { ">up; exec sleep 600" },
+            )?;
+            Ok(configured.get())
+        };
+        let up = server.directory().join("up");
+        assert_eq!(server.first_start(configure, async |_| up.exists()).await.unwrap(), 2);
+        server.stop().await;
+        assert!(!server.is_running());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_shows_the_end_of_its_log() {
+        let server = Supervised::new(&KIND).unwrap();
+        let configure = || server.write("run", "seq 100; exit 7").map(|_| ());
+        let error = server.first_start(configure, async |()| false).await.unwrap_err();
+        let lines: Vec<String> = (71..=100).map(|line| line.to_string()).collect();
+        let expected = "a script ended with status 7 instead of starting; the end of its log:\n";
+        assert_eq!(error.to_string(), expected.to_owned() + &lines.join("\n"));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_when_asked_is_killed_with_all_it_started() {
+        const SHORT: Kind = Kind { grace_seconds: 1, ..KIND };
+        let server = Supervised::new(&SHORT).unwrap();
+        let deaf = "trap '' TERM; sleep 600 & echo $! >child; >up; wait; wait";
+        let up = server.directory().join("up");
+        let configure = || server.write("run", deaf).map(|_| ());
+        server.first_start(configure, async |()| up.exists()).await.unwrap();
+        let child = fs::read_to_string(server.directory().join("child")).unwrap();
+        server.stop().await;
+        // A process that nobody has reaped yet has no command line any more.
+        let command = fs::read(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
+        assert_eq!(command, b"");
+    }
+}
