@@ -116,3 +116,62 @@ fn importance(fields: &Fields<'_>) -> Importance {
     }
     Importance::Normal
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(head: &str) -> ParsedMessage {
+        parse(
+            format!("From: a@example.com\r\nTo: b@example.com\r\n{head}\r\n\r\n").as_bytes(),
+            &Limits::default(),
+        )
+    }
+
+    #[test]
+    fn dates_are_read_as_people_and_programs_write_them() {
+        for (written, read) in [
+            ("Tue, 14 Nov 2023 22:13:20 +0000", Some("2023-11-14T22:13:20Z")),
+            ("14 Nov 2023 22:13 -0500", Some("2023-11-15T03:13:00Z")),
+            ("Tue, 14 Nov 23 22:13:20 GMT", Some("2023-11-14T22:13:20Z")),
+            ("Tue, 14 Nov 99 22:13:20 EST", Some("1999-11-15T03:13:20Z")),
+            ("Tue, 14 Nov 2023 22:13:20 +0530 (IST)", Some("2023-11-14T16:43:20Z")),
+            ("Sat, 31 Dec 2016 23:59:60 +0000", Some("2016-12-31T23:59:59Z")),
+            ("Tue,\r\n 14 Nov\r\n 2023 22:13:20 Z", Some("2023-11-14T22:13:20Z")),
+            ("Tue, 14 Nov 2023 25:13:20 +0000", None),
+            ("Tue, 99 Foo 2023 22:13:20 +0000", None),
+            ("yesterday", None),
+        ] {
+            let message = parsed(&format!("Date: {written}"));
+            assert_eq!(message.date.map(|date| date.to_string()).as_deref(), read, "{written}");
+            let expected: &[ParseWarning] = if read.is_some() { &[] } else { &[ParseWarning::BadDate] };
+            assert_eq!(message.warnings, expected, "{written}");
+        }
+        assert_eq!(parsed("Date: ").warnings, [ParseWarning::NoDate]);
+        assert_eq!(parsed("Subject: x").warnings, [ParseWarning::NoDate]);
+    }
+
+    #[test]
+    fn received_is_what_the_last_server_says() {
+        let received = |head: &str| parsed(head).received.map(|date| date.to_string());
+        let top = "Received: from a (b; c) by d; Tue, 14 Nov 2023 22:13:20 +0100\r\nReceived: x; 1 Jan 2001 00:00:00 GMT";
+        assert_eq!(received(top).as_deref(), Some("2023-11-14T21:13:20Z"));
+        assert_eq!(received("Received: without a date"), None);
+        assert_eq!(received("Received: by x; nonsense"), None);
+    }
+
+    #[test]
+    fn marks_of_automatic_and_urgent_mail_are_read() {
+        let message = parsed(
+            "Auto-Submitted: Auto-Replied; owner-email=x\r\nPrecedence: Bulk\r\nList-Id: \"News\" <news.example.com>\r\n\
+             Return-Path: <bounce@example.com>\r\nSensitivity: Private\r\nX-Priority: 5 (Lowest)\r\nPriority: urgent",
+        );
+        assert_eq!(message.auto_submitted.as_deref(), Some("auto-replied"));
+        assert_eq!(message.precedence.as_deref(), Some("bulk"));
+        assert_eq!(message.list_id.as_deref(), Some("news.example.com"));
+        assert_eq!(message.return_path.as_deref(), Some("bounce@example.com"));
+        assert_eq!((message.sensitivity, message.importance), (Sensitivity::Private, Importance::Low));
+        assert_eq!(parsed("Return-Path: <>").return_path.as_deref(), Some(""));
+        assert_eq!(parsed("Subject: x").return_path, None);
+    }
+}
