@@ -146,7 +146,6 @@ pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result
         )
         .await
         .map_err(refused)?;
-    put_endpoints(tenant, id, new).await?;
     let fields = difference(None, new);
     change::write(tenant, Change { record_type: "profile", id: id.0, version: 1, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| unknown("id").into())
@@ -202,7 +201,7 @@ pub async fn update(
         .await
         .map_err(refused)?;
     if old.fields.incoming != new.incoming || old.fields.outgoing != new.outgoing {
-        put_endpoints(tenant, id, new).await?;
+        forget_other_endpoints(tenant, id, new).await?;
     }
     if leads_elsewhere(&old.fields, new) {
         consequence::test_again(tenant, id, new).await?;
@@ -241,17 +240,11 @@ fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {
         || old.limits.credentials_on != new.limits.credentials_on
 }
 
-async fn put_endpoints(tenant: &Tenant, id: ProfileId, new: &ProfileFields) -> Result<()> {
+/// What is known of the servers that the profile led to before says nothing about those it leads to now.
+async fn forget_other_endpoints(tenant: &Tenant, id: ProfileId, new: &ProfileFields) -> Result<()> {
     let keys = [new.incoming.key(), new.outgoing.key()];
     tenant
         .execute("delete from endpoints where profile_id = $1 and endpoint <> all($2)", &[&id.0, &keys.as_slice()])
-        .await?;
-    tenant
-        .execute(
-            "insert into endpoints (organization_id, profile_id, endpoint)
-             select current_organization(), $1::uuid, e from unnest($2::text[]) as e on conflict do nothing",
-            &[&id.0, &keys.as_slice()],
-        )
         .await?;
     Ok(())
 }
