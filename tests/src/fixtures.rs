@@ -1,0 +1,1 @@
+//! Profiles, people and mailboxes on the private mail servers.
