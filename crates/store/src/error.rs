@@ -79,7 +79,8 @@ impl From<model::UnknownName> for Error {
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(said) = error.as_db_error() else {
-            let reason = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+            let reason =
+                error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
             // Everything about the connection has an I/O error behind it, is closed, or ran out of time; what is
             // left is about types and counts of columns, which no retry changes.
             let about_the_connection = error.is_closed()
@@ -109,7 +110,8 @@ impl From<tokio_postgres::Error> for Error {
 /// resources (53), an operator's intervention (57), a lock not available, a read-only standby after a failover, a
 /// transaction that sat idle for too long.
 fn passes(code: &str) -> bool {
-    matches!(code.get(..2), Some("08" | "28" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006" | "25P03")
+    matches!(code.get(..2), Some("08" | "28" | "40" | "53" | "57"))
+        || matches!(code, "55P03" | "25006" | "25P03")
 }
 
 impl From<PoolError> for Error {

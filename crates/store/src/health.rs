@@ -45,7 +45,12 @@ pub async fn server_failures(tenant: &Tenant, profile: ProfileId, endpoint: &End
 
 /// Opens the endpoint's breaker for `pause`. Failures that come in while it is open speak of the same outage and
 /// count once. Gives the outages in a row, this one included.
-pub async fn server_failed(tenant: &Tenant, profile: ProfileId, endpoint: &Endpoint, pause: Duration) -> Result<u32> {
+pub async fn server_failed(
+    tenant: &Tenant,
+    profile: ProfileId,
+    endpoint: &Endpoint,
+    pause: Duration,
+) -> Result<u32> {
     let row = tenant
         .query_one(
             "insert into endpoints as e (organization_id, profile_id, endpoint, protocol, failing_since, failures, open_until)

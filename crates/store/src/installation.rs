@@ -58,7 +58,11 @@ pub struct Adopted {
 /// Makes a copied database an installation of its own, with the owner's login: every workload is switched off and its
 /// test forgotten, and sends that wait go back to draft, so that the copy does nothing until a person says so for
 /// each mailbox. Does nothing when the database already belongs to the installation.
-pub async fn adopt(owner_url: &Secret, ca_file: &str, installation: InstallationId) -> crate::Result<Adopted> {
+pub async fn adopt(
+    owner_url: &Secret,
+    ca_file: &str,
+    installation: InstallationId,
+) -> crate::Result<Adopted> {
     let mut owner = migrate::owner(owner_url, ca_file).await?;
     let transaction = owner.transaction().await?;
     let before: Uuid = transaction.query_one("select id from installation for update", &[]).await?.get(0);
@@ -69,7 +73,10 @@ pub async fn adopt(owner_url: &Secret, ca_file: &str, installation: Installation
     for_all_tenants(&transaction, "no force").await?;
     transaction.execute("update installation set id = $1", &[&installation.0]).await?;
     let workloads = transaction
-        .execute("update mailbox_workloads set enabled = false, test_result = 'not_run', tested_at = null", &[])
+        .execute(
+            "update mailbox_workloads set enabled = false, test_result = 'not_run', tested_at = null",
+            &[],
+        )
         .await?;
     transaction
         .execute(
@@ -87,11 +94,15 @@ pub async fn adopt(owner_url: &Secret, ca_file: &str, installation: Installation
         )
         .await?;
     // What was about to leave belongs to the original; the copy asks its people again.
-    transaction.execute("update send_requests set canceled_at = now(), ended_at = now() where ended_at is null", &[]).await?;
+    transaction
+        .execute("update send_requests set canceled_at = now(), ended_at = now() where ended_at is null", &[])
+        .await?;
     transaction
         .execute("update emails set state = 'draft', version = version + 1 where state = 'pending_send'", &[])
         .await?;
-    transaction.execute("update emails set state = 'unknown', version = version + 1 where state = 'sending'", &[]).await?;
+    transaction
+        .execute("update emails set state = 'unknown', version = version + 1 where state = 'sending'", &[])
+        .await?;
     for_all_tenants(&transaction, "force").await?;
     transaction.commit().await?;
     Ok(Adopted { before: InstallationId(before), workloads })

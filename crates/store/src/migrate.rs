@@ -59,7 +59,10 @@ pub async fn run(migration: &Migration) -> Result<Report> {
     owner.batch_execute("grant select on refinery_schema_history to lockstep_ring, lockstep_tenant").await?;
     let (login, login_created) = prepare_login(&owner, &migration.application_url).await?;
     owner
-        .execute("insert into installation (id) values ($1) on conflict do nothing", &[&migration.installation.0])
+        .execute(
+            "insert into installation (id) values ($1) on conflict do nothing",
+            &[&migration.installation.0],
+        )
         .await?;
     let found: Uuid = owner.query_one("select id from installation", &[]).await?.get(0);
     // Dropping the client ends its session, and with it the lock.
@@ -70,7 +73,9 @@ pub async fn run(migration: &Migration) -> Result<Report> {
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
     /// The database is older than this binary.
-    #[error("the database's schema is version {found} and this program needs {needed}; run `lockstep migrate`")]
+    #[error(
+        "the database's schema is version {found} and this program needs {needed}; run `lockstep migrate`"
+    )]
     Older {
         /// What the database has; 0 when it is empty.
         found: i32,
@@ -84,7 +89,9 @@ pub enum Unready {
     )]
     Unbound(String),
     /// The login is not a member of the two roles.
-    #[error("the login `{0}` may not take the roles of the application; run `lockstep migrate` with it as `database.url`")]
+    #[error(
+        "the login `{0}` may not take the roles of the application; run `lockstep migrate` with it as `database.url`"
+    )]
     NotPrepared(String),
     /// It could not be asked.
     #[error(transparent)]
@@ -120,7 +127,12 @@ pub async fn check(store: &Store) -> Result<(), Unready> {
 
 /// The newest version that this binary knows.
 pub fn latest() -> i32 {
-    embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// What changes whenever a migration does.
@@ -144,9 +156,13 @@ async fn prepare_login(owner: &Client, application_url: &Secret) -> Result<(Stri
     let application = parse(application_url)?.config;
     let login = application.get_user().unwrap_or_default().to_owned();
     if login.is_empty() {
-        return Err(Error::Broken("database.url names no login; write postgres://login@host:port/name".to_owned()));
+        return Err(Error::Broken(
+            "database.url names no login; write postgres://login@host:port/name".to_owned(),
+        ));
     }
-    let known = owner.query_opt("select rolsuper or rolbypassrls from pg_roles where rolname = $1", &[&login]).await?;
+    let known = owner
+        .query_opt("select rolsuper or rolbypassrls from pg_roles where rolname = $1", &[&login])
+        .await?;
     if known.as_ref().is_some_and(|row| row.get(0)) {
         return Err(Error::Broken(format!(
             "the login `{login}` of database.url is a superuser or bypasses row-level security; name another one, and \
@@ -157,15 +173,19 @@ async fn prepare_login(owner: &Client, application_url: &Secret) -> Result<(Stri
     let mut created = false;
     if known.is_none() {
         // Hashed here, so that the server's log never shows the password (RFC 5802).
-        let password = application.get_password().map(|password| {
-            format!("password '{}'", postgres_protocol::password::scram_sha_256(password))
-        });
+        let password = application
+            .get_password()
+            .map(|password| format!("password '{}'", postgres_protocol::password::scram_sha_256(password)));
         let statement = format!("create role {name} login noinherit {}", password.unwrap_or_default());
         created = match owner.batch_execute(&statement).await {
             Ok(()) => true,
             // Roles belong to the server: a neighbour installation may have created it at this moment.
-            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::DUPLICATE_OBJECT)
-                || error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => false,
+            Err(error)
+                if error.code() == Some(&tokio_postgres::error::SqlState::DUPLICATE_OBJECT)
+                    || error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) =>
+            {
+                false
+            }
             Err(error) => return Err(error.into()),
         };
     }
@@ -173,7 +193,8 @@ async fn prepare_login(owner: &Client, application_url: &Secret) -> Result<(Stri
     let statement = format!("alter role {name} noinherit; grant lockstep_tenant, lockstep_ring to {name}");
     for _ in 0..20 {
         match owner.batch_execute(&statement).await {
-            Err(error) if error.as_db_error().is_some_and(|said| said.message().contains("concurrently")) => {}
+            Err(error) if error.as_db_error().is_some_and(|said| said.message().contains("concurrently")) => {
+            }
             other => return other.map(|()| (login, created)).map_err(Error::from),
         }
     }
@@ -199,7 +220,11 @@ fn refused(error: &refinery::Error) -> Error {
 impl Store {
     /// What is missing when the transaction's role could not be taken.
     async fn why_no_role(&self) -> Result<Unready> {
-        let row = self.outside("select session_user::text, exists (select from pg_roles where rolname = 'lockstep_ring')").await?;
+        let row = self
+            .outside(
+                "select session_user::text, exists (select from pg_roles where rolname = 'lockstep_ring')",
+            )
+            .await?;
         Ok(if row.get(1) {
             Unready::NotPrepared(row.get(0))
         } else {

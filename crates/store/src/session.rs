@@ -66,7 +66,8 @@ pub async fn beat(ring: &Ring, session: SessionId) -> Result<Beat> {
 
 /// Ends the life of a process that stops in good order; what it still holds is free at the next sweep.
 pub async fn end(ring: &Ring, session: SessionId) -> Result<()> {
-    ring.execute("update sessions set ended_at = now() where id = $1 and ended_at is null", &[&session.0]).await?;
+    ring.execute("update sessions set ended_at = now() where id = $1 and ended_at is null", &[&session.0])
+        .await?;
     Ok(())
 }
 
@@ -88,6 +89,9 @@ pub async fn live(transaction: &Transaction) -> Result<Live> {
 /// that a beat and a sweep at the same moment agree: one of them waits for the other's row.
 pub(crate) async fn end_silent(ring: &Ring) -> Result<u64> {
     ring.execute("delete from sessions where ended_at < now() - interval '1 day'", &[]).await?;
-    ring.execute("update sessions set ended_at = now() where ended_at is null and seen_at + dead_after <= now()", &[])
-        .await
+    ring.execute(
+        "update sessions set ended_at = now() where ended_at is null and seen_at + dead_after <= now()",
+        &[],
+    )
+    .await
 }

@@ -133,7 +133,9 @@ impl Server {
             // CREATE DATABASE runs outside of a transaction: in a second session, while this one holds the turn.
             let maker = self.owner(None).await?;
             let half_made = format!("{name}_half_made");
-            maker.batch_execute(&format!("drop database if exists {} with (force)", quoted(&half_made))).await?;
+            maker
+                .batch_execute(&format!("drop database if exists {} with (force)", quoted(&half_made)))
+                .await?;
             maker.batch_execute(&format!("create database {}", quoted(&half_made))).await?;
             let migration = Migration {
                 owner_url: self.owner_url(&half_made),

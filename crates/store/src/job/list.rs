@@ -76,11 +76,7 @@ pub async fn list(tenant: &Tenant, page: &Page) -> Result<Vec<Job>> {
              from jobs
              where ($1::text is null or kind = $1) and ($2::uuid is null or id < $2)
              order by id desc limit $3",
-            &[
-                &page.kind.map(JobKind::as_str),
-                &page.before.map(|job| job.0),
-                &i64::from(narrow(page.limit)),
-            ],
+            &[&page.kind.map(JobKind::as_str), &page.before.map(|job| job.0), &i64::from(narrow(page.limit))],
         )
         .await?;
     rows.iter().map(read).collect()

@@ -75,7 +75,11 @@ pub async fn unpublish(ring: &Ring, places: &[Place]) -> Result<u64> {
 
 /// Makes due now what was queued for a queue that the broker no longer has.
 pub async fn queue_lost(ring: &Ring) -> Result<u64> {
-    ring.execute("update jobs set state = 'waiting', since = now(), due_at = now() where state = 'queued'", &[]).await
+    ring.execute(
+        "update jobs set state = 'waiting', since = now(), due_at = now() where state = 'queued'",
+        &[],
+    )
+    .await
 }
 
 /// Makes due again what nobody works on any more; fails what died at its last try.

@@ -44,7 +44,8 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let counter = |column: &str| -> Result<u32> { Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0)) };
+    let counter =
+        |column: &str| -> Result<u32> { Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0)) };
     let ago = |column: &str| -> Result<Option<Duration>> {
         Ok(row.try_get::<_, Option<f64>>(column)?.map(seconds))
     };

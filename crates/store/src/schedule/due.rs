@@ -13,7 +13,12 @@ use crate::{Result, Tenant, Transaction};
 pub(super) const CHANNEL: &str = "lockstep_due";
 
 /// Gives a workload its row: idle, and due at no time until it is enabled. Harmless where the row exists.
-pub async fn create(tenant: &Tenant, mailbox: MailboxId, workload: Workload, profile: ProfileId) -> Result<()> {
+pub async fn create(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    workload: Workload,
+    profile: ProfileId,
+) -> Result<()> {
     tenant
         .execute(
             "insert into schedules (organization_id, mailbox_id, workload, profile_id, due_reason)

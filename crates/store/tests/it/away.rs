@@ -66,7 +66,8 @@ async fn a_broken_rule_is_named_and_shows_no_value() {
 
 #[tokio::test]
 async fn an_address_that_cannot_be_read_is_refused_without_its_password() {
-    let refused = Store::open(&config("postgres://app:hunter2@[::1/lockstep?x=y".to_owned().into())).unwrap_err();
+    let refused =
+        Store::open(&config("postgres://app:hunter2@[::1/lockstep?x=y".to_owned().into())).unwrap_err();
     assert!(refused.to_string().contains("database.url"), "{refused}");
     assert!(!format!("{refused} {refused:?}").contains("hunter2"));
 }

@@ -96,7 +96,8 @@ async fn a_job_whose_worker_dies_is_tried_again_and_fails_at_its_last_try() {
     let id = create(&one, 1).await;
     let claim = running(&one).await;
     in_ring(&one.store, async |ring| session::end(ring, one.session).await).await;
-    let sweep = async || in_ring(&one.store, async |ring| store::schedule::sweep(ring, &SWEEP).await).await.jobs;
+    let sweep =
+        async || in_ring(&one.store, async |ring| store::schedule::sweep(ring, &SWEEP).await).await.jobs;
     assert_eq!(sweep().await, 1);
     assert_eq!(sweep().await, 0);
     let job = look(&one, id).await;

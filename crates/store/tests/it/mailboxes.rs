@@ -318,3 +318,23 @@ async fn a_profiles_own_secret_lets_a_paused_profile_go_on() {
     let cycle = mailbox::for_cycle(&tenant, world.ada_box, Workload::Incoming).await.unwrap().unwrap();
     assert!(cycle.credential.is_some() && cycle.terms().profile_credential);
 }
+
+#[tokio::test]
+async fn of_two_who_map_the_same_owner_at_once_one_is_refused_with_the_others_mailbox() {
+    let world = world().await;
+    let tenant = world.tenant().await;
+    let carol = user(&tenant, "carol").await;
+    tenant.commit().await.unwrap();
+    let map = async |name: &str| {
+        let tenant = world.tenant().await;
+        let made = mailbox::create(&tenant, &new_mailbox(name, Some(Owner::User(carol)), world.profile), &author()).await?;
+        tenant.commit().await?;
+        Ok(made.id)
+    };
+    let (one, two) = tokio::join!(map("first"), map("second"));
+    let (made, refused) = match (one, two) {
+        (Ok(made), other) | (other, Ok(made)) => (made, refusal(other)),
+        (Err(one), Err(two)) => panic!("neither was made: {one}; {two}"),
+    };
+    assert!(matches!(refused, Refusal::OwnerHasMailbox { mailbox, .. } if mailbox == made), "{refused}");
+}

@@ -20,7 +20,10 @@ async fn empty(database: &TestDatabase) -> Migration {
         let (front, _) = url.rsplit_once('/').unwrap();
         let (scheme, rest) = front.split_once("://").unwrap();
         let server = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-        let login = login.map_or_else(|| rest.rsplit_once('@').map_or("", |(login, _)| login).to_owned(), ToOwned::to_owned);
+        let login = login.map_or_else(
+            || rest.rsplit_once('@').map_or("", |(login, _)| login).to_owned(),
+            ToOwned::to_owned,
+        );
         Secret::from(format!("{scheme}://{login}@{server}/{name}"))
     };
     Migration {
@@ -79,7 +82,10 @@ async fn a_role_does_not_start_on_an_empty_or_older_database() {
 
     owner.execute("delete from refinery_schema_history where version > 1", &[]).await.unwrap();
     let refused = migrate::check(&store).await.unwrap_err();
-    assert!(matches!(refused, Unready::Older { found: 1, needed } if needed == migrate::latest()), "{refused:?}");
+    assert!(
+        matches!(refused, Unready::Older { found: 1, needed } if needed == migrate::latest()),
+        "{refused:?}"
+    );
 
     // A login of somebody else's.
     let login = format!("stranger_{}", model::clock::new_id::<Uuid>().simple());
@@ -100,13 +106,19 @@ async fn a_copied_database_is_refused_until_it_is_adopted() {
     installation::check(&database.store, database.installation).await.unwrap();
     let configured: InstallationId = model::clock::new_id();
     let refused = installation::check(&database.store, configured).await.unwrap_err();
-    assert!(matches!(refused, installation::Refused::AnotherInstallation { found, .. } if found == database.installation));
+    assert!(
+        matches!(refused, installation::Refused::AnotherInstallation { found, .. } if found == database.installation)
+    );
     assert!(refused.to_string().contains("--adopt"));
 
     let adopted = installation::adopt(&database.owner_url, "", configured).await.unwrap();
     assert_eq!((adopted.before, adopted.workloads), (database.installation, 6));
     installation::check(&database.store, configured).await.unwrap();
-    assert_eq!(crate::support::scan(&database.store, 100).await, vec![], "nothing runs before it is tested again");
+    assert_eq!(
+        crate::support::scan(&database.store, 100).await,
+        vec![],
+        "nothing runs before it is tested again"
+    );
     assert_eq!(installation::adopt(&database.owner_url, "", configured).await.unwrap().workloads, 0);
 }
 

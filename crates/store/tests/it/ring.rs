@@ -115,7 +115,13 @@ async fn a_wish_passes_over_the_due_time_and_never_over_a_back_off() {
 #[tokio::test]
 async fn a_workload_that_is_not_enabled_takes_no_wish() {
     let one = one().await;
-    one.database.owner().await.unwrap().execute("update mailbox_workloads set enabled = false", &[]).await.unwrap();
+    one.database
+        .owner()
+        .await
+        .unwrap()
+        .execute("update mailbox_workloads set enabled = false", &[])
+        .await
+        .unwrap();
     one.bump().await;
     assert!(!one.wish().await);
     assert_eq!(one.queued().await, None);
@@ -155,7 +161,10 @@ async fn a_bump_waits_for_a_transaction_that_holds_the_fence() {
     let bump = tokio::spawn({
         let (store, organization, mailbox) = (one.store.clone(), one.organization, one.mailbox);
         async move {
-            store.in_tenant(organization, async |tenant| schedule::bump(tenant, mailbox, None).await).await.unwrap();
+            store
+                .in_tenant(organization, async |tenant| schedule::bump(tenant, mailbox, None).await)
+                .await
+                .unwrap();
         }
     });
     // The bump is seen waiting for the row before the batch commits.
@@ -182,7 +191,8 @@ async fn after_a_bump_a_workload_can_be_made_due_again() {
     one.bump().await;
     one.store
         .in_tenant(one.organization, async |tenant| {
-            schedule::make_due(tenant, one.mailbox, Workload::Incoming, DueReason::Enabled, Duration::ZERO).await
+            schedule::make_due(tenant, one.mailbox, Workload::Incoming, DueReason::Enabled, Duration::ZERO)
+                .await
         })
         .await
         .unwrap();
@@ -226,7 +236,8 @@ async fn what_could_not_be_published_is_due_again_unless_somebody_has_it() {
 async fn what_was_queued_for_a_lost_queue_is_due_now() {
     let one = one().await;
     let claim = one.queued().await.unwrap();
-    let lost = async |workload| in_ring(&one.store, async |ring| schedule::queue_lost(ring, workload).await).await;
+    let lost =
+        async |workload| in_ring(&one.store, async |ring| schedule::queue_lost(ring, workload).await).await;
     assert_eq!(lost(Workload::Outgoing).await, 0);
     assert_eq!(lost(Workload::Incoming).await, 1);
     assert!(one.claim(claim).await.is_none());

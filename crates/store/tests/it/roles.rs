@@ -20,7 +20,8 @@ async fn application(database: &TestDatabase) -> Client {
 /// How many profiles each of two organizations shows, in turn.
 async fn seen(store: &Store, organization: OrganizationId) -> usize {
     let tenant = store.tenant(organization).await.unwrap();
-    let jobs = store::job::list(&tenant, &store::job::Page { kind: None, before: None, limit: 100 }).await.unwrap();
+    let jobs =
+        store::job::list(&tenant, &store::job::Page { kind: None, before: None, limit: 100 }).await.unwrap();
     jobs.len()
 }
 
@@ -41,7 +42,8 @@ async fn ask(store: &Store, organization: OrganizationId, commit: bool) {
 #[tokio::test]
 async fn two_tenants_in_turn_on_a_pool_of_one_connection_see_nothing_of_each_other() {
     let database = database().await;
-    let (first, second) = (database.organization("first").await.unwrap(), database.organization("second").await.unwrap());
+    let (first, second) =
+        (database.organization("first").await.unwrap(), database.organization("second").await.unwrap());
     let store = Store::open(&store::Config { pool_size: 1, ..config(database.url.clone()) }).unwrap();
 
     ask(&store, first, true).await;
@@ -80,6 +82,16 @@ async fn two_tenants_in_turn_on_a_pool_of_one_connection_see_nothing_of_each_oth
 }
 
 #[tokio::test]
+async fn a_transaction_that_failed_cannot_be_committed_by_mistake() {
+    let database = database().await;
+    let organization = database.organization("one").await.unwrap();
+    let tenant = database.store.tenant(organization).await.unwrap();
+    let _ = store::change::of(&tenant, "\0", uuid::Uuid::nil(), 0, 1).await;
+    let refused = tenant.commit().await.unwrap_err();
+    assert!(matches!(refused, store::Error::Broken(_)), "{refused}");
+}
+
+#[tokio::test]
 async fn a_failed_attempt_leaves_the_rest_of_its_transaction() {
     let one = one().await;
     let tenant = one.tenant().await;
@@ -109,7 +121,10 @@ async fn a_tenants_transaction_without_an_organization_is_an_error() {
     for table in ["mailboxes", "schedules", "emails", "organizations"] {
         client.batch_execute("begin; set local role lockstep_tenant").await.unwrap();
         let error = client.query(&format!("select count(*) from {table}"), &[]).await.unwrap_err();
-        assert!(error.as_db_error().unwrap().message().contains("lockstep.organization"), "{table}: {error:?}");
+        assert!(
+            error.as_db_error().unwrap().message().contains("lockstep.organization"),
+            "{table}: {error:?}"
+        );
         client.batch_execute("rollback").await.unwrap();
     }
     // Set and ended by an earlier transaction of the same session, it is an error again, not the old value.
@@ -195,7 +210,9 @@ async fn the_ring_reads_no_mail_and_no_secrets() {
         "delete from schedules",
         "delete from jobs",
     ];
-    for (statement, may) in allowed.iter().map(|one| (one, true)).chain(refused.iter().map(|one| (one, false))) {
+    for (statement, may) in
+        allowed.iter().map(|one| (one, true)).chain(refused.iter().map(|one| (one, false)))
+    {
         client.batch_execute("begin; set local role lockstep_ring").await.unwrap();
         let answer = client.query(*statement, &[]).await;
         match answer {
@@ -210,8 +227,12 @@ async fn the_ring_reads_no_mail_and_no_secrets() {
 const OPERATORS: [&str; 3] = ["installation", "sessions", "refinery_schema_history"];
 
 /// The keys that hold over the whole installation: a mailbox is synchronized once, and a key says whose it is.
-const INSTALLATION_WIDE: [&str; 4] =
-    ["api_keys_hash_key", "mailboxes_address_installation", "mailboxes_login_installation", "organizations_name_key"];
+const INSTALLATION_WIDE: [&str; 4] = [
+    "api_keys_hash_key",
+    "mailboxes_address_installation",
+    "mailboxes_login_installation",
+    "organizations_name_key",
+];
 
 async fn tables(database: &TestDatabase) -> Vec<String> {
     let rows = database
@@ -275,7 +296,11 @@ async fn every_unique_and_foreign_key_of_a_tenants_table_contains_the_organizati
         )
         .await
         .unwrap();
-    assert!(foreign.is_empty(), "{:?}", foreign.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
+    assert!(
+        foreign.is_empty(),
+        "{:?}",
+        foreign.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -316,6 +341,7 @@ async fn a_deleted_organization_is_refused_while_it_has_rows() {
     let profile = profile(&database, organization, 1).await;
     mailboxes(&database, organization, profile, 1).await;
     let owner = database.owner().await.unwrap();
-    let error = owner.execute("delete from organizations where id = $1", &[&organization.0]).await.unwrap_err();
+    let error =
+        owner.execute("delete from organizations where id = $1", &[&organization.0]).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "23503");
 }

@@ -122,13 +122,17 @@ impl One {
     pub(crate) async fn finish(&self, claim: Claim) -> Result<()> {
         let (outcome, next) = done();
         self.store
-            .in_tenant(self.organization, async |tenant| schedule::finish(tenant, claim, &outcome, &next).await)
+            .in_tenant(self.organization, async |tenant| {
+                schedule::finish(tenant, claim, &outcome, &next).await
+            })
             .await
     }
 
     pub(crate) async fn wish(&self) -> bool {
         self.store
-            .in_tenant(self.organization, async |tenant| schedule::wish(tenant, self.mailbox, Workload::Incoming).await)
+            .in_tenant(self.organization, async |tenant| {
+                schedule::wish(tenant, self.mailbox, Workload::Incoming).await
+            })
             .await
             .unwrap()
     }
@@ -147,7 +151,9 @@ impl One {
             .await
             .unwrap()
             .query_one(
-                &format!("select {column}::text from schedules where mailbox_id = $1 and workload = 'incoming'"),
+                &format!(
+                    "select {column}::text from schedules where mailbox_id = $1 and workload = 'incoming'"
+                ),
                 &[&self.mailbox.0],
             )
             .await
@@ -176,7 +182,11 @@ pub(crate) async fn start(store: &Store) -> SessionId {
 
 /// One scan of incoming mail without a bound on shares.
 pub(crate) async fn scan(store: &Store, batch: u32) -> Vec<Queued> {
-    scan_with(store, &Scan { workload: Workload::Incoming, batch, share_cap: 1000, since_last: Duration::ZERO }).await
+    scan_with(
+        store,
+        &Scan { workload: Workload::Incoming, batch, share_cap: 1000, since_last: Duration::ZERO },
+    )
+    .await
 }
 
 pub(crate) async fn scan_with(store: &Store, scan: &Scan) -> Vec<Queued> {

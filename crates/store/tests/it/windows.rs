@@ -47,13 +47,20 @@ async fn a_profile_gets_twice_its_limit_and_the_rest_waits() {
 async fn the_window_in_sql_is_the_models_window() {
     let database = database().await;
     let organization = database.organization("one").await.unwrap();
-    for (limit, share_cap, finished, in_flight) in
-        [(1, 1000, 0, 0), (1, 1, 0, 0), (5, 1000, 4, 0), (5, 7, 9, 0), (5, 1000, 3, 4), (20, 30, 0, 8), (2, 3, 8, 3)]
-    {
+    for (limit, share_cap, finished, in_flight) in [
+        (1, 1000, 0, 0),
+        (1, 1, 0, 0),
+        (5, 1000, 4, 0),
+        (5, 7, 9, 0),
+        (5, 1000, 3, 4),
+        (20, 30, 0, 8),
+        (2, 3, 8, 3),
+    ] {
         let profile = profile(&database, organization, limit).await;
         let boxes = mailboxes(&database, organization, profile, 80).await;
         let owner = database.owner().await.unwrap();
-        let ids = |from: usize, count: usize| boxes[from..from + count].iter().map(|id| id.0).collect::<Vec<_>>();
+        let ids =
+            |from: usize, count: usize| boxes[from..from + count].iter().map(|id| id.0).collect::<Vec<_>>();
         owner
             .execute(
                 "update schedules set last_finished_at = now() - interval '5 s', due_at = now() + interval '1 hour'
@@ -63,16 +70,23 @@ async fn the_window_in_sql_is_the_models_window() {
             .await
             .unwrap();
         owner
-            .execute("update schedules set state = 'queued' where workload = 'incoming' and mailbox_id = any($1)", &[&ids(20, in_flight)])
+            .execute(
+                "update schedules set state = 'queued' where workload = 'incoming' and mailbox_id = any($1)",
+                &[&ids(20, in_flight)],
+            )
             .await
             .unwrap();
         let scan = Scan { since_last: Duration::from_secs(10), ..with(1000, share_cap) };
         let taken = scan_with(&database.store, &scan).await;
         let taken = taken.iter().filter(|queued| queued.place.profile == profile).count();
         let [limit, finished, in_flight, taken] =
-            [usize::try_from(limit).unwrap(), finished, in_flight, taken].map(|number| u32::try_from(number).unwrap());
+            [usize::try_from(limit).unwrap(), finished, in_flight, taken]
+                .map(|number| u32::try_from(number).unwrap());
         assert_eq!(taken, room(limit, finished, share_cap, in_flight), "limit {limit}, cap {share_cap}");
-        owner.execute("update schedules set due_at = null, state = 'idle', session_id = null", &[]).await.unwrap();
+        owner
+            .execute("update schedules set due_at = null, state = 'idle', session_id = null", &[])
+            .await
+            .unwrap();
     }
 }
 
@@ -86,7 +100,10 @@ async fn with_mailbox_credentials_the_limit_is_what_may_be_in_flight() {
         .owner()
         .await
         .unwrap()
-        .execute("update profiles set credentials_on = 'mailbox', max_connections = 1, max_in_flight = 4", &[])
+        .execute(
+            "update profiles set credentials_on = 'mailbox', max_connections = 1, max_in_flight = 4",
+            &[],
+        )
         .await
         .unwrap();
     assert_eq!(scan(&database.store, 1000).await.len(), 8);
@@ -109,7 +126,10 @@ async fn four_schedulers_at_once_never_exceed_the_window() {
                 for cycle in &queued {
                     let (outcome, next) = done();
                     let tenant = store.tenant(cycle.place.organization).await.unwrap();
-                    schedule::claim(&tenant, cycle.place.claim, session).await.unwrap().expect("claimed once only");
+                    schedule::claim(&tenant, cycle.place.claim, session)
+                        .await
+                        .unwrap()
+                        .expect("claimed once only");
                     tenant.commit().await.unwrap();
                     let tenant = store.tenant(cycle.place.organization).await.unwrap();
                     schedule::finish(&tenant, cycle.place.claim, &outcome, &next).await.unwrap();
@@ -124,8 +144,11 @@ async fn four_schedulers_at_once_never_exceed_the_window() {
     let owner = database.owner().await.unwrap();
     let mut most = 0;
     while schedulers.iter().any(|scheduler| !scheduler.is_finished()) {
-        let now: i64 =
-            owner.query_one("select count(*) from schedules where state <> 'idle'", &[]).await.unwrap().get(0);
+        let now: i64 = owner
+            .query_one("select count(*) from schedules where state <> 'idle'", &[])
+            .await
+            .unwrap()
+            .get(0);
         most = most.max(now);
         assert!(now <= 8, "{now} in flight with a window of 8");
     }
@@ -141,7 +164,8 @@ async fn four_schedulers_at_once_never_exceed_the_window() {
 #[tokio::test]
 async fn organizations_take_turns_then_profiles() {
     let database = database().await;
-    let (large, small) = (database.organization("large").await.unwrap(), database.organization("small").await.unwrap());
+    let (large, small) =
+        (database.organization("large").await.unwrap(), database.organization("small").await.unwrap());
     let (first, second) = (profile(&database, large, 100).await, profile(&database, large, 100).await);
     let own = profile(&database, small, 100).await;
     for (organization, profile, count) in [(large, first, 60), (large, second, 60), (small, own, 5)] {
@@ -181,14 +205,18 @@ async fn the_wished_come_first_then_the_oldest_due() {
 async fn a_paused_profile_gets_nothing_and_holds_nobody_up() {
     let database = database().await;
     let organization = database.organization("one").await.unwrap();
-    let (paused, other) = (profile(&database, organization, 9).await, profile(&database, organization, 9).await);
+    let (paused, other) =
+        (profile(&database, organization, 9).await, profile(&database, organization, 9).await);
     mailboxes(&database, organization, paused, 5).await;
     mailboxes(&database, organization, other, 2).await;
     database
         .owner()
         .await
         .unwrap()
-        .execute("update profiles set paused_reason = 'profile_credentials_refused' where id = $1", &[&paused.0])
+        .execute(
+            "update profiles set paused_reason = 'profile_credentials_refused' where id = $1",
+            &[&paused.0],
+        )
         .await
         .unwrap();
     let taken = scan(&database.store, 100).await;
@@ -301,7 +329,10 @@ async fn the_picture_counts_what_waits_and_what_is_in_flight() {
     let lateness = in_ring(&database.store, async |ring| schedule::lateness(ring).await).await;
     assert_eq!(lateness.len(), Workload::ALL.len());
     let incoming = lateness[0];
-    assert_eq!((incoming.workload, incoming.ready, incoming.queued, incoming.running), (Workload::Incoming, 7, 2, 1));
+    assert_eq!(
+        (incoming.workload, incoming.ready, incoming.queued, incoming.running),
+        (Workload::Incoming, 7, 2, 1)
+    );
     assert!(incoming.oldest >= Duration::from_secs(3500));
     assert_eq!((lateness[1].ready, lateness[1].oldest), (0, Duration::ZERO));
     let in_flight = in_ring(&database.store, async |ring| schedule::in_flight(ring).await).await;
