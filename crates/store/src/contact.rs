@@ -121,7 +121,7 @@ pub async fn update(
     by: &Author,
 ) -> Result<Contact> {
     let row = tenant
-        .query_opt(&format!("select {COLUMNS} from contacts where id = $1 for update"), &[&id.0])
+        .query_opt(&format!("select {COLUMNS} from contacts where id = $1 for no key update"), &[&id.0])
         .await?
         .ok_or(Refusal::Unknown { what: "contact", field: "id" })?;
     let old = read(&row)?;
@@ -150,7 +150,7 @@ pub async fn update(
 /// Removes a contact; emails keep the address as it was written.
 pub async fn delete(tenant: &Tenant, id: ContactId, expected: Option<i64>, by: &Author) -> Result<()> {
     let row = tenant
-        .query_opt("select version from contacts where id = $1 for update", &[&id.0])
+        .query_opt("select version from contacts where id = $1 for no key update", &[&id.0])
         .await?
         .ok_or(Refusal::Unknown { what: "contact", field: "id" })?;
     let version: i64 = row.try_get("version")?;

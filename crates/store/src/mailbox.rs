@@ -236,7 +236,7 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
 /// A mailbox whose row this transaction holds, for a change.
 async fn locked(tenant: &Tenant, id: MailboxId, expected: Option<i64>) -> Result<Mailbox> {
     let row = tenant
-        .query_opt("select version from mailboxes where id = $1 for update", &[&id.0])
+        .query_opt("select version from mailboxes where id = $1 for no key update", &[&id.0])
         .await?
         .ok_or(unknown())?;
     crate::refusal::check_version("mailbox", expected, row.try_get("version")?)?;
@@ -296,17 +296,21 @@ async fn check_owner(tenant: &Tenant, owner: Owner, except: Option<MailboxId>) -
         Owner::User(_) => ("user", "users"),
         Owner::Queue(_) => ("queue", "queues"),
     };
+    // Locked first and looked at after: whoever maps the same owner at the same time is seen by the second question.
+    tenant
+        .query_opt(&format!("select from {table} where id = $1 for no key update"), &[&owner.id()])
+        .await?
+        .ok_or(Refusal::Unknown { what: kind, field: "owner" })?;
     let row = tenant
-        .query_opt(
+        .query_one(
             &format!(
                 "select o.name as owner_name, m.id, m.name from {table} o
                  left join mailboxes m on m.organization_id = o.organization_id and m.{kind}_id = o.id
-                 where o.id = $1 for share of o"
+                 where o.id = $1"
             ),
             &[&owner.id()],
         )
-        .await?
-        .ok_or(Refusal::Unknown { what: kind, field: "owner" })?;
+        .await?;
     let mailbox: Option<uuid::Uuid> = row.try_get("id")?;
     match mailbox.map(MailboxId) {
         Some(mailbox) if Some(mailbox) != except => Err(Refusal::OwnerHasMailbox {

@@ -36,7 +36,7 @@ struct Held {
 async fn hold(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result<Held> {
     let row: Row = tenant
         .query_opt(
-            "select state, mailbox_id, version from emails where id = $1 and direction = 'outgoing' for update",
+            "select state, mailbox_id, version from emails where id = $1 and direction = 'outgoing' for no key update",
             &[&id.0],
         )
         .await?

@@ -179,7 +179,7 @@ pub async fn update(
 ) -> Result<Profile> {
     check::fields(new)?;
     let present = tenant
-        .query_opt("select version from profiles where id = $1 for update", &[&id.0])
+        .query_opt("select version from profiles where id = $1 for no key update", &[&id.0])
         .await?
         .ok_or(unknown("id"))?;
     check_version("profile", expected, present.try_get("version")?)?;
@@ -218,7 +218,7 @@ pub async fn update(
 /// Removes a profile that no mailbox uses.
 pub async fn delete(tenant: &Tenant, id: ProfileId, expected: Option<i64>, by: &Author) -> Result<()> {
     let present = tenant
-        .query_opt("select version from profiles where id = $1 for update", &[&id.0])
+        .query_opt("select version from profiles where id = $1 for no key update", &[&id.0])
         .await?
         .ok_or(unknown("id"))?;
     let version: i64 = present.try_get("version")?;

@@ -123,7 +123,7 @@ pub async fn update(
     by: &Author,
 ) -> Result<Queue> {
     let row = tenant
-        .query_opt(&format!("select {COLUMNS} from queues where id = $1 for update"), &[&id.0])
+        .query_opt(&format!("select {COLUMNS} from queues where id = $1 for no key update"), &[&id.0])
         .await?
         .ok_or(Refusal::Unknown { what: "queue", field: "id" })?;
     let old = read(&row)?;

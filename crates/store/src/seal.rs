@@ -120,17 +120,9 @@ mod tests {
     use super::*;
 
     fn ring(names: &[&str]) -> KeyRing {
-        KeyRing::from_text(
-            &names
-                .iter()
-                .map(|name| {
-                    use base64::Engine as _;
-                    let key = [name.as_bytes()[0]; 32];
-                    format!("{name}:{}\n", base64::prelude::BASE64_STANDARD.encode(key))
-                })
-                .collect::<String>(),
-        )
-        .unwrap()
+        use base64::Engine as _;
+        let line = |name: &&str| format!("{name}:{}", base64::prelude::BASE64_STANDARD.encode([name.as_bytes()[0]; 32]));
+        KeyRing::from_text(&names.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap()
     }
 
     fn ids() -> (OrganizationId, CredentialId) {

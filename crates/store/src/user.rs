@@ -127,7 +127,7 @@ pub async fn update(
     by: &Author,
 ) -> Result<User> {
     let row = tenant
-        .query_opt(&format!("select {COLUMNS} from users where id = $1 for update"), &[&id.0])
+        .query_opt(&format!("select {COLUMNS} from users where id = $1 for no key update"), &[&id.0])
         .await?
         .ok_or(Refusal::Unknown { what: "user", field: "id" })?;
     let old = read(&row)?;

@@ -7,6 +7,7 @@ use model::id::{MailboxId, ProfileId};
 use model::mailbox::{Acceptance, DeliveryMethod, Owner};
 use model::profile::CredentialsOn;
 use model::workload::Workload;
+use tokio_postgres::types::ToSql;
 
 use super::{Mailbox, check_owner, clash, get, refused, unknown};
 use crate::change::{Author, Change, Fields};
@@ -40,6 +41,10 @@ pub struct NewMailbox {
     pub external_id: Option<String>,
 }
 
+const INSERT: &str = "insert into mailboxes (organization_id, id, name, address, user_id, queue_id, profile_id,
+        incoming_endpoint, incoming_login, acceptance, process_email_received_after, delete_after_processing, external_id)
+    values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
 /// Makes a mailbox: not approved, not tested, not enabled, with a row in the ring for each workload.
 pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Mailbox> {
     check_length("name", &new.name, 1, 200)?;
@@ -64,29 +69,26 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
     let id: MailboxId = model::clock::new_id();
     let acceptance = new.acceptance.unwrap_or_else(|| new.owner.map_or(Acceptance::All, Owner::default_acceptance));
     let (user, queue) = owner_columns(new.owner);
-    tenant
-        .execute(
-            "insert into mailboxes (organization_id, id, name, address, user_id, queue_id, profile_id,
-                 incoming_endpoint, incoming_login, acceptance, process_email_received_after, delete_after_processing,
-                 external_id)
-             values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-            &[
-                &id.0,
-                &new.name,
-                &new.address.as_str(),
-                &user,
-                &queue,
-                &new.profile.0,
-                &endpoint,
-                &login,
-                &acceptance.as_str(),
-                &new.process_email_received_after,
-                &new.delete_after_processing,
-                &new.external_id,
-            ],
-        )
-        .await
-        .map_err(refused)?;
+    let columns: [&(dyn ToSql + Sync); 12] = [
+        &id.0,
+        &new.name,
+        &new.address.as_str(),
+        &user,
+        &queue,
+        &new.profile.0,
+        &endpoint,
+        &login,
+        &acceptance.as_str(),
+        &new.process_email_received_after,
+        &new.delete_after_processing,
+        &new.external_id,
+    ];
+    let inserted = tenant.attempt(async |tenant| tenant.execute(INSERT, &columns).await).await;
+    if let Err(error) = inserted {
+        // Somebody of the organization may have been quicker than the question above.
+        let quicker = clash(tenant, None, new.address.as_str(), &endpoint, &login).await?;
+        return Err(quicker.map_or_else(|| refused(error), Into::into));
+    }
     for workload in Workload::ALL {
         let method = match workload {
             Workload::Incoming => new.incoming,

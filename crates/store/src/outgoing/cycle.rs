@@ -41,7 +41,7 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
                            where r.organization_id = e.organization_id and r.email_id = e.id
                            order by a.id desc limit 1) as a on true
              where e.mailbox_id = $1 and e.state = 'sending' and a.claim <> $2
-             for update of e",
+             for no key update of e",
             &[&mailbox.0, &claim],
         )
         .await?;
