@@ -1,0 +1,81 @@
+//! What a failure costs: nothing but what the design says.
+
+use std::time::Duration;
+
+use model::alert::AlertKind;
+use model::cadence::Outcome;
+use model::endpoint::{Protocol, Tls};
+use model::failure::FailureScope;
+use model::id::MailboxId;
+use model::workload::Workload;
+use store::testing;
+
+use crate::house::{House, config, endpoint};
+
+async fn failed(house: &House, id: MailboxId) -> (FailureScope, AlertKind) {
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    match ending.outcome {
+        Outcome::Failed(failure) => (failure.scope, failure.alert),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_disables_the_workload_at_the_second_time_five_minutes_later() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("anna").await;
+    house.servers.set_password(&address, "changed");
+    assert_eq!(failed(&house, id).await, (FailureScope::Credential, AlertKind::CredentialsRefused));
+    let enabled = "mailbox_workloads where workload = 'incoming' and enabled";
+    assert_eq!((house.count(enabled).await, house.count("alerts").await), (1, 0));
+    // Not before its time, whatever is wished.
+    assert!(house.claimed(id, Workload::Incoming).await.is_none());
+    testing::pass(&house.database, Duration::from_secs(361)).await.unwrap();
+    let owner = house.database.owner().await.unwrap();
+    owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
+    failed(&house, id).await;
+    assert_eq!(house.count(enabled).await, 0);
+    assert_eq!(
+        house
+            .count(
+                "alerts where kind = 'credentials_refused' and class = 'permanent' and mailbox_id is not null"
+            )
+            .await,
+        1
+    );
+    assert_eq!(
+        house.count("schedules where workload = 'incoming' and due_at is null and wished_at is null").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_the_servers_failure_and_disables_nobody() {
+    let house = House::with(config(), |profile| profile.ca_certificate = None).await;
+    let (_, id, _) = house.person("anna").await;
+    assert_eq!(failed(&house, id).await, (FailureScope::Server, AlertKind::CertificateNotTrusted));
+    assert_eq!(
+        house.count("alerts where kind = 'certificate_not_trusted' and profile_id is not null").await,
+        1
+    );
+    assert_eq!(house.count("mailbox_workloads where enabled").await, 2);
+    assert_eq!(house.count("endpoints where failures = 1 and open_until > now()").await, 1);
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_otherwise_and_one_that_nobody_listens_at_are_told_apart() {
+    for (port, tls, kind) in [
+        (house_port(|servers| servers.pop3_port).await, Tls::Implicit, AlertKind::TlsMismatch),
+        (house_port(|servers| servers.pop3s_port).await, Tls::StartTls, AlertKind::TlsMismatch),
+        (1, Tls::Implicit, AlertKind::ConnectionRefused),
+    ] {
+        let house =
+            House::with(config(), |profile| profile.incoming = endpoint(Protocol::Pop3, port, tls)).await;
+        let (_, id, _) = house.person("anna").await;
+        assert_eq!(failed(&house, id).await, (FailureScope::Server, kind), "port {port}");
+    }
+}
+
+async fn house_port(port: impl FnOnce(&servers::MailServers) -> u16) -> u16 {
+    port(crate::house::mail_servers().await)
+}

@@ -1,0 +1,219 @@
+//! Mail from Dovecot into the records.
+
+use model::cadence::Outcome;
+use model::workload::Workload;
+use store::{mailbox, schedule};
+
+use crate::house::{House, by, config, message};
+
+fn items(ending: &cycle::Ending) -> u32 {
+    match ending.outcome {
+        Outcome::Done { items, .. } => items,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_new_is_recorded_once_and_what_was_seen_is_not_fetched_again() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("anna").await;
+    for number in 0..250 {
+        house.servers.deliver(&address, &message(number, &address));
+    }
+    let (ending, next) = house.cycle(id, Workload::Incoming).await;
+    assert_eq!(items(&ending), 250);
+    assert_eq!(next.delay.unwrap().as_secs(), 300);
+    for (what, expected) in [
+        ("emails", 250),
+        ("receipts", 250),
+        ("mailbox_items where decision = 'recorded'", 250),
+        ("cursors", 1),
+    ] {
+        assert_eq!(house.count(what).await, expected, "{what}");
+    }
+    let (again, next) = house.cycle(id, Workload::Incoming).await;
+    assert_eq!(items(&again), 0);
+    assert_eq!(next.quiet_cycles, 1);
+    house.servers.deliver(&address, &message(999, &address));
+    assert_eq!(items(&house.cycle(id, Workload::Incoming).await.0), 1);
+    assert_eq!(house.count("emails").await, 251);
+}
+
+#[tokio::test]
+async fn a_cycle_stops_at_its_caps_and_the_rest_is_due_at_once() {
+    let mut config = config();
+    (config.max_items, config.batch_items) = (30, 12);
+    let house = House::with(config, |_| {}).await;
+    let (_, id, address) = house.person("bert").await;
+    for number in 0..70 {
+        house.servers.deliver(&address, &message(number, &address));
+    }
+    for expected in [30, 60, 70] {
+        let (_, next) = house.cycle(id, Workload::Incoming).await;
+        assert_eq!(house.count("emails").await, expected);
+        assert_eq!(next.delay.unwrap().is_zero(), expected < 70);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_went_to_another_writes_nothing_more() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("carl").await;
+    house.servers.deliver(&address, &message(1, &address));
+    let mut cycle = house.claimed(id, Workload::Incoming).await.unwrap();
+    let tenant = house.tenant().await;
+    mailbox::disable(&tenant, id, Workload::Incoming, None, &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert!(cycle.run(|| true).await.is_none());
+    let idle = cycle.finish(&cycle::Ending::idle()).await;
+    assert!(matches!(idle, Err(store::Error::Fenced)), "{idle:?}");
+    assert_eq!(house.count("emails").await, 0);
+}
+
+#[tokio::test]
+async fn the_same_delivery_handled_twice_changes_nothing() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("dora").await;
+    house.servers.deliver(&address, &message(1, &address));
+    let mut cycle = house.claimed(id, Workload::Incoming).await.unwrap();
+    let claim = {
+        let owner = house.database.owner().await.unwrap();
+        let row = owner
+            .query_one(
+                "select claim from schedules where mailbox_id = $1 and workload = 'incoming'",
+                &[&id.0],
+            )
+            .await
+            .unwrap();
+        schedule::Claim { mailbox: id, workload: Workload::Incoming, number: row.get(0) }
+    };
+    assert!(house.taken(claim).await.is_none(), "a second claim of the same cycle gets nothing");
+    let ending = cycle.run(|| true).await.unwrap();
+    cycle.finish(&ending).await.unwrap();
+    assert!(house.taken(claim).await.is_none(), "nor does one after it ended");
+    assert_eq!(house.count("emails").await, 1);
+}
+
+#[tokio::test]
+async fn mail_older_than_the_floor_is_decided_from_its_header_and_no_content_is_stored() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("emil").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute("update mailboxes set process_email_received_after = '2026-11-20T12:00:00Z'", &[])
+        .await
+        .unwrap();
+    for number in 0..5 {
+        house.servers.deliver(&address, &message(number, &address));
+    }
+    let young = String::from_utf8(message(9, &address)).unwrap().replace("10:00:00", "12:00:01");
+    house.servers.deliver(&address, young.as_bytes());
+    house.cycle(id, Workload::Incoming).await;
+    assert_eq!(house.count("emails").await, 1);
+    assert_eq!(
+        house.count("mailbox_items where decision = 'before_the_floor' and email_id is null").await,
+        5
+    );
+    assert_eq!(house.count("blobs").await, 1);
+}
+
+#[tokio::test]
+async fn one_message_in_two_mailboxes_is_one_record_with_two_receipts() {
+    let house = House::build().await;
+    let (_, first, to_first) = house.person("fritz").await;
+    let (_, second, to_second) = house.person("gerda").await;
+    let raw = message(1, "both@example.org");
+    house.servers.deliver(&to_first, &raw);
+    house.servers.deliver(&to_second, &raw);
+    for id in [first, second] {
+        house.cycle(id, Workload::Incoming).await;
+    }
+    assert_eq!((house.count("emails").await, house.count("receipts").await), (1, 2));
+}
+
+#[tokio::test]
+async fn what_cannot_be_parsed_or_is_too_large_holds_up_nothing() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("hanna").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '1')",
+            &[&house.organization.0],
+        )
+        .await
+        .unwrap();
+    let mut large = message(1, &address);
+    large.extend(b"0123456789012345678901234567890123456789\r\n".repeat(40_000));
+    house.servers.deliver(&address, &large);
+    house.servers.deliver(&address, b"\0\0\0 no message at all");
+    house.servers.deliver(&address, &message(2, &address));
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    assert_eq!(items(&ending), 3);
+    assert_eq!(house.count("emails").await, 2);
+    assert_eq!(house.count("mailbox_items where decision = 'too_large'").await, 1);
+    assert_eq!(house.count("alerts where kind = 'message_too_large'").await, 1);
+    assert_eq!(house.count("alerts where kind = 'message_unparsable' and email_id is not null").await, 1);
+}
+
+#[tokio::test]
+async fn a_large_message_is_streamed_into_its_chunks() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("ida").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
+            &[&house.organization.0],
+        )
+        .await
+        .unwrap();
+    let mut large = message(1, &address);
+    large.extend(b"0123456789012345678901234567890123456789012345678901234567890123\r\n".repeat(600_000));
+    house.servers.deliver(&address, &large);
+    house.cycle(id, Workload::Incoming).await;
+    let row = owner
+        .query_one(
+            "select (select subject from emails), (select sum(length(data)) from blob_chunks), (select max(length(data)) from blob_chunks)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let (subject, stored, longest): (String, i64, i32) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((subject.as_str(), stored), ("Message 1", i64::try_from(large.len()).unwrap()));
+    assert!(longest <= 1024 * 1024);
+}
+
+#[tokio::test]
+async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("jan").await;
+    for number in 0..3 {
+        house.servers.deliver(&address, &message(number, &address));
+    }
+    let owner = house.database.owner().await.unwrap();
+    let tenant = house.tenant().await;
+    let queue = store::queue::create(
+        &tenant,
+        &store::queue::NewQueue {
+            name: "support".to_owned(),
+            address: address.parse().unwrap(),
+            members: Vec::new(),
+            external_id: None,
+        },
+        &by(),
+    )
+    .await
+    .unwrap();
+    tenant.commit().await.unwrap();
+    owner
+        .execute(
+            "update mailboxes set user_id = null, queue_id = $1, delete_after_processing = true where id = $2",
+            &[&queue.id.0, &id.0],
+        )
+        .await
+        .unwrap();
+    house.cycle(id, Workload::Incoming).await;
+    assert_eq!(house.count("emails").await, 3);
+    assert!(house.servers.messages(&address).is_empty());
+}

@@ -1,0 +1,11 @@
+//! Cycles against real servers: Postgres, Dovecot and Postfix. No scheduler, broker or coordinator takes part: the tests
+//! queue and claim as those would.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+extern crate lockstep_cycle as cycle;
+
+mod failing;
+mod house;
+mod incoming;
+mod outgoing;

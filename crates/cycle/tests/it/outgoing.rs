@@ -1,0 +1,150 @@
+//! Mail from the records out through Postfix.
+
+use std::time::Duration;
+
+use model::email::EmailState;
+use model::id::{EmailId, MailboxId};
+use model::message::{NamedAddress, OutgoingAttachment};
+use model::workload::Workload;
+use store::outgoing::{self, Draft};
+use store::testing;
+
+use crate::house::{House, by};
+
+fn to(address: &str) -> Vec<NamedAddress> {
+    vec![NamedAddress { name: None, address: address.parse().unwrap() }]
+}
+
+async fn pending(house: &House, from: MailboxId, draft: Draft) -> EmailId {
+    let tenant = house.tenant().await;
+    let draft = Draft { from: Some(from), subject: "Offer".to_owned(), ..draft };
+    let file = OutgoingAttachment {
+        name: "offer.txt".to_owned(),
+        content_type: "text/plain".to_owned(),
+        bytes: "42".into(),
+        inline_id: None,
+    };
+    let email = outgoing::create(&tenant, &draft, &[file], None, &by()).await.unwrap();
+    outgoing::request_send(&tenant, email, None, None, None, &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    email
+}
+
+async fn state(house: &House, email: EmailId) -> EmailState {
+    let owner = house.database.owner().await.unwrap();
+    let row = owner.query_one("select state from emails where id = $1", &[&email.0]).await.unwrap();
+    row.get::<_, String>(0).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_sent_mail_arrives_with_everybody_and_nobody_sees_the_bcc() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, first) = house.person("first").await;
+    let (_, _, hidden) = house.person("hidden").await;
+    let draft = Draft {
+        to: to(&first),
+        bcc: to(&hidden),
+        text: Some("Hello".to_owned()),
+        html: Some("<p>Hello</p>".to_owned()),
+        in_reply_to: Some("question@example.org".to_owned()),
+        ..Draft::default()
+    };
+    let email = pending(&house, from, draft).await;
+    let (_, next) = house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Sent);
+    assert_eq!(next.delay, None, "nothing more is due to send");
+    for address in [&first, &hidden] {
+        let arrived = house.arrived(address, 1).await;
+        let text = String::from_utf8_lossy(&arrived[0]).to_string();
+        assert!(!text.to_lowercase().contains("bcc") && !text.contains("hidden"), "{address}");
+        assert!(text.contains("In-Reply-To: <question@example.org>"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_recipient_holds_up_nobody_and_a_deferred_one_is_tried_again() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, good) = house.person("good").await;
+    let (_, _, never) = house.person("never").await;
+    let (_, _, later) = house.person("later").await;
+    house.servers.refuse_recipient(&never, Some("550 5.1.1 no such person"));
+    house.servers.refuse_recipient(&later, Some("450 4.2.1 come back later"));
+    let recipients = [&good, &never, &later].into_iter().flat_map(|address| to(address)).collect();
+    let email = pending(&house, from, Draft { to: recipients, ..Draft::default() }).await;
+    let (_, next) = house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::PendingSend);
+    assert!(next.delay.unwrap() > Duration::from_secs(200), "{:?}", next.delay);
+    assert_eq!(house.arrived(&good, 1).await.len(), 1);
+    assert_eq!(
+        house.count("alerts where kind = 'recipients_refused' and server_said like '%no such person%'").await,
+        1
+    );
+
+    house.servers.refuse_recipient(&later, None);
+    testing::pass(&house.database, Duration::from_secs(600)).await.unwrap();
+    let owner = house.database.owner().await.unwrap();
+    owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Sent);
+    assert_eq!(house.arrived(&later, 1).await.len(), 1);
+    assert_eq!(house.arrived(&good, 1).await.len(), 1, "who has it gets no second one");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_lost_before_the_final_dot_sends_nothing() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, other) = house.person("other").await;
+    let email = pending(&house, from, Draft { to: to(&other), ..Draft::default() }).await;
+    let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    let ending = cycle.run(|| false).await.unwrap();
+    cycle.finish(&ending).await.unwrap();
+    assert_eq!(state(&house, email).await, EmailState::PendingSend);
+    assert_eq!(house.count("send_attempts where answer = 'not_sent'").await, 1);
+    assert!(house.servers.messages(&other).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_left_in_sending_is_unknown_and_stays_so() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, other) = house.person("other").await;
+    let email = pending(&house, from, Draft { to: to(&other), ..Draft::default() }).await;
+    // As if the process died in the middle: begun, never answered.
+    let owner = house.database.owner().await.unwrap();
+    let cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    drop(cycle);
+    let tenant = house.tenant().await;
+    let number: i64 = owner
+        .query_one("select claim from schedules where mailbox_id = $1 and workload = 'outgoing'", &[&from.0])
+        .await
+        .unwrap()
+        .get(0);
+    outgoing::begin_attempt(&tenant, from, number, house.session, email, &by()).await.unwrap().unwrap();
+    tenant.commit().await.unwrap();
+    owner
+        .execute("update schedules set state = 'idle', session_id = null where mailbox_id = $1", &[&from.0])
+        .await
+        .unwrap();
+    let (_, next) = house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Unknown);
+    assert_eq!(next.delay, None);
+    assert_eq!(house.count("alerts where kind = 'send_unknown'").await, 1);
+    assert!(house.servers.messages(&other).is_empty(), "nothing is sent blindly");
+}
+
+impl House {
+    /// Waits until this many messages are in the mailbox.
+    async fn arrived(&self, address: &str, count: usize) -> Vec<Vec<u8>> {
+        for _ in 0..200 {
+            let messages = self.servers.messages(address);
+            if messages.len() >= count {
+                return messages;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{count} messages never arrived");
+    }
+}
