@@ -12,7 +12,7 @@ mod keeper;
 
 pub use keeper::Keeper;
 
-/// How a process stays alive: the section `session` of the configuration.
+/// How a process stays alive: the sections `worker.session` and `jobs.session` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Times {

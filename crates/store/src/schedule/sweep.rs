@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{Result, Ring, job, session};
 
-/// When something counts as lost: the section `sweep` of the configuration.
+/// When something counts as lost: the section `scheduler.sweep` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepTimes {

@@ -18,3 +18,4 @@ mod sessions;
 mod support;
 mod windows;
 mod world;
+mod speed;
