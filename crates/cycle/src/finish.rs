@@ -43,6 +43,7 @@ const WIDE_REFUSAL: (i64, i64) = (5, 10);
 impl Cycle {
     /// Ends the cycle. Fails as [`store::Error::Fenced`] when the claim is no longer ours: then there is nothing to
     /// end.
+    #[tracing::instrument(name = "cycle.finish", skip_all)]
     pub async fn finish(&self, ending: &Ending) -> store::Result<Next> {
         let tenant = self.parts.store.tenant(self.organization).await?;
         let mut outcome = ending.outcome.clone();

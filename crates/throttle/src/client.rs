@@ -32,7 +32,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Starts the link to the coordinators and returns at once; it connects, and connects again, by itself.
+    /// Starts the link to the coordinators and returns at once; it connects, and connects again, by itself. Must be
+    /// called inside a tokio runtime.
     pub fn connect(config: &Config, session: Session) -> Result<Self, ConfigError> {
         let (commands, inbox) = mpsc::unbounded_channel();
         let link = Link::new(config.endpoints()?, config.bearer()?, session, commands.downgrade(), inbox);
@@ -41,6 +42,7 @@ impl Throttle {
     }
 
     /// Waits in the queue for a lease over all limits of the request. Dropping the future leaves the queue.
+    #[tracing::instrument(name = "lease.acquire", skip_all, fields(class = %request.class))]
     pub async fn acquire(&self, request: AcquireRequest) -> Result<Lease, Denied> {
         let wait = request.wait.unwrap_or(self.wait);
         let id: Uuid = clock::new_id();

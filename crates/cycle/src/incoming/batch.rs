@@ -143,6 +143,7 @@ impl Reading<'_> {
     }
 
     /// Fetches whole messages and parses them, off the threads that talk to servers.
+    #[tracing::instrument(name = "pop3.fetch", skip_all, fields(messages = batch.len()))]
     async fn fetch(
         &self,
         session: &mut Session,
@@ -185,6 +186,7 @@ impl Reading<'_> {
     }
 
     /// Records, item decisions and alerts in one transaction.
+    #[tracing::instrument(name = "store.record", skip_all, fields(items = items.len()))]
     pub(super) async fn commit(
         &mut self,
         tenant: Tenant,

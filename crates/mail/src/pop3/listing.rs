@@ -16,6 +16,7 @@ impl Session {
     ///
     /// A server without UIDL is [`Kind::Unsupported`]; more than [`max_entries`](super::Limits::max_entries)
     /// messages are [`Kind::TooLarge`], which ends the session.
+    #[tracing::instrument(name = "pop3.list", skip_all)]
     pub async fn list(&mut self) -> Result<Vec<Listed>, Error> {
         self.settle().await?;
         self.connection.begin(Phase::List);

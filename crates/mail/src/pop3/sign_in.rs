@@ -19,6 +19,7 @@ impl Session {
     ///
     /// The endpoint's STARTTLS is not a wish: a server that does not offer STLS is refused
     /// ([`Kind::TlsNotOffered`]).
+    #[tracing::instrument(name = "pop3.sign_in", skip_all, fields(server.address = endpoint.host, server.port = endpoint.port))]
     pub async fn sign_in(
         endpoint: &Endpoint,
         settings: &Settings,
