@@ -16,7 +16,6 @@ impl Session {
     /// Errors name the phase: up to `Capabilities` they are the server's, `SignIn` is the credentials' when the kind
     /// is `CredentialsRefused`.
     #[tracing::instrument(name = "smtp.open", skip_all, fields(server.address = %endpoint.host, server.port = endpoint.port), err(level = "debug"))]
-    #[tracing::instrument(name = "smtp.open", skip_all, fields(server.address = endpoint.host, server.port = endpoint.port))]
     pub async fn open(
         endpoint: &Endpoint,
         settings: &Settings,
