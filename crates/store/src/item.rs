@@ -87,10 +87,14 @@ pub struct Item {
 pub async fn unknown(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Vec<Unknown>> {
     let rows = tenant
         .query(
+            // `offset 0` keeps this a look-up by the whole key for each item, whatever the planner believes about the
+            // table: a join planned while it was small reads every known item for every listed one.
             "select u.place - 1 as place, coalesce(i.attempts, 0) as attempts
              from unnest($3::text[]) with ordinality as u(item_id, place)
-             left join mailbox_items i on i.organization_id = current_organization() and i.mailbox_id = $1
-                 and i.folder = $2 and i.item_id = u.item_id
+             left join lateral (
+                 select i.item_id, i.attempts, i.decision, i.next_try_at from mailbox_items i
+                 where i.organization_id = current_organization() and i.mailbox_id = $1 and i.folder = $2
+                   and i.item_id = u.item_id offset 0) as i on true
              where i.item_id is null or (i.decision = 'failed' and i.next_try_at <= now())
              order by u.place",
             &[&mailbox.0, &folder, &listing],

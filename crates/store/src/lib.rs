@@ -27,6 +27,7 @@ pub mod contact;
 pub mod credential;
 pub mod cursor;
 pub mod email;
+pub mod idempotency;
 pub mod incoming;
 pub mod item;
 pub mod key;

@@ -234,3 +234,21 @@ async fn a_repeated_alert_counts_up_and_each_reader_sees_the_own() {
     let closed = AlertFilter { closed_too: true, ..AlertFilter::default() };
     assert_eq!(alert::list(&tenant, AlertReader::Everything, &closed, None, 10).await.unwrap().len(), 4);
 }
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer_and_the_key_is_good_for_one_request() {
+    use store::idempotency::{Seen, answered, begin};
+    let world = world().await;
+    let tenant = world.tenant().await;
+    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), Seen::New);
+    drop(tenant);
+    let tenant = world.tenant().await;
+    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), Seen::New, "the first did not come to its end");
+    answered(&tenant, "ada", "key", 201, &json!({"id": 7})).await.unwrap();
+    tenant.commit().await.unwrap();
+    let tenant = world.tenant().await;
+    let again = Seen::Again { status: 201, body: json!({"id": 7}) };
+    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), again);
+    assert_eq!(begin(&tenant, "ada", "key", [2; 32]).await.unwrap(), Seen::Different);
+    assert_eq!(begin(&tenant, "bob", "key", [2; 32]).await.unwrap(), Seen::New);
+}
