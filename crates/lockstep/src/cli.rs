@@ -52,7 +52,12 @@ pub enum Command {
     ///
     /// Signs in with `migration.url`, the owner's login. Run it before the roles of a new version; running it again
     /// changes nothing, and several may run at once.
-    Migrate,
+    Migrate {
+        /// The database is a copy of another installation's: make it this installation's own. Every mailbox is
+        /// switched off until it is tested again, and waiting sends are drafts again.
+        #[arg(long)]
+        adopt: bool,
+    },
     /// Check that Postgres, RabbitMQ, Redis and the coordinator can be reached, and say what to do if not.
     Doctor {
         /// Also test this mailbox (its id or address), as `mailbox test` does, and print the steps.
