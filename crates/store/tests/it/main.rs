@@ -18,4 +18,3 @@ mod sessions;
 mod support;
 mod windows;
 mod world;
-mod speed;
