@@ -249,7 +249,9 @@ fn after_failure(
             let long_enough = history.first_refused.is_some_and(|ago| ago >= RETRY);
             if terms.profile_credential {
                 let switch_off = Some(SwitchOff::Profile(AlertKind::ProfileCredentialsRefused));
-                return Next { refusals, switch_off, reason: DueReason::CredentialRefused, ..kept.clone() };
+                // Due as ever, so that it goes on by itself once the profile does; a paused profile is not scanned.
+                let (delay, reason) = (Some(RETRY), DueReason::CredentialRefused);
+                return Next { delay, reason, refusals, switch_off, ..kept.clone() };
             }
             if refusals >= 2 && long_enough {
                 let switch_off = Some(SwitchOff::Workload(AlertKind::CredentialsRefused));
