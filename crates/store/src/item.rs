@@ -1,6 +1,8 @@
 //! Mailbox items: one row per item ever seen, with what was decided. A listing of any length costs one query, and a
 //! failed item is tried again from its row, never from the cursor.
 
+mod list;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use uuid::Uuid;
 
 use crate::row::{named, wide};
 use crate::{Result, Tenant};
+
+pub use list::{ItemPlace, list};
 
 /// An item of a listing that is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -314,3 +314,19 @@ async fn an_organization_finds_nothing_of_another_ones_mail() {
     assert!(blob::read(&tenant, blob::BlobId::of(b"raw 1")).await.unwrap().is_none());
     assert!(email::list(&tenant, Reader::Everything, &EmailFilter::default(), None, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn pages_of_items_show_each_once() {
+    let world = world().await;
+    here(&world, world.ada_box, hundred()).await;
+    let tenant = world.tenant().await;
+    let (mut after, mut seen) = (None, std::collections::HashSet::new());
+    loop {
+        let page = items::list(&tenant, world.ada_box, Some(Decision::Recorded), after.as_ref(), 30).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(items::ItemPlace::of(last).to_string().parse().unwrap());
+        seen.extend(page.into_iter().map(|item| item.item_id));
+    }
+    assert_eq!(seen.len(), 100);
+    assert!(items::list(&tenant, world.ada_box, Some(Decision::Failed), None, 30).await.unwrap().is_empty());
+}

@@ -1,0 +1,70 @@
+//! The items of a mailbox for people who ask what became of them, a page at a time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use model::email::Decision;
+use model::id::MailboxId;
+
+use super::{COLUMNS, Item, read};
+use crate::{Result, Tenant};
+
+/// Where a page of items ended; its text is for cursors and means nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPlace {
+    seen_at: Timestamp,
+    folder: String,
+    item_id: String,
+}
+
+impl ItemPlace {
+    /// The place of an item.
+    pub fn of(item: &Item) -> Self {
+        Self { seen_at: item.seen_at, folder: item.folder.clone(), item_id: item.item_id.clone() }
+    }
+}
+
+impl fmt::Display for ItemPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        serde_json::json!([self.seen_at, self.folder, self.item_id]).fmt(f)
+    }
+}
+
+impl FromStr for ItemPlace {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (seen_at, folder, item_id) = serde_json::from_str(text)?;
+        Ok(Self { seen_at, folder, item_id })
+    }
+}
+
+/// Items of a mailbox, the one decided about last first, after the last of the page before.
+pub async fn list(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    decision: Option<Decision>,
+    after: Option<&ItemPlace>,
+    limit: i64,
+) -> Result<Vec<Item>> {
+    let rows = tenant
+        .query(
+            &format!(
+                "select {COLUMNS} from mailbox_items i
+                 where i.mailbox_id = $1 and ($2::text is null or i.decision = $2)
+                   and ($3::timestamptz is null or (i.seen_at, i.folder, i.item_id) < ($3, $4::text, $5::text))
+                 order by i.seen_at desc, i.folder desc, i.item_id desc limit $6"
+            ),
+            &[
+                &mailbox.0,
+                &decision.map(Decision::as_str),
+                &after.map(|place| place.seen_at),
+                &after.map(|place| &place.folder),
+                &after.map(|place| &place.item_id),
+                &limit,
+            ],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
