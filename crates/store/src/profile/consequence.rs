@@ -1,12 +1,14 @@
 //! What a change of a profile does to its mailboxes: stop, wait for a test, or go on. One statement each, whether the
 //! profile has one mailbox or fifty thousand.
 
+use model::alert::AlertKind;
 use model::cadence::DueReason;
 use model::id::ProfileId;
 use model::profile::CredentialsOn;
 use model::secret::Secret;
 
 use super::{ProfileFields, unknown};
+use crate::alert::{self, Subject};
 use crate::change::{Author, Change, Fields};
 use crate::credential::CredentialOwner;
 use crate::refusal::Refusal;
@@ -22,7 +24,9 @@ pub(super) async fn test_again(tenant: &Tenant, id: ProfileId, new: &ProfileFiel
         )
         .await
         .map_err(|error| match error.constraint() {
-            Some("mailboxes_login_installation") => Error::from(Refusal::MailboxTakenElsewhere { field: "login" }),
+            Some("mailboxes_login_installation") => {
+                Error::from(Refusal::MailboxTakenElsewhere { field: "login" })
+            }
             _ => error,
         })?;
     tenant
@@ -73,6 +77,8 @@ pub async fn set_password(
             &[&id.0],
         )
         .await?;
+    let refused = [AlertKind::ProfileCredentialsRefused];
+    alert::resolve(tenant, &refused, Subject::Profile(id), None).await?;
     // A cycle that still signs in with the old secret stops at its next commit; the rest is due at once, and the
     // windows spread it.
     tenant
