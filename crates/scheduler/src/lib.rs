@@ -5,6 +5,7 @@
 //! of schedulers may run, and a killed one loses nothing: what it queued and did not publish is swept.
 
 mod config;
+mod gauges;
 mod publish;
 mod pulse;
 mod scan;
@@ -52,7 +53,10 @@ pub async fn run(
             () = shutdown.cancelled() => return Ok(()),
             () = pokes.next() => scheduler.scan().await,
             _ = scans.tick() => scheduler.scan().await,
-            _ = sweeps.tick() => scheduler.sweep().await,
+            _ = sweeps.tick() => {
+                scheduler.sweep().await;
+                scheduler.observe().await;
+            }
             _ = repairs.tick() => scheduler.repair().await,
         }
     }

@@ -140,7 +140,10 @@ pub(super) const fn facts(kind: K) -> Facts {
              test and enable the mailbox.",
         ),
         K::MailboxRefused => of(
-            Warning, Mailbox, Transient, "The server does not let the mailbox in",
+            Warning,
+            Mailbox,
+            Transient,
+            "The server does not let the mailbox in",
             "The server {endpoint} does not open the mailbox, and its password is not the reason: {reason}.",
             "Read the server's words and ask whoever runs the server. Lockstep tries ten times, five minutes apart.",
         ),

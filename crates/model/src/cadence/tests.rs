@@ -132,7 +132,11 @@ fn refused_profile_credentials_pause_the_profile_and_disable_no_mailbox() {
     let terms = Terms { profile_credential: true, ..terms(Policy::PerWorkload, Workload::Incoming) };
     let next = next(&terms, &failed(FailureScope::Credential), &History::default(), None, 0.0);
     assert_eq!(next.switch_off, Some(SwitchOff::Profile(AlertKind::ProfileCredentialsRefused)));
-    assert_eq!((next.delay, next.not_before), (Some(RETRY), None), "it goes on by itself when the profile does");
+    assert_eq!(
+        (next.delay, next.not_before),
+        (Some(RETRY), None),
+        "it goes on by itself when the profile does"
+    );
 }
 
 #[test]
