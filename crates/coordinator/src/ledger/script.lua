@@ -13,6 +13,7 @@
 -- lease               hash  lease id -> class, state (l live, d in doubt), stream, in-doubt ms, holder, limit keys
 -- expiry              zset  lease id -> ms until which it is charged
 -- ticket              hash  lease id -> coordinator, class, place, deadline ms, keys of the queues it stands in
+-- patience            zset  lease id -> ms at which a ticket that nobody presented again is forgotten
 -- seen                zset  coordinator id -> ms of its last call
 -- ended:<stream>      text  the stream was seen to end; kept for longer than any lease
 -- place               int   the next place in every queue
@@ -183,6 +184,7 @@ local function save_ticket(id, ticket)
   local parts = {ticket.owner, ticket.class, ticket.place, text(ticket.deadline)}
   for key in pairs(ticket.keys) do parts[#parts + 1] = key end
   redis.call('HSET', prefix .. 'ticket', id, table.concat(parts, '\t'))
+  redis.call('ZADD', prefix .. 'patience', text(ticket.deadline + silent), id)
 end
 
 local function leave(id, ticket, key)
@@ -198,6 +200,7 @@ local function forget(id, ticket)
   for key in pairs(ticket.keys) do keys[#keys + 1] = key end
   for _, key in ipairs(keys) do leave(id, ticket, key) end
   redis.call('HDEL', prefix .. 'ticket', id)
+  redis.call('ZREM', prefix .. 'patience', id)
 end
 
 local function join(id, ticket, limit)
@@ -233,6 +236,12 @@ local function free(id, lease)
     if lease.state == 'd' then limit.doubt = math.max(0, limit.doubt - 1) end
     limit.dirty, touched[key] = true, true
   end
+end
+
+-- Tickets whose coordinator and worker died together, on limits that nobody asks for any more.
+local function forget_the_late()
+  local late = redis.call('ZRANGEBYSCORE', prefix .. 'patience', '-inf', '(' .. text(now), 'LIMIT', 0, 256)
+  for _, id in ipairs(late) do forget(id, ticket_of(id) or {keys = {}}) end
 end
 
 -- A lease that ended unreleased is free when its stream was seen to end: the process is gone, or it cannot renew and
@@ -465,6 +474,7 @@ local function run()
   redis.call('ZREMRANGEBYSCORE', prefix .. 'seen', '-inf', text(now - 3600000))
   epoch, quiet_for = quiet()
   expire()
+  forget_the_late()
   while at < #ARGV do
     results[#results + 1] = requests[take()]()
   end

@@ -130,7 +130,7 @@ async fn a_slot_in_doubt_is_free_after_the_servers_idle_time_or_by_an_administra
 
 #[tokio::test]
 async fn asking_again_under_the_same_id_over_another_coordinator_takes_no_second_slot() {
-    let ring = Ring::with_lease(Duration::from_secs(1)).await;
+    let ring = Ring::with_lease(Duration::from_secs(2)).await;
     let (one, two) = (ring.coordinator().await, ring.coordinator().await);
     let id = model::clock::new_id();
     let mut first = Bare::at(&one).await;
@@ -242,4 +242,23 @@ async fn after_redis_lost_its_data_nothing_is_granted_until_every_old_lease_has_
     assert!(again.elapsed() >= Duration::from_secs(1));
     lost.await.unwrap();
     assert_eq!(server.most(), 1);
+}
+
+#[tokio::test]
+async fn who_waited_at_a_coordinator_that_died_with_his_worker_is_forgotten() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let (one, two) = (ring.coordinator().await, ring.coordinator().await);
+    let limit = limit("profile/p", 1);
+    let (holder, waiter) = (worker(&[&two]), worker(&[&one]));
+    let held = take(&holder, &limit).await;
+    let wait = Duration::from_secs(1);
+    let waiting = tokio::spawn({
+        let limit = limit.clone();
+        async move { acquire(&waiter, ServiceClass::Incoming, &limit, wait).await }
+    });
+    crate::ring::until_waiting(&two, "profile/p", 1).await;
+    one.stop().await;
+    assert!(matches!(waiting.await.unwrap(), Err(Denied::Away { .. })));
+    crate::ring::until_waiting(&two, "profile/p", 0).await;
+    held.release().await;
 }

@@ -113,11 +113,11 @@ async fn a_lower_capacity_takes_hold_at_once_and_a_higher_one_wakes_who_waits() 
 
 #[tokio::test]
 async fn a_lease_is_kept_by_renewal_for_many_lives() {
-    let ring = Ring::with_lease(Duration::from_millis(600)).await;
+    let ring = Ring::with_lease(Duration::from_millis(1_500)).await;
     let coordinator = ring.coordinator().await;
     let throttle = worker(&[&coordinator]);
     let lease = take(&throttle, &limit("profile/p", 1)).await;
-    let lost = tokio::time::timeout(ring.lease * 4, lease.lost()).await;
+    let lost = tokio::time::timeout(ring.lease * 3, lease.lost()).await;
     assert!(lost.is_err(), "a lease that is renewed is not lost");
     assert!(lease.check());
     assert_eq!(seen(&coordinator, "profile/p").await.unwrap().in_use, 1);

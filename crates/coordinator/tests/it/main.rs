@@ -11,3 +11,4 @@ mod doors;
 mod exactness;
 mod queueing;
 mod ring;
+mod storm;

@@ -62,11 +62,16 @@ impl Ring {
     }
 
     pub(crate) async fn coordinator_with(&self, config: Config) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(coordinator::serve(config, listener, shutdown.clone()));
         Running { address, shutdown, task }
+    }
+
+    /// At the address of one that ended.
+    pub(crate) async fn coordinator_at(&self, listen: SocketAddr) -> Running {
+        self.coordinator_with(Config { listen, ..self.config() }).await
     }
 }
 
