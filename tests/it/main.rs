@@ -1,1 +1,14 @@
-//! The end-to-end tests.
+//! The whole system on real servers: each test has an installation of its own, with real `lockstep` processes.
+
+mod bad_profiles;
+mod deaths;
+mod enabling;
+mod failing;
+mod house;
+mod limits;
+mod operator;
+mod ring;
+mod road;
+mod secrets;
+mod shutdown;
+mod telemetry;

@@ -227,7 +227,7 @@ impl Drop for Installation {
 fn configuration(servers: &Servers, database: &TestDatabase, virtual_host: &str) -> Configuration {
     let secret = BASE64_STANDARD.encode(clock::random_bytes::<32>());
     let token = clock::new_id::<Uuid>().simple().to_string();
-    let coordinator = format!("127.0.0.1:{}", ports::free());
+    let coordinator = format!("127.0.0.1:{}", ports::free_port());
     Configuration::default()
         .with("installation.id", database.installation.to_string())
         .with("database.url", database.url.expose_secret())
@@ -254,6 +254,6 @@ fn configuration(servers: &Servers, database: &TestDatabase, virtual_host: &str)
         .with("jobs.session.beat_seconds", 1)
         .with("jobs.session.dead_after_seconds", 3)
         .with("jobs.retry_seconds", 1)
-        .with("api.listen", format!("127.0.0.1:{}", ports::free()))
+        .with("api.listen", format!("127.0.0.1:{}", ports::free_port()))
         .with("process.drain_seconds", 20)
 }

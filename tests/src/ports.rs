@@ -8,7 +8,7 @@ const FIRST: f64 = 11_000.0;
 const COUNT: f64 = 21_000.0;
 
 /// A port of 127.0.0.1 on which nobody listens at this moment.
-pub(crate) fn free() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 11000 and 32000")]
         let port = (FIRST + clock::random_fraction() * COUNT) as u16;

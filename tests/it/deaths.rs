@@ -1,0 +1,167 @@
+//! Workers that are killed in the middle of their work: nothing is lost, and nothing is done twice without a word.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lockstep_tests::{Installation, MailProfile, Signal, until};
+use servers::CountingProxy;
+
+use crate::house::House;
+
+#[tokio::test]
+async fn a_worker_killed_while_fetching_loses_nothing_and_receives_nothing_twice() {
+    let installation = Installation::new().await.with("cycle.batch_items", 5);
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let pop3 = CountingProxy::start(format!("127.0.0.1:{}", mail.pop3_port)).await;
+    // One connection in all: while the dead worker's lease is held, nobody else gets one.
+    let profile =
+        MailProfile::of(mail).incoming("localhost", pop3.port(), "start_tls").with("max_in_flight", 1);
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    for number in 0..60 {
+        house.deliver(&anna, &format!("Message {number}"), 3000);
+    }
+    pop3.delay(Duration::from_millis(40));
+    let mut killed = 0;
+    for wanted in [5, 20, 40] {
+        let mut worker = house.installation.start("worker");
+        if killed == 0 {
+            house.api.sync(&anna, "incoming").await;
+        }
+        until("some are fetched", async || {
+            let count = house.receipts(&anna).await;
+            if count >= wanted { Ok(()) } else { Err(format!("{count} of {wanted} are, and {}", house.schedule(&anna, "incoming", "(state, due_at, due_reason, not_before, claim)").await)) }
+        })
+        .await;
+        worker.kill().await;
+        killed += 1;
+        if house.receipts(&anna).await == 60 {
+            break;
+        }
+    }
+    pop3.delay(Duration::ZERO);
+    let _worker = house.installation.start("worker");
+    house.received(&anna, 60).await;
+    house.scheduled(&anna, "incoming", "state", "idle").await;
+    house.scheduled(&anna, "incoming", "last_outcome", "done").await;
+    for table in ["emails", "receipts", "mailbox_items"] {
+        assert_eq!(house.installation.count(&format!("select count(*) from {table}")).await, 60, "{table}");
+    }
+    assert_eq!(house.installation.count("select count(*) from mailbox_items where decision <> 'recorded'").await, 0);
+    assert!(house.api.list("/alerts").await.is_empty(), "a worker's death is nobody's alert");
+    assert_eq!(house.api.workload(&anna, "incoming").await["enabled"], true);
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
+    let installation = Installation::new().await;
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let smtp = CountingProxy::start(format!("127.0.0.1:{}", mail.submission_port)).await;
+    let profile =
+        MailProfile::of(mail).outgoing("localhost", smtp.port(), "start_tls").with("max_in_flight", 1);
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    let bert = house.address("bert");
+    mail_box(&house, &bert);
+    let mut emails = Vec::new();
+    for number in 0..25 {
+        let email = house.draft(&anna, &bert, &format!("Letter {number}")).await;
+        house.api.post(&format!("/emails/{email}/send"), &serde_json::json!({})).await;
+        emails.push(email);
+    }
+    smtp.delay(Duration::from_millis(30));
+    for wanted in [2, 8, 14] {
+        let mut worker = house.installation.start("worker");
+        until("some are sent", async || {
+            let sent = house.installation.count("select count(*) from emails where state = 'sent'").await;
+            if sent >= wanted { Ok(()) } else { Err(format!("{sent} of {wanted} are")) }
+        })
+        .await;
+        worker.kill().await;
+    }
+    smtp.delay(Duration::ZERO);
+    let _worker = house.installation.start("worker");
+    until("nothing is on its way any more", async || {
+        let open = "select count(*) from emails where state not in ('sent', 'unknown')";
+        let open = house.installation.count(open).await;
+        if open == 0 { Ok(()) } else { Err(format!("{open} are")) }
+    })
+    .await;
+
+    let unknown = house.api.list("/emails?state=unknown").await;
+    assert!(unknown.len() <= 3, "one for each death at most: {unknown:#?}");
+    let told = house.api.alerts("send_unknown").await;
+    assert_eq!(told.len(), unknown.len(), "each doubt is told: {told:#?}");
+    let sent = house.installation.count("select count(*) from emails where state = 'sent'").await;
+    let arrived = house.arrived(&bert, usize::try_from(sent).unwrap()).await;
+    let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+    for raw in &arrived {
+        let id = raw.lines().find_map(|line| line.strip_prefix("Message-ID: ")).expect("a Message-ID").trim();
+        *copies.entry(id.to_owned()).or_default() += 1;
+    }
+    assert!(copies.values().all(|copies| *copies == 1), "sent twice: {copies:#?}");
+    for email in &emails {
+        let shown = house.api.get(&format!("/emails/{email}")).await;
+        let id = format!("<{}>", shown["message_id"].as_str().unwrap());
+        let there = copies.contains_key(&id);
+        assert!(there || shown["state"] == "unknown", "sent and not there: {shown:#}");
+    }
+
+    // A person decides about the doubt.
+    for email in unknown {
+        let email = email["id"].as_str().unwrap();
+        house.api.post(&format!("/emails/{email}/mark-sent"), &serde_json::json!({})).await;
+        house.api.email_in(email, &["sent"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_worker_writes_nothing_once_others_have_its_work() {
+    let installation = Installation::new().await.with("cycle.batch_items", 5);
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let pop3 = CountingProxy::start(format!("127.0.0.1:{}", mail.pop3_port)).await;
+    let profile = MailProfile::of(mail).incoming("localhost", pop3.port(), "start_tls");
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    for number in 0..40 {
+        house.deliver(&anna, &format!("Message {number}"), 3000);
+    }
+    pop3.delay(Duration::from_millis(40));
+    let mut frozen = house.installation.start("worker");
+    house.api.sync(&anna, "incoming").await;
+    until("some are fetched", async || {
+        let count = house.receipts(&anna).await;
+        if count >= 5 { Ok(()) } else { Err(format!("{count} are")) }
+    })
+    .await;
+    frozen.signal(Signal::Stop).await;
+    until("its session is dead", async || {
+        let dead = "select count(*) from sessions where slots > 0 and ended_at is not null";
+        if house.installation.count(dead).await == 1 { Ok(()) } else { Err("it lives") }
+    })
+    .await;
+    pop3.delay(Duration::ZERO);
+    // Its slot at the server stays charged, for nobody knows whether its connection is closed.
+    let _other = house.installation.start("worker");
+    frozen.signal(Signal::Continue).await;
+    house.received(&anna, 40).await;
+    house.scheduled(&anna, "incoming", "state", "idle").await;
+    for table in ["emails", "mailbox_items"] {
+        assert_eq!(house.installation.count(&format!("select count(*) from {table}")).await, 40, "{table}");
+    }
+    until("the thawed worker has a new life", async || {
+        let live = "select count(*) from sessions where slots > 0 and ended_at is null";
+        if house.installation.count(live).await == 2 { Ok(()) } else { Err("it has none") }
+    })
+    .await;
+}
+
+fn mail_box(house: &House, address: &str) {
+    house.installation.servers.mail.add_mailbox(address, "outside");
+}

@@ -1,0 +1,91 @@
+//! What must never be seen: a password that went in comes out nowhere.
+
+use lockstep_tests::until;
+use serde_json::json;
+
+use crate::house::House;
+
+const CANARY: &str = "Kanarienvogel-7391";
+
+#[tokio::test]
+async fn a_password_is_in_no_log_no_column_and_no_answer() {
+    let house = {
+        let installation = lockstep_tests::Installation::new().await.with("telemetry.log_level", "debug");
+        let process = installation.start_all().await;
+        let profile = lockstep_tests::MailProfile::of(&installation.servers.mail);
+        (House::furnish(installation, &profile).await, process)
+    };
+    let (house, mut process) = house;
+    let api = &house.api;
+    let address = house.address("anna");
+    let mail = &house.installation.servers.mail;
+    mail.add_mailbox(&address, CANARY);
+    let owner = api.user(&address).await;
+    let anna = api.mailbox(&house.profile, owner, &address, CANARY).await;
+    api.enable(&anna).await;
+    let body = "The body of a letter nobody else should read";
+    let subject = "A subject of its own";
+    let draft = json!({"from": anna.id, "to": [{"address": address}], "subject": subject, "text": body});
+    let email = api.post("/emails", &draft).await.id();
+    api.send(&email, &["sent"]).await;
+    house.arrived(&address, 1).await;
+    api.sync(&anna, "incoming").await;
+    house.received(&anna, 1).await;
+    // Refused as well, and refused by the API.
+    mail.set_password(&address, "another");
+    api.sync(&anna, "incoming").await;
+    house.scheduled(&anna, "incoming", "refusals", "1").await;
+    api.test(&anna).await;
+    let wrong = json!({"username": address, "password": CANARY, "surprise": 1});
+    let refused = api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
+    assert!(refused.status.is_client_error() && !refused.body.to_string().contains(CANARY), "{refused:?}");
+    let wrong = json!({"username": address, "password": {"it": CANARY}});
+    let refused = api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
+    assert!(refused.status.is_client_error() && !refused.body.to_string().contains(CANARY), "{refused:?}");
+
+    // No answer.
+    for path in [
+        "/me", "/keys", "/users", "/queues", "/profiles", "/mailboxes", "/emails", "/contacts", "/alerts?closed=true",
+        "/jobs", "/settings", "/status", "/changes",
+    ] {
+        let answer = api.ask(reqwest::Method::GET, path, None).await;
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+        assert!(!answer.body.to_string().contains(CANARY), "{path}: {:#}", answer.body);
+    }
+    for path in [format!("/mailboxes/{}", anna.id), format!("/profiles/{}", house.profile)] {
+        let shown = api.get(&path).await.to_string();
+        assert!(!shown.contains(CANARY) && !shown.contains("sealed"), "{shown}");
+    }
+
+    // No column: as text, in JSON, or as bytes.
+    let sql = house.installation.sql().await;
+    let hexadecimal: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let tables = "select c.relname::text from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace";
+    let tables = sql.query(tables, &[]).await.unwrap();
+    assert!(tables.len() > 25, "{} tables", tables.len());
+    for table in tables {
+        let table: String = table.get(0);
+        let statement = format!(
+            "select count(*) from \"{table}\" t where t::text like '%{CANARY}%' or t::text like '%{hexadecimal}%'"
+        );
+        assert_eq!(house.installation.count(&statement).await, 0, "{table}");
+    }
+    let said = "select count(*) from changes where fields::text like '%nobody else should read%'";
+    assert_eq!(house.installation.count(said).await, 0, "no body in the log of changes");
+
+    // No line of any log; nor the key, the address, the subject or the body.
+    until("the process has ended", async || {
+        assert_eq!(process.terminate().await.code(), Some(0));
+        Ok::<_, String>(())
+    })
+    .await;
+    let logs = house.installation.logs();
+    assert!(!logs.is_empty());
+    for (name, text) in logs {
+        assert!(text.lines().count() > 5, "{name} says something: {text}");
+        for secret in [CANARY, "another", body, subject, address.as_str(), "lk_"] {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{name} tells `{secret}`: {}", line.unwrap_or_default());
+        }
+    }
+}
