@@ -57,6 +57,7 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
     config.coordinator.key_prefix = format!("{}:{installation}", config.coordinator.key_prefix);
     let mail = Mail::new(network.clone(), config.cycle.clone(), config.throttle.shares)
         .map_err(|error| Problem::new("cycle.smtp_client_name", error.to_string(), "give a host name"))?;
+    checked(&config, roles)?;
     let process = process_name();
     let store = if roles == [Role::Coordinator] { None } else { Some(opened(&config, installation).await?) };
     let seals = |role: &Role| matches!(role, Role::Worker | Role::Jobs | Role::Api);
@@ -97,6 +98,21 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
         };
     }
     ended(running, shutdown, &last, roles.contains(&Role::Coordinator)).await
+}
+
+/// Refuses what these roles could never work with, before anything is opened.
+fn checked(config: &Config, roles: &[Role]) -> Result<(), Problem> {
+    let refused = |section: &str, error: String| Problem::new(section, error, "see config.default.toml for its form");
+    if roles.contains(&Role::Coordinator) {
+        config.coordinator.check().map_err(|error| refused("coordinator", error.to_string()))?;
+    }
+    if roles.iter().any(|role| matches!(role, Role::Worker | Role::Jobs)) {
+        config.throttle.check().map_err(|error| refused("throttle", error.to_string()))?;
+    }
+    if roles.iter().any(|role| matches!(role, Role::Scheduler | Role::Worker | Role::Jobs)) {
+        broker::Publisher::new(&config.broker, "check").map_err(|error| refused("broker.url", error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Host name and process id, for people who look at sessions and leases.
@@ -150,7 +166,9 @@ async fn ended(
 
 /// Opens the database and makes sure that it is this installation's and of this version.
 pub async fn opened(config: &Config, installation: InstallationId) -> Result<Store, Failure> {
-    let store = Store::open(&config.database)?;
+    let store = Store::open(&config.database).map_err(|error| {
+        Problem::new("database.url", error.to_string(), "give an address such as postgres://lockstep:…@host:5432/lockstep")
+    })?;
     store::migrate::check(&store).await?;
     store::installation::check(&store, installation).await?;
     Ok(store)

@@ -67,6 +67,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Refuses what cannot work, before anything is connected to.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.endpoints()?;
+        self.bearer().map(drop)
+    }
+
     pub(crate) fn wait(&self) -> Duration {
         Duration::from_secs(self.wait_seconds)
     }

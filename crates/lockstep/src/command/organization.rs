@@ -6,6 +6,7 @@ use model::secret::ExposeSecret as _;
 use serde_json::json;
 use store::change::Author;
 use store::key::KeyOwner;
+use store::user::NewUser;
 
 use super::Failure;
 use crate::cli::OrganizationCommand;
@@ -18,13 +19,18 @@ pub(super) async fn run(config: &Config, command: OrganizationCommand) -> Result
     let address: model::address::EmailAddress = admin
         .parse()
         .map_err(|error| Failure::Said(format!("--admin: {error}")))?;
-    let by = Author { actor: Actor::Operator, cause: "organization create".to_owned(), trace: None };
+    let by = Author::new(Actor::Operator, "organization create");
     let organization = model::clock::new_id();
     let tenant = store.tenant(organization).await?;
     store::organization::create(&tenant, &name).await.map_err(refused)?;
     let user = store::user::create(
         &tenant,
-        &store::user::NewUser { name: address.local().to_owned(), address: address.clone(), role: Role::Admin, external_id: None },
+        &NewUser {
+            name: address.local_part().to_owned(),
+            address: address.clone(),
+            role: Role::Admin,
+            external_id: None,
+        },
         &by,
     )
     .await
