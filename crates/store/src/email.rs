@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::blob::BlobId;
 
 pub use list::{EmailFilter, list};
-pub use read::{by_message_id, get, known_message_ids, open_copy};
+pub use read::{attached_bytes, by_message_id, get, known_message_ids, open_copy};
 
 /// Who reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

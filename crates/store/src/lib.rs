@@ -40,8 +40,8 @@ mod refusal;
 mod row;
 pub mod seal;
 pub mod setting;
+pub mod status;
 pub mod user;
-
 
 pub use connection::{Config, Ring, Store, Tenant, Transaction};
 pub use error::{Conflict, Error, Result};

@@ -9,7 +9,7 @@ mod workload;
 
 use jiff::Timestamp;
 use model::alert::AlertKind;
-use model::id::{MailboxId, ProfileId};
+use model::id::{MailboxId, ProfileId, UserId};
 use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, TestResult};
 use model::workload::Workload;
 use tokio_postgres::Row;
@@ -92,6 +92,12 @@ pub struct WorkloadState {
     pub due_reason: String,
     /// Not before this, whatever is wished for.
     pub not_before: Option<Timestamp>,
+    /// Why not before that.
+    pub not_before_reason: Option<String>,
+    /// Why its profile is paused; none when it is not.
+    pub paused_reason: Option<String>,
+    /// Until when its server's breaker is open.
+    pub server_open_until: Option<Timestamp>,
     /// How the last cycle ended.
     pub last_outcome: Option<String>,
     /// When it ended.
@@ -109,6 +115,10 @@ pub struct MailboxFilter {
     pub owner: Option<Owner>,
     /// With this approval.
     pub approval: Option<Approval>,
+    /// Only those where an enabled workload fails, or one was switched off by Lockstep or failed its test.
+    pub failing: bool,
+    /// Only what this user sees: the own mailbox and those of the user's queues.
+    pub reader: Option<UserId>,
 }
 
 const SELECT: &str = "select m.id, m.name, m.address,
@@ -170,6 +180,16 @@ pub async fn list(
                    and ($2::uuid is null or coalesce(m.user_id, m.queue_id) = $2)
                    and ($3::text is null or m.approval = $3)
                    and ($4::uuid is null or m.id > $4)
+                   and ($6::uuid is null or m.user_id = $6 or exists (
+                        select from queue_members r where r.organization_id = m.organization_id
+                           and r.queue_id = m.queue_id and r.user_id = $6))
+                   and (not $7 or exists (
+                        select from mailbox_workloads w
+                        join schedules s on s.organization_id = w.organization_id and s.mailbox_id = w.mailbox_id
+                                        and s.workload = w.workload
+                        where w.organization_id = m.organization_id and w.mailbox_id = m.id
+                          and (w.disabled_by is not null or w.test_result = 'failure'
+                               or (w.enabled and (s.failures > 0 or s.refusals > 0)))))
                  order by m.id limit $5"
             ),
             &[
@@ -178,6 +198,8 @@ pub async fn list(
                 &filter.approval.map(Approval::as_str),
                 &after.map(|id| id.0),
                 &limit,
+                &filter.reader.map(|id| id.0),
+                &filter.failing,
             ],
         )
         .await?;
@@ -197,10 +219,16 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
     let rows = tenant
         .query(
             "select w.mailbox_id, w.workload, w.method, w.enabled, w.disabled_by, w.test_result, w.test_said, w.tested_at,
-                    s.state, s.due_at, s.due_reason, s.not_before, s.last_outcome, s.last_finished_at, s.failures
+                    s.state, s.due_at, s.due_reason, s.not_before, s.not_before_reason, s.last_outcome,
+                    s.last_finished_at, s.failures, p.paused_reason,
+                    (select max(e.open_until) from endpoints e
+                     where e.organization_id = s.organization_id and e.profile_id = s.profile_id
+                       and e.protocol = case w.workload when 'incoming' then 'pop3' when 'outgoing' then 'smtp' end)
+                        as server_open_until
              from mailbox_workloads w
              join schedules s on s.organization_id = w.organization_id and s.mailbox_id = w.mailbox_id
                              and s.workload = w.workload
+             join profiles p on p.organization_id = s.organization_id and p.id = s.profile_id
              where w.mailbox_id = any($1)",
             &[&ids],
         )
@@ -219,6 +247,9 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
             due_at: row.try_get("due_at")?,
             due_reason: row.try_get("due_reason")?,
             not_before: row.try_get("not_before")?,
+            not_before_reason: row.try_get("not_before_reason")?,
+            paused_reason: row.try_get("paused_reason")?,
+            server_open_until: row.try_get("server_open_until")?,
             last_outcome: row.try_get("last_outcome")?,
             last_finished_at: row.try_get("last_finished_at")?,
             failures: row.try_get("failures")?,
@@ -328,7 +359,9 @@ async fn check_owner(tenant: &Tenant, owner: Owner, except: Option<MailboxId>) -
 fn refused(error: Error) -> Error {
     match error.constraint() {
         Some("mailboxes_address_installation") => Refusal::MailboxTakenElsewhere { field: "address" }.into(),
-        Some("mailboxes_login_installation") => Refusal::MailboxTakenElsewhere { field: "incoming_login" }.into(),
+        Some("mailboxes_login_installation") => {
+            Refusal::MailboxTakenElsewhere { field: "incoming_login" }.into()
+        }
         Some("mailboxes_organization_id_external_id_key") => {
             Refusal::Taken { what: "mailbox", field: "external_id" }.into()
         }

@@ -13,7 +13,7 @@ pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
 pub use attempt::{Attempt, DueRecipient, begin_attempt};
 pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};
 pub use doubt::{Resolution, resolve_unknown};
-pub use draft::{Draft, add_attachment, create, delete, remove_attachment, update};
+pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
 pub use request::{cancel, request_send};
 pub use state::{AttemptState, Backlog, RecipientStatus, SendState, backlog, state_of};
 
@@ -48,7 +48,12 @@ async fn hold(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result<Hel
 }
 
 /// Moves a held email on; returns its new version.
-async fn set_state(tenant: &Tenant, held: &Held, state: EmailState, by: &crate::change::Author) -> Result<i64> {
+async fn set_state(
+    tenant: &Tenant,
+    held: &Held,
+    state: EmailState,
+    by: &crate::change::Author,
+) -> Result<i64> {
     let row = tenant
         .query_one(
             "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3,

@@ -45,7 +45,10 @@ pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<
 pub async fn by_message_id(tenant: &Tenant, message_id: &str, reader: Reader) -> Result<Vec<Email>> {
     let rows = tenant
         .query(
-            &format!("select {COLUMNS} from emails e where e.message_id = $1 and {} order by e.id", visible("$2")),
+            &format!(
+                "select {COLUMNS} from emails e where e.message_id = $1 and {} order by e.id",
+                visible("$2")
+            ),
             &[&message_id, &reader.user()],
         )
         .await?;
@@ -57,7 +60,12 @@ pub async fn by_message_id(tenant: &Tenant, message_id: &str, reader: Reader) ->
 /// The copy that this reader sees: that of the own or the queue's receipt; without a receipt the one that made the
 /// record, if the reader may see the email at all. Opening somebody else's, as [`Reader::Everything`] does, is written
 /// down as a change.
-pub async fn open_copy(tenant: &Tenant, id: EmailId, reader: Reader, by: &Author) -> Result<Option<EmailCopy>> {
+pub async fn open_copy(
+    tenant: &Tenant,
+    id: EmailId,
+    reader: Reader,
+    by: &Author,
+) -> Result<Option<EmailCopy>> {
     let row = tenant
         .query_opt(
             &format!(
@@ -104,6 +112,19 @@ pub async fn open_copy(tenant: &Tenant, id: EmailId, reader: Reader, by: &Author
     }))
 }
 
+/// What the files of an email have together, in bytes.
+pub async fn attached_bytes(tenant: &Tenant, id: EmailId) -> Result<u64> {
+    let row = tenant
+        .query_one(
+            "select coalesce(sum(a.size), 0)::bigint from attachments a
+             join email_copies c on c.organization_id = a.organization_id and c.id = a.copy_id
+             where c.email_id = $1",
+            &[&id.0],
+        )
+        .await?;
+    Ok(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0))
+}
+
 fn attachment(row: &Row) -> Result<Attachment> {
     Ok(Attachment {
         id: AttachmentId(row.try_get("id")?),
@@ -117,7 +138,8 @@ fn attachment(row: &Row) -> Result<Attachment> {
 }
 
 pub(super) fn email(row: &Row) -> Result<Email> {
-    let regarding: (Option<String>, Option<Uuid>) = (row.try_get("regarding_type")?, row.try_get("regarding_id")?);
+    let regarding: (Option<String>, Option<Uuid>) =
+        (row.try_get("regarding_type")?, row.try_get("regarding_id")?);
     Ok(Email {
         id: EmailId(row.try_get("id")?),
         direction: named(row, "direction")?,

@@ -178,6 +178,36 @@ pub async fn add_attachment(
     Ok(attachment_id)
 }
 
+/// A file whose content is stored already, such as one that was streamed in.
+#[derive(Clone)]
+pub struct StoredAttachment {
+    /// The file name the reader sees.
+    pub name: String,
+    /// Media type, such as `application/pdf`.
+    pub content_type: String,
+    /// The Content-ID, without angle brackets, of a picture shown in the body.
+    pub inline_id: Option<String>,
+    /// Its content, stored in this transaction or before.
+    pub blob: BlobId,
+    /// In bytes.
+    pub size: i64,
+}
+
+/// Adds a file whose content is stored; the caller has checked its size against the organization's limit.
+pub async fn attach(
+    tenant: &Tenant,
+    id: EmailId,
+    expected: Option<i64>,
+    attachment: &StoredAttachment,
+    by: &Author,
+) -> Result<AttachmentId> {
+    let held = editable(tenant, id, expected).await?;
+    let row = tenant.query_one("select id from email_copies where email_id = $1", &[&id.0]).await?;
+    let attachment_id = put_stored(tenant, CopyId(row.try_get(0)?), attachment).await?;
+    touch(tenant, &held, Fields::new().set("attachment", &attachment.name), by).await?;
+    Ok(attachment_id)
+}
+
 /// Takes a file out of a draft.
 pub async fn remove_attachment(
     tenant: &Tenant,
@@ -227,7 +257,9 @@ async fn touch(tenant: &Tenant, held: &Held, fields: Fields, by: &Author) -> Res
 fn check(draft: &Draft) -> Result<()> {
     check_length("subject", &draft.subject, 0, 998)?;
     if draft.subject.contains(['\r', '\n']) {
-        return Err(Refusal::invalid("subject", "`subject` has more than one line", "write it in one line").into());
+        return Err(
+            Refusal::invalid("subject", "`subject` has more than one line", "write it in one line").into()
+        );
     }
     for (field, body) in [("text", &draft.text), ("html", &draft.html)] {
         if body.as_ref().is_some_and(|body| body.contains('\0')) {
@@ -244,7 +276,8 @@ async fn put_parties(tenant: &Tenant, id: EmailId, draft: &Draft) -> Result<()> 
         (PartyRole::Cc, &draft.cc),
         (PartyRole::Bcc, &draft.bcc),
     ];
-    let parties: Vec<_> = lists.iter().flat_map(|(role, list)| list.iter().map(move |party| (*role, party))).collect();
+    let parties: Vec<_> =
+        lists.iter().flat_map(|(role, list)| list.iter().map(move |party| (*role, party))).collect();
     let keys: Vec<_> = parties.iter().map(|(_, party)| party.address.normalized()).collect();
     let known = address::resolve(tenant, &keys).await?;
     let known: Vec<_> = keys.iter().map(|key| known.iter().find(|known| known.address == *key)).collect();
@@ -282,10 +315,24 @@ async fn put_parties(tenant: &Tenant, id: EmailId, draft: &Draft) -> Result<()> 
     Ok(())
 }
 
-async fn put_attachment(tenant: &Tenant, copy: CopyId, attachment: &OutgoingAttachment) -> Result<AttachmentId> {
+async fn put_attachment(
+    tenant: &Tenant,
+    copy: CopyId,
+    attachment: &OutgoingAttachment,
+) -> Result<AttachmentId> {
+    let stored = StoredAttachment {
+        name: attachment.name.clone(),
+        content_type: attachment.content_type.clone(),
+        inline_id: attachment.inline_id.clone(),
+        blob: BlobId::of(&attachment.bytes),
+        size: wide(attachment.bytes.len()),
+    };
+    blob::put_all(tenant, &[(stored.blob, attachment.bytes.clone())]).await?;
+    put_stored(tenant, copy, &stored).await
+}
+
+async fn put_stored(tenant: &Tenant, copy: CopyId, attachment: &StoredAttachment) -> Result<AttachmentId> {
     check_length("name", &attachment.name, 1, 255)?;
-    let blob = BlobId::of(&attachment.bytes);
-    blob::put_all(tenant, &[(blob, attachment.bytes.clone())]).await?;
     let id: AttachmentId = model::clock::new_id();
     tenant
         .execute(
@@ -300,8 +347,8 @@ async fn put_attachment(tenant: &Tenant, copy: CopyId, attachment: &OutgoingAtta
                 &attachment.content_type,
                 &attachment.inline_id,
                 &attachment.inline_id.is_some(),
-                &wide(attachment.bytes.len()),
-                &blob.0.as_slice(),
+                &attachment.size,
+                &attachment.blob.0.as_slice(),
             ],
         )
         .await?;
@@ -321,8 +368,12 @@ fn content_hash(draft: &Draft) -> [u8; 32] {
 
 fn refused(error: Error) -> Error {
     match error.constraint() {
-        Some("emails_organization_id_mailbox_id_fkey") => Refusal::Unknown { what: "mailbox", field: "from" }.into(),
-        Some("emails_organization_id_external_id_key") => Refusal::Taken { what: "email", field: "external_id" }.into(),
+        Some("emails_organization_id_mailbox_id_fkey") => {
+            Refusal::Unknown { what: "mailbox", field: "from" }.into()
+        }
+        Some("emails_organization_id_external_id_key") => {
+            Refusal::Taken { what: "email", field: "external_id" }.into()
+        }
         _ => error,
     }
 }
