@@ -1,1 +1,109 @@
-//! Under construction.
+//! The REST API: everything a person or a host application does with Lockstep, over HTTP and described by OpenAPI 3.1.
+//!
+//! Every call but the health checks is authenticated by an API key and sees that key's organization and nothing else. No
+//! answer has a field for a secret, and nothing here touches the broker: the store's rows are changed, and the scheduler
+//! looks.
+
+mod app;
+mod body;
+mod caller;
+mod config;
+mod host;
+mod html;
+mod page;
+mod problem;
+mod rights;
+mod routes;
+mod schema;
+mod trace;
+mod version;
+
+use std::sync::Arc;
+
+use model::network::NetworkPolicy;
+use store::Store;
+use store::seal::KeyRing;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use rights::Right;
+
+/// What the API works with beside its configuration.
+#[derive(Clone)]
+pub struct Parts {
+    /// The records.
+    pub store: Store,
+    /// What passwords are sealed with; nothing is ever opened here.
+    pub keys: Arc<KeyRing>,
+    /// Which networks a profile may lead to.
+    pub network: NetworkPolicy,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("store", &self.store)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the API cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened at.
+    #[error(
+        "cannot listen at {address} (`api.listen`): {cause}; choose a free port of this machine, or stop what uses it"
+    )]
+    Listen {
+        /// What was configured.
+        address: String,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The listener broke.
+    #[error("the API's listener ended: {0}; start the process again")]
+    Ended(std::io::Error),
+}
+
+/// Serves until the shutdown; requests that have begun are answered first.
+pub async fn run(config: Config, parts: Parts, shutdown: CancellationToken) -> Result<(), Error> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|cause| Error::Listen { address: config.listen.to_string(), cause })?;
+    serve(listener, config, parts, shutdown).await
+}
+
+/// Serves at a listener that is already bound.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    parts: Parts,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(server.address = %address, "the API listens");
+    }
+    axum::serve(listener, app::router(config, parts))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .map_err(Error::Ended)
+}
+
+/// The OpenAPI 3.1 document, as committed in `docs/openapi.json`.
+pub fn openapi_json() -> String {
+    let mut text = serde_json::to_string_pretty(&app::openapi()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Every operation with the right it asks for, sorted by path and method: what a test holds against a committed table.
+pub fn route_table() -> Vec<(String, String, Right)> {
+    let mut table: Vec<_> = rights::Rights::of(&app::openapi())
+        .iter()
+        .map(|(method, path, right)| (path.to_owned(), method.to_string(), right))
+        .collect();
+    table.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    table
+}

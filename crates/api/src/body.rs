@@ -1,0 +1,221 @@
+//! Reading requests: JSON bodies, query strings and path segments, each mistake told with its field, cause and remedy.
+//! No text with NUL gets in: Postgres stores none.
+
+use axum::RequestExt as _;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::problem::{Kind, Problem};
+
+/// A JSON body, in and out. An empty one reads as `{}`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let limit = app.config.max_body_mb as usize * 1_000_000;
+        let is_json = is_json(&request);
+        let announced = announced(request.headers());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(too_large(announced, limit));
+        }
+        let body = request.into_limited_body();
+        let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| too_large(None, limit))?;
+        if bytes.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        if !is_json {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "the body's type is not JSON",
+                "send JSON with the header `Content-Type: application/json`",
+            )
+            .about("Content-Type"));
+        }
+        read(&bytes).map(Self)
+    }
+}
+
+/// What `Content-Length` says, in bytes.
+pub(crate) fn announced(headers: &axum::http::HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn is_json(request: &Request) -> bool {
+    let Some(kind) = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+fn too_large(announced: Option<u64>, limit: usize) -> Problem {
+    let size = announced.map_or_else(|| format!("more than {limit}"), |length| length.to_string());
+    Problem::new(
+        Kind::TooLarge,
+        format!("the body has {size} bytes, and a JSON body may have {limit}"),
+        "send less at once; files go to `/emails/{id}/attachments` as they are",
+    )
+}
+
+/// Reads a JSON text, or says what is wrong with it and where.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if let Some(field) = holds_nul(bytes) {
+        return Err(Problem::invalid(&field, format!("`{field}` holds the character NUL"), "leave NUL out"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.classify() == serde_json::error::Category::Data {
+            wrong_value(&path, &inner.to_string())
+        } else {
+            unreadable(&inner)
+        }
+    })?;
+    deserializer.end().map_err(|error| unreadable(&error))?;
+    Ok(value)
+}
+
+fn unreadable(error: &serde_json::Error) -> Problem {
+    Problem::new(
+        Kind::Unreadable,
+        format!("the body is no JSON: {error}"),
+        "correct the JSON, then send it again",
+    )
+}
+
+/// The field of a text that holds NUL; only an escape can bring one in.
+fn holds_nul(bytes: &[u8]) -> Option<String> {
+    if !bytes.windows(6).any(|window| window == b"\\u0000") {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    find_nul(&value, String::new())
+}
+
+fn find_nul(value: &Value, path: String) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then_some(path),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(place, item)| find_nul(item, format!("{path}[{place}]")))
+        }
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            find_nul(member, path)
+        }),
+        _ => None,
+    }
+}
+
+/// Serde's sentence about a value as field, cause and remedy. Our own types say `cause; remedy`.
+fn wrong_value(path: &str, said: &str) -> Problem {
+    let said = said.rsplit_once(" at line ").map_or(said, |(said, _)| said);
+    let parent = if path == "." { "" } else { path };
+    if let Some(name) = quoted_after(said, "missing field ") {
+        let field = joined(parent, name);
+        return Problem::invalid(&field, format!("`{field}` is missing"), format!("give `{field}`"));
+    }
+    if let Some(name) = quoted_after(said, "unknown field ") {
+        let field = if parent == name || parent.ends_with(&format!(".{name}")) {
+            parent.to_owned()
+        } else {
+            joined(parent, name)
+        };
+        let remedy = match said.split_once("expected ") {
+            Some((_, known)) => format!("leave it out, or use one that is known here: {}", listed(known)),
+            None => "leave it out".to_owned(),
+        };
+        return Problem::invalid(&field, format!("there is no field `{field}` here"), remedy);
+    }
+    let field = if parent.is_empty() { "body" } else { parent };
+    if let Some((cause, remedy)) = said.split_once("; ") {
+        return Problem::invalid(field, cause, remedy);
+    }
+    match said.split_once(", expected ") {
+        Some((cause, expected)) => {
+            Problem::invalid(field, format!("`{field}`: {cause}"), format!("give {}", listed(expected)))
+        }
+        None => Problem::invalid(field, format!("`{field}`: {said}"), "correct the value"),
+    }
+}
+
+fn joined(parent: &str, name: &str) -> String {
+    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
+}
+
+fn listed(expected: &str) -> &str {
+    expected.strip_prefix("one of ").unwrap_or(expected)
+}
+
+fn quoted_after<'a>(said: &'a str, prefix: &str) -> Option<&'a str> {
+    said.strip_prefix(prefix)?.strip_prefix('`')?.split_once('`').map(|(name, _)| name)
+}
+
+/// The query string.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
+            match rejection {
+                QueryRejection::FailedToDeserializeQueryString(said) => {
+                    let said = said.body_text();
+                    let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
+                    match said.split_once(": ") {
+                        Some((field, said)) if !field.contains(' ') => wrong_value(field, said),
+                        _ => wrong_value(".", said),
+                    }
+                }
+                _ => Problem::new(Kind::Unreadable, "the query string cannot be read", "encode it as a form"),
+            }
+        })
+    }
+}
+
+/// The segments of the path.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(path) => Ok(Self(path.0)),
+            Err(rejection) if rejection.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                Err(Problem::internal())
+            }
+            Err(_) => Err(Problem::new(
+                Kind::NotFound,
+                "a part of the path is not what can stand there",
+                "ids are UUIDs as they were given; the OpenAPI document says what each part is",
+            )
+            .about("path")),
+        }
+    }
+}
+
+/// A field that may be left out (`None`), cleared with null (`Some(None)`), or given.
+pub(crate) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}

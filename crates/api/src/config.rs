@@ -1,0 +1,19 @@
+//! The `[api]` section. The defaults are in `config.default.toml`.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+/// Where the API listens and what it bears.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens: address:port. It speaks plain HTTP, so put a proxy with TLS before anything but loopback.
+    pub listen: SocketAddr,
+    /// How long an answer may take, in seconds; up- and downloads of files are not bound by it.
+    pub request_timeout_seconds: u64,
+    /// The largest JSON body, in MB (1,000,000 bytes).
+    pub max_body_mb: u32,
+    /// How long the name of a mail server may take to resolve when a profile is made, in seconds.
+    pub resolve_seconds: u64,
+}

@@ -1,0 +1,47 @@
+//! The routes, one file per noun, with the shapes of its requests and answers beside them. Handlers only translate: what
+//! may be done is the store's to say.
+
+mod addresses;
+mod alerts;
+mod changes;
+mod contacts;
+mod emails;
+mod health;
+mod jobs;
+mod keys;
+mod mailboxes;
+mod me;
+mod owner;
+mod profiles;
+mod queues;
+mod settings;
+mod status;
+mod users;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// What is answered without a key, outside of the versioned paths.
+pub(crate) fn open() -> OpenApiRouter<App> {
+    health::routes()
+}
+
+/// What stands under `/api/v1`.
+pub(crate) fn all() -> OpenApiRouter<App> {
+    health::document()
+        .merge(me::routes())
+        .merge(keys::routes())
+        .merge(users::routes())
+        .merge(queues::routes())
+        .merge(profiles::routes())
+        .merge(mailboxes::routes())
+        .merge(emails::routes())
+        .merge(contacts::routes())
+        .merge(addresses::routes())
+        .merge(alerts::routes())
+        .merge(jobs::routes())
+        .merge(settings::routes())
+        .merge(status::routes())
+        .merge(changes::routes())
+}

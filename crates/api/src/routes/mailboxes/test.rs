@@ -1,0 +1,181 @@
+//! Test and enable: one async job per mailbox, which signs in to both servers and switches on what works.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use model::id::{MailboxId, ProfileId};
+use model::job::JobKind;
+use model::mailbox::{Approval, DeliveryMethod};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::Tenant;
+use store::job::{self, NewJob};
+use store::mailbox::{self, MailboxFilter};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::body::{Json, Path};
+use crate::caller::Caller;
+use crate::problem::{Kind, Problem};
+
+/// Mailboxes of one request at most.
+const MOST: usize = 1000;
+/// How often a test may be tried when one of our own parts is away.
+const TRIES: u32 = 3;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(test)).routes(routes!(test_many))
+}
+
+/// Mailboxes to test and enable.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MailboxesToTest {
+    /// Up to 1,000.
+    mailboxes: Vec<Uuid>,
+}
+
+/// Tests that were started.
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct TestsStarted {
+    /// The jobs, one per mailbox: `GET /jobs/{id}` shows their steps.
+    jobs: Vec<StartedTest>,
+    /// Mailboxes that cannot be tested yet.
+    skipped: Vec<SkippedTest>,
+}
+
+/// A test that was started.
+#[derive(Serialize, ToSchema)]
+struct StartedTest {
+    /// Of which mailbox.
+    mailbox: Uuid,
+    /// The mailbox's name.
+    name: String,
+    /// The job.
+    job: Uuid,
+}
+
+/// A mailbox that cannot be tested yet.
+#[derive(Serialize, ToSchema)]
+struct SkippedTest {
+    /// Which.
+    mailbox: Uuid,
+    /// Its name.
+    name: String,
+    /// Why.
+    cause: String,
+    /// What to do about it.
+    remedy: String,
+}
+
+/// What stands in the way of a test.
+fn obstacle(mailbox: &mailbox::Mailbox) -> Option<(&'static str, &'static str)> {
+    if mailbox.approval != Approval::Approved {
+        return Some(("the mailbox is not approved", "approve it first"));
+    }
+    if mailbox.owner.is_none() {
+        return Some(("nobody owns the mailbox", "map it to a user or a queue first"));
+    }
+    if mailbox.workloads.iter().all(|workload| workload.method == DeliveryMethod::None) {
+        return Some(("every delivery method of the mailbox is `none`", "set one to `server_side` first"));
+    }
+    None
+}
+
+async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId) -> Result<Uuid, Problem> {
+    let job =
+        NewJob { kind: JobKind::TestAndEnable, payload: json!({ "mailbox": mailbox }), max_attempts: TRIES };
+    Ok(job::create(tenant, &job, caller.author(), Duration::ZERO).await?.0)
+}
+
+/// Starts what can be started.
+async fn start_all(
+    caller: &Caller,
+    tenant: &Tenant,
+    mailboxes: Vec<mailbox::Mailbox>,
+    started: &mut TestsStarted,
+) -> Result<(), Problem> {
+    for mailbox in mailboxes {
+        let (id, name) = (mailbox.id.0, mailbox.name.clone());
+        match obstacle(&mailbox) {
+            Some((cause, remedy)) => started.skipped.push(SkippedTest {
+                mailbox: id,
+                name,
+                cause: cause.to_owned(),
+                remedy: remedy.to_owned(),
+            }),
+            None => {
+                let job = start(caller, tenant, mailbox.id).await?;
+                started.jobs.push(StartedTest { mailbox: id, name, job });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts the tests of all mailboxes of a profile, a page per transaction.
+pub(in crate::routes) async fn test_all_of(
+    caller: &Caller,
+    profile: ProfileId,
+) -> Result<TestsStarted, Problem> {
+    const PAGE: i64 = 200;
+    let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
+    let mut after = None;
+    loop {
+        let tenant = caller.begin().await?;
+        let filter = MailboxFilter { profile: Some(profile), ..MailboxFilter::default() };
+        let mailboxes = mailbox::list(&tenant, &filter, after, PAGE).await?;
+        after = mailboxes.last().map(|mailbox| mailbox.id);
+        start_all(caller, &tenant, mailboxes, &mut started).await?;
+        tenant.commit().await?;
+        if after.is_none() {
+            return Ok(started);
+        }
+    }
+}
+
+/// Test and enable a mailbox: an async job signs in to both servers and switches on what works.
+#[utoipa::path(
+    post, path = "/mailboxes/{id}/test", tag = "mailboxes", security(("key" = ["administer"])),
+    params(("id" = Uuid, Path, description = "The mailbox")), responses((status = 202, body = TestsStarted))
+)]
+async fn test(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
+    let tenant = caller.begin().await?;
+    let mailbox = mailbox::get(&tenant, MailboxId(id)).await?.ok_or_else(|| Problem::not_found("mailbox"))?;
+    if let Some((cause, remedy)) = obstacle(&mailbox) {
+        return Err(Problem::new(Kind::Conflict, cause, remedy));
+    }
+    let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
+    start_all(&caller, &tenant, vec![mailbox], &mut started).await?;
+    tenant.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(started)))
+}
+
+/// Test and enable several mailboxes, one job each. Those that cannot be tested are named with the reason.
+#[utoipa::path(
+    post, path = "/mailboxes/test", tag = "mailboxes", security(("key" = ["administer"])),
+    request_body = MailboxesToTest, responses((status = 202, body = TestsStarted))
+)]
+async fn test_many(
+    caller: Caller,
+    Json(wanted): Json<MailboxesToTest>,
+) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
+    if !(1..=MOST).contains(&wanted.mailboxes.len()) {
+        let cause = format!("`mailboxes` has {} entries", wanted.mailboxes.len());
+        return Err(Problem::invalid("mailboxes", cause, "give 1 to 1000 ids at once"));
+    }
+    let tenant = caller.begin().await?;
+    let mut mailboxes = Vec::with_capacity(wanted.mailboxes.len());
+    for (place, id) in wanted.mailboxes.into_iter().enumerate() {
+        let mailbox = mailbox::get(&tenant, MailboxId(id)).await?;
+        let missing = || Problem::not_found("mailbox").about(&format!("mailboxes[{place}]"));
+        mailboxes.push(mailbox.ok_or_else(missing)?);
+    }
+    let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
+    start_all(&caller, &tenant, mailboxes, &mut started).await?;
+    tenant.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(started)))
+}
