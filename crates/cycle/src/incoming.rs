@@ -96,7 +96,8 @@ impl Reading<'_> {
         let unknown = item::unknown(&tenant, mailbox.id, &self.folder, item_ids).await?;
         let gone = item::mark_gone(&tenant, mailbox.id, &self.folder, item_ids).await?;
         self.caught_up = cursor::get(&tenant, mailbox.id, Workload::Incoming, &self.folder).await?.is_some();
-        if gone.gone >= MANY && gone.gone * 2 > gone.known {
+        // Where recorded mail is deleted on the server, by us, that much of it is gone each time.
+        if !mailbox.delete_after_processing && gone.gone >= MANY && gone.gone * 2 > gone.known {
             let alert = NewAlert {
                 kind: AlertKind::MailboxEmptied,
                 subject: Subject::Mailbox(mailbox.id),

@@ -188,7 +188,7 @@ async fn a_large_message_is_streamed_into_its_chunks() {
 async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
     let house = House::build().await;
     let (_, id, address) = house.person("jan").await;
-    for number in 0..3 {
+    for number in 0..12 {
         house.servers.deliver(&address, &message(number, &address));
     }
     let owner = house.database.owner().await.unwrap();
@@ -214,6 +214,9 @@ async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
         .await
         .unwrap();
     house.cycle(id, Workload::Incoming).await;
-    assert_eq!(house.count("emails").await, 3);
+    assert_eq!(house.count("emails").await, 12);
     assert!(house.servers.messages(&address).is_empty());
+    house.cycle(id, Workload::Incoming).await;
+    assert_eq!(house.count("mailbox_items where gone_at is not null").await, 12);
+    assert_eq!(house.count("alerts").await, 0, "what we deleted did not vanish");
 }
