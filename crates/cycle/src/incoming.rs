@@ -28,6 +28,8 @@ const MANY: u64 = 10;
 pub(crate) struct New {
     pub(crate) listed: Listed,
     pub(crate) item_id: String,
+    /// Whether it failed before.
+    pub(crate) again: bool,
 }
 
 /// One cycle's reading of a mailbox.
@@ -38,6 +40,17 @@ pub(crate) struct Reading<'a> {
     pub(crate) caught_up: bool,
     pub(crate) used: Used,
     pub(crate) decided: u32,
+    /// When the cycle's time is over: what is on its way then is left to the next one.
+    pub(crate) until: Instant,
+}
+
+/// What became of the session with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next batch may go over it.
+    GoOn,
+    /// It cannot be used any more, and what it gave is committed: the rest is for another cycle.
+    Stop,
 }
 
 pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
@@ -51,18 +64,22 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     let listed = session.list().await?;
     let item_ids = listing::item_ids(&listed);
     let folder = cycle.mailbox.incoming_folder();
-    let mut reading = Reading { cycle, folder, caught_up: false, used: Used::default(), decided: 0 };
+    let caps = mail.config().caps();
+    let until = started + caps.time;
+    let mut reading = Reading { cycle, folder, caught_up: false, used: Used::default(), decided: 0, until };
     let mut waiting = reading.compare(&listed, &item_ids).await?;
     tracing::debug!(listed = listed.len(), new = waiting.len(), "listed");
 
-    let caps = mail.config().caps();
     let mut cut_off = false;
     while !waiting.is_empty() {
         if caps.reached(reading.used, started.elapsed()) {
             cut_off = true;
             break;
         }
-        reading.next_batch(&mut session, &mut waiting).await?;
+        if reading.next_batch(&mut session, &mut waiting).await? == Flow::Stop {
+            // No QUIT: the two sides may disagree about where they are.
+            return Ok(Ending::done(reading.decided, true));
+        }
     }
     if !cut_off && !reading.caught_up {
         reading.catch_up().await?;
@@ -110,9 +127,12 @@ impl Reading<'_> {
         tenant.commit().await?;
         let new = unknown.iter().filter_map(|unknown| {
             let listed = listed.get(unknown.index)?.clone();
-            Some(New { listed, item_id: item_ids.get(unknown.index)?.clone() })
+            let item_id = item_ids.get(unknown.index)?.clone();
+            Some(New { listed, item_id, again: unknown.attempts > 0 })
         });
-        Ok(new.collect())
+        // What failed before comes last: a message that breaks its connection each time holds up none of the others.
+        let (again, first): (Vec<New>, Vec<New>) = new.partition(|new| new.again);
+        Ok(first.into_iter().chain(again).collect())
     }
 
     /// Notes that a whole listing is decided about.

@@ -15,8 +15,9 @@ use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
 use store::{Tenant, alert};
+use tokio::time::{Instant, timeout_at};
 
-use super::{New, Reading, large};
+use super::{Flow, New, Reading, large};
 use crate::ending::Interrupted;
 use crate::servers::MEGABYTE;
 
@@ -24,6 +25,23 @@ use crate::servers::MEGABYTE;
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 /// A header that is longer than this is not read to judge a message by its age.
 const HEADER_BYTES: u64 = 256 * 1024;
+
+/// What fetching a batch gave.
+struct Fetch {
+    read: Vec<Read>,
+    /// What is decided without having been read.
+    unread: Vec<IncomingItem>,
+    /// Why there was no more.
+    stopped: Option<Stopped>,
+}
+
+/// Why a batch ended before all of it was fetched. The session cannot be used any more.
+pub(super) enum Stopped {
+    /// The cycle's time is over, or messages turned out so large that they fill what memory there is for them.
+    Enough,
+    /// The connection ended in the middle of a message.
+    Broke(mail::Error),
+}
 
 /// A message that was read, before anybody judged it.
 pub(super) struct Read {
@@ -39,7 +57,7 @@ impl Reading<'_> {
         &mut self,
         session: &mut Session,
         waiting: &mut VecDeque<New>,
-    ) -> Result<(), Interrupted> {
+    ) -> Result<Flow, Interrupted> {
         let config = self.cycle.parts.mail.config();
         let most = usize::try_from(config.batch_items).unwrap_or(usize::MAX);
         let fitting = config.caps().fitting(self.used, most, waiting.iter().map(|new| new.listed.size));
@@ -80,13 +98,27 @@ impl Reading<'_> {
             return large::record(self, session, one, items).await;
         }
         let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
-        let (read, unread) = self.fetch(session, fetchable).await?;
+        let Fetch { read, unread, stopped } = self.fetch(session, fetchable, room).await?;
         items.extend(unread);
         let tenant = self.fenced().await?;
         items.extend(self.judged(&tenant, read).await?);
         self.commit(tenant, items).await?;
         drop(reserved);
-        Ok(())
+        self.after(stopped)
+    }
+
+    /// What follows from how a batch ended, once what it gave is committed. A connection that broke in the middle of
+    /// a message is blamed on that message, which failed; on the mailbox only when nothing else came of the cycle.
+    pub(super) fn after(&self, stopped: Option<Stopped>) -> Result<Flow, Interrupted> {
+        match stopped {
+            None => Ok(Flow::GoOn),
+            Some(Stopped::Broke(error)) if self.decided <= 1 => Err(Interrupted::Mail(error)),
+            Some(Stopped::Broke(error)) => {
+                tracing::info!("the connection ended in the middle of a message, the rest waits: {error}");
+                Ok(Flow::Stop)
+            }
+            Some(Stopped::Enough) => Ok(Flow::Stop),
+        }
     }
 
     /// Whether messages may be older than the floor: until a whole listing was decided about once.
@@ -96,7 +128,7 @@ impl Reading<'_> {
 
     /// Decides from headers alone: what is older than the floor, and what is too large. Gives back the rest.
     async fn by_header(
-        &self,
+        &mut self,
         session: &mut Session,
         batch: Vec<New>,
         oversize: bool,
@@ -109,7 +141,12 @@ impl Reading<'_> {
         if session.capabilities().top {
             let window = self.window();
             let mut fetching = session.top_many(&wanted, 0, window, HEADER_BYTES);
-            while let Some((_, fetched)) = fetching.next().await? {
+            loop {
+                let fetched = match fetching.next().await {
+                    Ok(Some((_, fetched))) => fetched,
+                    Ok(None) => break,
+                    Err(error) => return Err(self.broke_at(batch.get(headers.len()), error).await),
+                };
                 headers.push(match fetched {
                     Fetched::Whole(header) => Some(header),
                     Fetched::TooLarge | Fetched::Refused(_) => None,
@@ -142,47 +179,71 @@ impl Reading<'_> {
         Ok((decided, rest))
     }
 
-    /// Fetches whole messages and parses them, off the threads that talk to servers.
+    /// Blames a connection that broke on the message whose header was asked for, before the cycle fails with it.
+    async fn broke_at(&mut self, new: Option<&New>, error: mail::Error) -> Interrupted {
+        let Some(new) = new else { return error.into() };
+        let blamed = async {
+            let tenant = self.fenced().await?;
+            self.commit(tenant, vec![new.failed(format!("the connection ended over it: {error}"))]).await
+        };
+        match blamed.await {
+            Ok(()) => error.into(),
+            Err(interrupted) => interrupted,
+        }
+    }
+
+    /// Fetches whole messages and parses them, off the threads that talk to servers. `room` is what a batch should
+    /// have of memory: what the listing said to be smaller than it is stops a batch at twice of that.
     #[tracing::instrument(name = "pop3.fetch", skip_all, fields(messages = batch.len()))]
-    async fn fetch(
-        &self,
-        session: &mut Session,
-        batch: Vec<New>,
-    ) -> Result<(Vec<Read>, Vec<IncomingItem>), Interrupted> {
+    async fn fetch(&self, session: &mut Session, batch: Vec<New>, room: u64) -> Result<Fetch, Interrupted> {
         let wanted: Vec<Listed> = batch.iter().map(|new| new.listed.clone()).collect();
         let mut whole: Vec<(New, Bytes)> = Vec::with_capacity(batch.len());
-        let mut unread = Vec::new();
+        let (mut unread, mut bytes) = (Vec::new(), 0);
         let mut fetching =
             session.retrieve_many(&wanted, self.window(), self.cycle.mailbox.max_message_bytes);
         let mut batch = batch.into_iter();
-        while let Some((_, fetched)) = fetching.next().await? {
-            let Some(new) = batch.next() else { break };
-            let (rule, verdict) = match fetched {
+        let stopped = loop {
+            let some = self.decided > 0 || !whole.is_empty();
+            if bytes > 2 * room || (some && Instant::now() >= self.until) {
+                break (batch.len() > 0).then_some(Stopped::Enough);
+            }
+            // The first message of a cycle may take all the time that one message has; the others the cycle's.
+            let next = if some {
+                match timeout_at(self.until, fetching.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break Some(Stopped::Enough),
+                }
+            } else {
+                fetching.next().await
+            };
+            let (new, fetched) = match (next, batch.next()) {
+                (Ok(Some((_, fetched))), Some(new)) => (new, fetched),
+                (Err(error), Some(new)) => {
+                    unread.push(new.failed(format!("the connection ended over it: {error}")));
+                    break Some(Stopped::Broke(error));
+                }
+                (Err(error), None) => return Err(error.into()),
+                (Ok(_), _) => break None,
+            };
+            match fetched {
                 Fetched::Whole(raw) => {
+                    bytes += raw.len() as u64;
                     whole.push((new, raw));
-                    continue;
                 }
                 // The listing lied about the size.
-                Fetched::TooLarge => ("max_message_mb", Verdict::Skip(Decision::TooLarge)),
+                Fetched::TooLarge => unread.push(new.too_large()),
                 Fetched::Refused(why) => {
-                    ("fetch", Verdict::Fail(format!("the server would not give it: {why}")))
+                    unread.push(new.failed(format!("the server would not give it: {why}")));
                 }
-            };
-            unread.push(IncomingItem {
-                item_id: new.item_id,
-                size: new.listed.size,
-                received_at: None,
-                rule: rule.to_owned(),
-                verdict,
-            });
-        }
+            }
+        };
         let limits = mime::Limits::default();
         let read = tokio::task::spawn_blocking(move || {
             whole.into_iter().map(|(new, raw)| read(new, raw, &limits)).collect::<Vec<_>>()
         })
         .await
         .map_err(|_| store::Error::Broken("parsing a message ended its thread".to_owned()))?;
-        Ok((read, unread))
+        Ok(Fetch { read, unread, stopped })
     }
 
     /// Records, item decisions and alerts in one transaction.
@@ -236,6 +297,28 @@ impl Reading<'_> {
 
     pub(super) fn window(&self) -> usize {
         usize::try_from(self.cycle.parts.mail.config().pipeline).unwrap_or(1).max(1)
+    }
+}
+
+impl New {
+    /// It could not be fetched this time.
+    pub(super) fn failed(&self, why: String) -> IncomingItem {
+        self.unread("fetch", Verdict::Fail(why))
+    }
+
+    /// It is larger than the limit, whatever the listing said.
+    pub(super) fn too_large(&self) -> IncomingItem {
+        self.unread("max_message_mb", Verdict::Skip(Decision::TooLarge))
+    }
+
+    fn unread(&self, rule: &str, verdict: Verdict) -> IncomingItem {
+        IncomingItem {
+            item_id: self.item_id.clone(),
+            size: self.listed.size,
+            received_at: None,
+            rule: rule.to_owned(),
+            verdict,
+        }
     }
 }
 

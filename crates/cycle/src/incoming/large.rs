@@ -5,6 +5,7 @@ use std::io::SeekFrom;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
+use mail::error::Kind;
 use mail::mime;
 use mail::pop3::Session;
 use model::identity::identity;
@@ -15,8 +16,8 @@ use store::incoming::{IncomingItem, Raw};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
-use super::batch::Read;
-use super::{New, Reading};
+use super::batch::{Read, Stopped};
+use super::{Flow, New, Reading};
 use crate::ending::Interrupted;
 
 /// From this size on, in bytes, a message is streamed.
@@ -32,10 +33,14 @@ pub(super) async fn record(
     session: &mut Session,
     new: &New,
     mut items: Vec<IncomingItem>,
-) -> Result<(), Interrupted> {
+) -> Result<Flow, Interrupted> {
     let mail = &reading.cycle.parts.mail;
     let reserved = mail.reserve(4 * PARSED as u64).await;
-    let spooled = spool(session, new, reading.cycle.mailbox.max_message_bytes).await?;
+    let spooled = match spool(session, new, reading.cycle.mailbox.max_message_bytes).await {
+        Ok(spooled) => spooled,
+        Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, error).await,
+        Err(interrupted) => return Err(interrupted),
+    };
     let mut message = mime::parse(&spooled.head, &mime::Limits::default());
     message.warn(ParseWarning::TruncatedText);
     // Attachments that were cut off in the middle are no attachments; the raw message has them whole.
@@ -48,7 +53,33 @@ pub(super) async fn record(
     items.extend(reading.judged(&tenant, vec![read]).await?);
     reading.commit(tenant, items).await?;
     drop(reserved);
-    Ok(())
+    Ok(Flow::GoOn)
+}
+
+/// Commits that the message could not be fetched: its own failure, and no other message's.
+async fn unread(
+    reading: &mut Reading<'_>,
+    session: &Session,
+    new: &New,
+    mut items: Vec<IncomingItem>,
+    error: mail::Error,
+) -> Result<Flow, Interrupted> {
+    let too_large = matches!(error.kind(), Kind::TooLarge(_));
+    let stopped = match (session.is_usable(), too_large) {
+        (true, _) => None,
+        (false, true) => Some(Stopped::Enough),
+        (false, false) => Some(Stopped::Broke(error.clone())),
+    };
+    items.push(if too_large {
+        new.too_large()
+    } else if stopped.is_none() {
+        new.failed(format!("the server would not give it: {error}"))
+    } else {
+        new.failed(format!("the connection ended over it: {error}"))
+    });
+    let tenant = reading.fenced().await?;
+    reading.commit(tenant, items).await?;
+    reading.after(stopped)
 }
 
 /// A message on disk, with what is known of it.

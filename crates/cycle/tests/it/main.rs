@@ -9,3 +9,5 @@ mod failing;
 mod house;
 mod incoming;
 mod outgoing;
+mod poison;
+mod scripted;

@@ -1,0 +1,101 @@
+//! One bad message, or one slow server, holds up nothing but itself.
+
+use std::time::Duration;
+
+use cycle::Config;
+use model::cadence::Outcome;
+use model::workload::Workload;
+use store::testing;
+
+use crate::house::{House, config, message};
+use crate::scripted::{Do, Scripted, say, whole};
+
+async fn house(config: Config, server: &Scripted) -> House {
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    House::with(config, |profile| {
+        profile.incoming = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await
+}
+
+fn messages(count: usize) -> Vec<Vec<u8>> {
+    (1..=count).map(|number| message(number, "x@example.org")).collect()
+}
+
+/// Lets so much time pass that everything that waits is due.
+async fn later(house: &House) {
+    testing::pass(&house.database, Duration::from_secs(700)).await.unwrap();
+    let owner = house.database.owner().await.unwrap();
+    owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_always_breaks_the_connection_is_given_up_and_the_others_come_in() {
+    let server =
+        Scripted::pop3(messages(5), |number, raw| if number == 2 { Do::Break } else { whole(raw) }).await;
+    let house = house(config(), &server).await;
+    let (_, id, _) = house.person("anna").await;
+    for _ in 0..7 {
+        house.cycle(id, Workload::Incoming).await;
+        later(&house).await;
+    }
+    assert_eq!(house.count("emails").await, 4);
+    assert_eq!(house.count("mailbox_items where decision = 'undeliverable' and attempts = 5").await, 1);
+    assert_eq!(house.count("alerts where kind = 'message_undeliverable'").await, 1);
+    assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 1);
+}
+
+#[tokio::test]
+async fn a_large_message_that_the_server_refuses_fails_alone() {
+    let mut large = message(1, "x@example.org");
+    large.resize(33_000_000, b'x');
+    let server = Scripted::pop3([vec![large], messages(3)].concat(), |number, raw| {
+        if number == 1 { say("-ERR cannot read it\r\n") } else { whole(raw) }
+    })
+    .await;
+    let house = house(config(), &server).await;
+    let (_, id, _) = house.person("bert").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
+            &[&house.organization.0],
+        )
+        .await
+        .unwrap();
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    assert!(matches!(ending.outcome, Outcome::Done { items: 4, .. }), "{:?}", ending.outcome);
+    assert_eq!(house.count("emails").await, 3);
+    assert_eq!(house.count("mailbox_items where decision = 'failed'").await, 1);
+}
+
+#[tokio::test]
+async fn a_cycle_whose_time_is_over_commits_what_it_has_and_is_due_at_once() {
+    let mut config = config();
+    config.max_seconds = 2;
+    let server =
+        Scripted::pop3(messages(5), |number, raw| if number == 4 { Do::Stall } else { whole(raw) }).await;
+    let house = house(config, &server).await;
+    let (_, id, _) = house.person("carl").await;
+    let (ending, next) = house.cycle(id, Workload::Incoming).await;
+    assert!(matches!(ending.outcome, Outcome::Done { items: 3, cut_off: true }), "{:?}", ending.outcome);
+    assert_eq!(next.delay, Some(Duration::ZERO));
+    assert_eq!(house.count("emails").await, 3);
+}
+
+#[tokio::test]
+async fn messages_larger_than_the_listing_said_end_a_batch_before_they_fill_the_memory() {
+    let mut config = config();
+    config.batch_mb = 1;
+    let more = b"0123456789012345678901234567890123456789\r\n".repeat(20_000);
+    let server = Scripted::pop3(messages(20), move |_, listed| whole(&[listed, &more[..]].concat())).await;
+    let house = house(config, &server).await;
+    let (_, id, _) = house.person("dora").await;
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    assert!(matches!(ending.outcome, Outcome::Done { items: 1..=4, cut_off: true }), "{:?}", ending.outcome);
+    for _ in 0..9 {
+        house.cycle(id, Workload::Incoming).await;
+    }
+    assert_eq!(house.count("emails").await, 20);
+}
