@@ -2,4 +2,12 @@
 
 use lockstep_api as api;
 
+mod bad_input;
+mod client;
 mod document;
+mod emails;
+mod fences;
+mod keys;
+mod nouns;
+mod snapshots;
+mod world;
