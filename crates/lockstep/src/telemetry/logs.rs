@@ -1,5 +1,7 @@
 //! Log lines on standard error, and spans on their way to the trace exporter.
 
+use std::io::IsTerminal as _;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,7 +20,11 @@ pub(super) fn install(config: &Config, traces: Option<&SdkTracerProvider>) -> Re
         )
     })?;
     let lines = match config.log_format {
-        LogFormat::Pretty => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+        LogFormat::Pretty => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
     // Traces have a filter of their own: a quiet log does not mean a blind trace.
