@@ -104,7 +104,12 @@ pub(crate) async fn replace(
         .await?;
     let parties: Vec<_> = keys
         .into_iter()
-        .map(|address| PartyAddress { address, party_type: party_type.to_owned(), party_id, name: name.to_owned() })
+        .map(|address| PartyAddress {
+            address,
+            party_type: party_type.to_owned(),
+            party_id,
+            name: name.to_owned(),
+        })
         .collect();
     upsert(tenant, &parties).await?;
     Ok(())

@@ -71,7 +71,8 @@ where
         let next = content.next().await;
         let ended = next.is_none();
         if let Some(part) = next {
-            let part = part.map_err(|error| Error::Broken(format!("a content that could not be read: {error}")))?;
+            let part =
+                part.map_err(|error| Error::Broken(format!("a content that could not be read: {error}")))?;
             digest.update(&part);
             came += part.len();
             waiting.extend_from_slice(&part);

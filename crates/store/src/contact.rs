@@ -105,7 +105,9 @@ pub async fn get(tenant: &Tenant, id: ContactId) -> Result<Option<Contact>> {
 pub async fn list(tenant: &Tenant, after: Option<ContactId>, limit: i64) -> Result<Vec<Contact>> {
     let rows = tenant
         .query(
-            &format!("select {COLUMNS} from contacts where ($1::uuid is null or id > $1) order by id limit $2"),
+            &format!(
+                "select {COLUMNS} from contacts where ($1::uuid is null or id > $1) order by id limit $2"
+            ),
             &[&after.map(|id| id.0), &limit],
         )
         .await?;
@@ -131,7 +133,8 @@ pub async fn update(
     let mut addresses = update.addresses.as_ref().map_or_else(|| old.addresses.clone(), |list| texts(list));
     addresses.sort_unstable();
     addresses.dedup();
-    let fields = Fields::new().changed("name", &old.name, name).changed("addresses", &old.addresses, &addresses);
+    let fields =
+        Fields::new().changed("name", &old.name, name).changed("addresses", &old.addresses, &addresses);
     if fields.is_empty() {
         return Ok(old);
     }

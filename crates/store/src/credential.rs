@@ -96,7 +96,8 @@ pub(crate) async fn put(
         Some(present) => Fields::new().changed("username", &present.username.as_str(), &username),
         None => Fields::new().set("username", username),
     };
-    let change = Change { record_type: "credential", id: id.0, version: 1, by, fields: fields.named("secret") };
+    let change =
+        Change { record_type: "credential", id: id.0, version: 1, by, fields: fields.named("secret") };
     change::write(tenant, change).await?;
     Ok(id)
 }

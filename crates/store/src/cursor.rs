@@ -8,7 +8,12 @@ use serde_json::Value;
 use crate::{Result, Tenant};
 
 /// Where reading stopped; `None` when the folder was never read.
-pub async fn get(tenant: &Tenant, mailbox: MailboxId, workload: Workload, folder: &str) -> Result<Option<Value>> {
+pub async fn get(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    workload: Workload,
+    folder: &str,
+) -> Result<Option<Value>> {
     let row = tenant
         .query_opt(
             "select value from cursors where mailbox_id = $1 and workload = $2 and folder = $3",
@@ -19,7 +24,13 @@ pub async fn get(tenant: &Tenant, mailbox: MailboxId, workload: Workload, folder
 }
 
 /// Remembers where reading stopped.
-pub async fn put(tenant: &Tenant, mailbox: MailboxId, workload: Workload, folder: &str, value: &Value) -> Result<()> {
+pub async fn put(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    workload: Workload,
+    folder: &str,
+    value: &Value,
+) -> Result<()> {
     tenant
         .execute(
             "insert into cursors (organization_id, mailbox_id, workload, folder, value)

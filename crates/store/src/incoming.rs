@@ -121,7 +121,9 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
         .collect();
     let mut open: Vec<Open<'_>> = Vec::new();
     for (place, item) in batch.items.iter().enumerate() {
-        if let (Verdict::Record(message), false) = (&item.verdict, decided.contains_key(item.item_id.as_str())) {
+        if let (Verdict::Record(message), false) =
+            (&item.verdict, decided.contains_key(item.item_id.as_str()))
+        {
             open.push(Open { place, item, message });
         }
     }
@@ -134,7 +136,9 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
         }
         let (decision, email, error) = match (&item.verdict, outcomes.get(&place)) {
             (Verdict::Skip(decision), _) => (*decision, None, None),
-            (Verdict::Record(_), Some(Outcome::Written { email, decision, .. })) => (*decision, Some(*email), None),
+            (Verdict::Record(_), Some(Outcome::Written { email, decision, .. })) => {
+                (*decision, Some(*email), None)
+            }
             (Verdict::Fail(error), _) | (Verdict::Record(_), Some(Outcome::Failed(error))) => {
                 (Decision::Failed, None, Some(error.clone()))
             }
@@ -193,7 +197,11 @@ enum Outcome {
 }
 
 /// Writes all at once; when that is not possible, one by one, so that it shows which one is at fault.
-async fn write(tenant: &Tenant, batch: &IncomingBatch<'_>, open: &[Open<'_>]) -> Result<HashMap<usize, Outcome>> {
+async fn write(
+    tenant: &Tenant,
+    batch: &IncomingBatch<'_>,
+    open: &[Open<'_>],
+) -> Result<HashMap<usize, Outcome>> {
     if open.is_empty() {
         return Ok(HashMap::new());
     }
@@ -236,8 +244,10 @@ async fn write_together(
         .iter()
         .zip(&emails)
         .map(|(one, email)| {
-            let decision = if first.get(&one.place) == Some(&true) { Decision::Recorded } else { Decision::Duplicate };
-            let outcome = Outcome::Written { email: email.id, new_email: email.made_by == Some(one.place), decision };
+            let decision =
+                if first.get(&one.place) == Some(&true) { Decision::Recorded } else { Decision::Duplicate };
+            let outcome =
+                Outcome::Written { email: email.id, new_email: email.made_by == Some(one.place), decision };
             (one.place, outcome)
         })
         .collect())

@@ -88,7 +88,12 @@ pub struct Item {
 }
 
 /// Which items of a listing have no row yet or are due to be tried again, in the order of the listing.
-pub async fn unknown(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Vec<Unknown>> {
+pub async fn unknown(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    listing: &[String],
+) -> Result<Vec<Unknown>> {
     let rows = tenant
         .query(
             // `offset 0` keeps this a look-up by the whole key for each item, whatever the planner believes about the
@@ -116,7 +121,12 @@ pub async fn unknown(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing:
 
 /// Marks what a complete listing lacks; the rows stay for the retention time. What the listing shows again is marked
 /// no longer.
-pub async fn mark_gone(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Gone> {
+pub async fn mark_gone(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    listing: &[String],
+) -> Result<Gone> {
     let row = tenant
         .query_one(
             // The listing is looked up by hash, row by row, and never joined: right after a first synchronization
@@ -132,13 +142,19 @@ pub async fn mark_gone(tenant: &Tenant, mailbox: MailboxId, folder: &str, listin
             &[&mailbox.0, &folder, &listing],
         )
         .await?;
-    let count = |column: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0)) };
+    let count =
+        |column: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0)) };
     Ok(Gone { known: count("known")?, gone: count("gone")? })
 }
 
 /// Which items of a listing are kept here for good, recorded or duplicate, by their places: what may be deleted on a
 /// server that was asked to.
-pub async fn kept(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[String]) -> Result<Vec<usize>> {
+pub async fn kept(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    listing: &[String],
+) -> Result<Vec<usize>> {
     let rows = tenant
         .query(
             "select u.place - 1 as place from unnest($3::text[]) with ordinality as u(item_id, place)
@@ -147,7 +163,9 @@ pub async fn kept(tenant: &Tenant, mailbox: MailboxId, folder: &str, listing: &[
             &[&mailbox.0, &folder, &listing],
         )
         .await?;
-    rows.iter().map(|row| Ok(usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX))).collect()
+    rows.iter()
+        .map(|row| Ok(usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX)))
+        .collect()
 }
 
 /// Writes decisions in one statement. A row that failed before is decided anew; one that was decided for good stays
@@ -162,7 +180,8 @@ pub async fn decide(
     let ids: Vec<_> = decisions.iter().map(|item| item.item_id.as_str()).collect();
     let names: Vec<_> = decisions.iter().map(|item| item.decision.as_str()).collect();
     let rules: Vec<_> = decisions.iter().map(|item| item.rule.as_str()).collect();
-    let sizes: Vec<_> = decisions.iter().map(|item| wide(usize::try_from(item.size).unwrap_or(usize::MAX))).collect();
+    let sizes: Vec<_> =
+        decisions.iter().map(|item| wide(usize::try_from(item.size).unwrap_or(usize::MAX))).collect();
     let errors: Vec<_> = decisions.iter().map(|item| item.error.as_deref()).collect();
     let retries: Vec<_> = decisions.iter().map(|item| item.retry_after.as_secs_f64()).collect();
     let emails: Vec<_> = decisions.iter().map(|item| item.email.map(|id| id.0)).collect();
@@ -226,7 +245,8 @@ pub async fn counts(tenant: &Tenant, mailbox: MailboxId) -> Result<Vec<(Decision
     rows.iter().map(|row| Ok((named(row, "decision")?, row.try_get("items")?))).collect()
 }
 
-const COLUMNS: &str = "i.mailbox_id, i.folder, i.item_id, i.decision, i.rule, i.attempts, i.next_try_at, i.last_error,
+const COLUMNS: &str =
+    "i.mailbox_id, i.folder, i.item_id, i.decision, i.rule, i.attempts, i.next_try_at, i.last_error,
     i.email_id, i.received_at, i.gone_at, i.seen_at";
 
 fn read(row: &Row) -> Result<Item> {

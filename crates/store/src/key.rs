@@ -49,7 +49,10 @@ pub fn hash(key: &Secret) -> [u8; 32] {
 pub async fn create(tenant: &Tenant, name: &str, owner: &KeyOwner, by: &Author) -> Result<(KeyId, Secret)> {
     check_length("name", name, 1, 200)?;
     let id: KeyId = model::clock::new_id();
-    let key = Secret::from(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(model::clock::random_bytes::<32>())));
+    let key = Secret::from(format!(
+        "{PREFIX}{}",
+        BASE64_URL_SAFE_NO_PAD.encode(model::clock::random_bytes::<32>())
+    ));
     let (user, scopes) = match owner {
         KeyOwner::User(user) => (Some(user.0), Vec::new()),
         KeyOwner::Service(scopes) => (None, scopes.iter().map(|scope| scope.as_str()).collect()),

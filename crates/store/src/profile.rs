@@ -83,7 +83,8 @@ const SELECT: &str = "p.id, p.paused_reason, p.version, p.created_at, p.modified
 
 /// Reads what [`FIELDS`] selected.
 pub(crate) fn fields(row: &Row) -> Result<ProfileFields> {
-    let number = |column: &str| -> Result<u32> { Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0)) };
+    let number =
+        |column: &str| -> Result<u32> { Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0)) };
     let endpoint = |protocol, host: &str, port: &str, tls: &str| -> Result<Endpoint> {
         let port = u16::try_from(number(port)?).map_err(|error| Error::Broken(error.to_string()))?;
         Ok(Endpoint { protocol, host: row.try_get(host)?, port, tls: row::by_serde(row, tls)? })
@@ -161,7 +162,9 @@ pub async fn get(tenant: &Tenant, id: ProfileId) -> Result<Option<Profile>> {
 pub async fn list(tenant: &Tenant, after: Option<ProfileId>, limit: i64) -> Result<Vec<Profile>> {
     let rows = tenant
         .query(
-            &format!("select {FIELDS}, {SELECT} where ($1::uuid is null or p.id > $1) order by p.id limit $2"),
+            &format!(
+                "select {FIELDS}, {SELECT} where ($1::uuid is null or p.id > $1) order by p.id limit $2"
+            ),
             &[&after.map(|id| id.0), &limit],
         )
         .await?;
@@ -206,7 +209,8 @@ pub async fn update(
     if leads_elsewhere(&old.fields, new) {
         consequence::test_again(tenant, id, new).await?;
     }
-    if old.fields.limits.credentials_on == CredentialsOn::Profile && new.limits.credentials_on == CredentialsOn::Mailbox
+    if old.fields.limits.credentials_on == CredentialsOn::Profile
+        && new.limits.credentials_on == CredentialsOn::Mailbox
     {
         tenant.execute("delete from credentials where profile_id = $1", &[&id.0]).await?;
     }
@@ -244,7 +248,10 @@ fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {
 async fn forget_other_endpoints(tenant: &Tenant, id: ProfileId, new: &ProfileFields) -> Result<()> {
     let keys = [new.incoming.key(), new.outgoing.key()];
     tenant
-        .execute("delete from endpoints where profile_id = $1 and endpoint <> all($2)", &[&id.0, &keys.as_slice()])
+        .execute(
+            "delete from endpoints where profile_id = $1 and endpoint <> all($2)",
+            &[&id.0, &keys.as_slice()],
+        )
         .await?;
     Ok(())
 }

@@ -153,13 +153,16 @@ pub async fn update(
     }
     address::replace(tenant, "queue", id.0, name, &[address.to_owned()]).await?;
     let queue = get(tenant, id).await?.ok_or(Refusal::Unknown { what: "queue", field: "id" })?;
-    change::write(tenant, Change { record_type: "queue", id: id.0, version: queue.version, by, fields }).await?;
+    change::write(tenant, Change { record_type: "queue", id: id.0, version: queue.version, by, fields })
+        .await?;
     Ok(queue)
 }
 
 async fn replace_members(tenant: &Tenant, id: QueueId, members: &[UserId]) -> Result<()> {
     let members: Vec<Uuid> = members.iter().map(|member| member.0).collect();
-    tenant.execute("delete from queue_members where queue_id = $1 and user_id <> all($2)", &[&id.0, &members]).await?;
+    tenant
+        .execute("delete from queue_members where queue_id = $1 and user_id <> all($2)", &[&id.0, &members])
+        .await?;
     tenant
         .execute(
             "insert into queue_members (organization_id, queue_id, user_id)
@@ -174,7 +177,9 @@ async fn replace_members(tenant: &Tenant, id: QueueId, members: &[UserId]) -> Re
 fn refused(error: Error) -> Error {
     match error.constraint() {
         Some("queues_address") => Refusal::Taken { what: "queue", field: "address" }.into(),
-        Some("queues_organization_id_external_id_key") => Refusal::Taken { what: "queue", field: "external_id" }.into(),
+        Some("queues_organization_id_external_id_key") => {
+            Refusal::Taken { what: "queue", field: "external_id" }.into()
+        }
         Some("queue_members_organization_id_user_id_fkey") => {
             Refusal::Unknown { what: "user", field: "members" }.into()
         }

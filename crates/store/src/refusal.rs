@@ -19,7 +19,9 @@ pub enum Refusal {
         present: i64,
     },
     /// There is no such record in the organization.
-    #[error("there is no {what} with this id in the organization: check the id, or list the {what}s to find it")]
+    #[error(
+        "there is no {what} with this id in the organization: check the id, or list the {what}s to find it"
+    )]
     Unknown {
         /// The noun.
         what: &'static str,
@@ -27,7 +29,9 @@ pub enum Refusal {
         field: &'static str,
     },
     /// A value that must be unique in the organization is in use.
-    #[error("another {what} of the organization already has this {field}: choose another, or change that {what} first")]
+    #[error(
+        "another {what} of the organization already has this {field}: choose another, or change that {what} first"
+    )]
     Taken {
         /// The noun.
         what: &'static str,
@@ -181,7 +185,12 @@ pub(crate) fn check_version(what: &'static str, expected: Option<i64>, present: 
 }
 
 /// Checks the length of a name or text in characters.
-pub(crate) fn check_length(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), Refusal> {
+pub(crate) fn check_length(
+    field: &'static str,
+    text: &str,
+    least: usize,
+    most: usize,
+) -> Result<(), Refusal> {
     let length = text.chars().count();
     if (least..=most).contains(&length) && !text.contains('\0') {
         return Ok(());

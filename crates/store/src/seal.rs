@@ -40,7 +40,9 @@ pub enum CannotOpen {
         name: String,
     },
     /// It was written by a version of Lockstep that this one does not know, or is damaged.
-    #[error("a sealed secret has an unknown form: run the version of Lockstep that wrote it, or store the secret again")]
+    #[error(
+        "a sealed secret has an unknown form: run the version of Lockstep that wrote it, or store the secret again"
+    )]
     UnknownForm,
 }
 
@@ -54,7 +56,12 @@ pub struct Sealed {
 }
 
 /// Seals a secret with the ring's active key.
-pub fn seal(ring: &KeyRing, organization: OrganizationId, credential: CredentialId, secret: &Secret) -> Sealed {
+pub fn seal(
+    ring: &KeyRing,
+    organization: OrganizationId,
+    credential: CredentialId,
+    secret: &Secret,
+) -> Sealed {
     let (name, key) = ring.active();
     let bound = bound_to(organization, credential, name);
     let data_key = Zeroizing::new(random_bytes::<32>());
@@ -121,7 +128,9 @@ mod tests {
 
     fn ring(names: &[&str]) -> KeyRing {
         use base64::Engine as _;
-        let line = |name: &&str| format!("{name}:{}", base64::prelude::BASE64_STANDARD.encode([name.as_bytes()[0]; 32]));
+        let line = |name: &&str| {
+            format!("{name}:{}", base64::prelude::BASE64_STANDARD.encode([name.as_bytes()[0]; 32]))
+        };
         KeyRing::from_text(&names.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap()
     }
 
@@ -159,7 +168,8 @@ mod tests {
         let (ring, (organization, credential)) = (ring(&["first"]), ids());
         let sealed = seal(&ring, organization, credential, &Secret::from("password"));
         let (other_organization, other_credential) = ids();
-        for (organization, credential) in [(other_organization, credential), (organization, other_credential)] {
+        for (organization, credential) in [(other_organization, credential), (organization, other_credential)]
+        {
             let refused = open(&ring, organization, credential, &sealed).unwrap_err();
             assert_eq!(refused, CannotOpen::NotAuthentic { name: "first".into() });
         }

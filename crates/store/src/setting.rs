@@ -37,7 +37,11 @@ pub async fn list(tenant: &Tenant) -> Result<Vec<SettingValue>> {
         .iter()
         .map(|setting| {
             let value = stored.remove(setting.name);
-            SettingValue { setting, is_set: value.is_some(), value: value.unwrap_or_else(|| setting.default()) }
+            SettingValue {
+                setting,
+                is_set: value.is_some(),
+                value: value.unwrap_or_else(|| setting.default()),
+            }
         })
         .collect())
 }
@@ -50,7 +54,11 @@ pub async fn set(tenant: &Tenant, name: &str, value: Option<&Value>, by: &Author
         Some(value) => {
             old.setting.check(value).map_err(|_| {
                 let remedy = format!("give {}", old.setting.wanted());
-                Refusal::invalid("value", format!("the setting `{}` cannot be {value}", old.setting.name), remedy)
+                Refusal::invalid(
+                    "value",
+                    format!("the setting `{}` cannot be {value}", old.setting.name),
+                    remedy,
+                )
             })?;
             tenant
                 .execute(

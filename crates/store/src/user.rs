@@ -160,14 +160,17 @@ pub async fn update(
     // Somebody who left is nobody that mail resolves to.
     let addresses = if active { std::slice::from_ref(&user.address) } else { &[] };
     address::replace(tenant, "user", id.0, &user.name, addresses).await?;
-    change::write(tenant, Change { record_type: "user", id: id.0, version: user.version, by, fields }).await?;
+    change::write(tenant, Change { record_type: "user", id: id.0, version: user.version, by, fields })
+        .await?;
     Ok(user)
 }
 
 fn refused(error: Error) -> Error {
     match error.constraint() {
         Some("users_address") => Refusal::Taken { what: "user", field: "address" }.into(),
-        Some("users_organization_id_external_id_key") => Refusal::Taken { what: "user", field: "external_id" }.into(),
+        Some("users_organization_id_external_id_key") => {
+            Refusal::Taken { what: "user", field: "external_id" }.into()
+        }
         _ => error,
     }
 }

@@ -18,7 +18,8 @@ type Key = (EmailId, BlobId);
 /// Finds or makes the copy of each open item, in their order.
 pub(super) async fn write(tenant: &Tenant, open: &[Open<'_>], emails: &[EmailOf]) -> Result<Vec<CopyOf>> {
     let contents: Vec<Content> = open.iter().map(|one| Content::of(&one.message.message)).collect();
-    let keys: Vec<Key> = emails.iter().zip(&contents).map(|(email, content)| (email.id, content.hash)).collect();
+    let keys: Vec<Key> =
+        emails.iter().zip(&contents).map(|(email, content)| (email.id, content.hash)).collect();
 
     let mut copies: HashMap<Key, CopyId> = HashMap::new();
     let asked: Vec<Key> =
@@ -40,7 +41,10 @@ pub(super) async fn write(tenant: &Tenant, open: &[Open<'_>], emails: &[EmailOf]
     }
     keys.iter()
         .map(|key| {
-            copies.get(key).copied().ok_or_else(|| Error::Broken("a copy is neither new nor there".to_owned()))
+            copies
+                .get(key)
+                .copied()
+                .ok_or_else(|| Error::Broken("a copy is neither new nor there".to_owned()))
         })
         .collect()
 }
@@ -123,7 +127,9 @@ async fn insert(
             Raw::Stored(id, _) => id.0.to_vec(),
         });
         let attachments = &message.message.attachments;
-        blobs.extend(contents[*at].attachments.iter().copied().zip(attachments.iter().map(|part| part.bytes.clone())));
+        blobs.extend(
+            contents[*at].attachments.iter().copied().zip(attachments.iter().map(|part| part.bytes.clone())),
+        );
     }
     blob::put_all(tenant, &blobs).await?;
 
@@ -131,8 +137,10 @@ async fn insert(
     let ids: Vec<uuid::Uuid> = new.iter().map(|_| model::clock::new_id::<CopyId>().0).collect();
     let emails: Vec<_> = new.iter().map(|at| keys[*at].0.0).collect();
     let hashes: Vec<_> = new.iter().map(|at| keys[*at].1.0.to_vec()).collect();
-    let sizes: Vec<_> =
-        new.iter().map(|at| wide(usize::try_from(open[*at].message.raw.size()).unwrap_or(usize::MAX))).collect();
+    let sizes: Vec<_> = new
+        .iter()
+        .map(|at| wide(usize::try_from(open[*at].message.raw.size()).unwrap_or(usize::MAX)))
+        .collect();
     let texts: Vec<_> = new.iter().map(|at| message(at).text.as_deref()).collect();
     let htmls: Vec<_> = new.iter().map(|at| message(at).html.as_deref()).collect();
     let rows = tenant
@@ -154,7 +162,11 @@ async fn insert(
         .iter()
         .filter_map(|at| made.get(&keys[*at]).map(|copy| (*copy, *at)))
         .flat_map(|(copy, at)| {
-            message(&at).attachments.iter().zip(&contents[at].attachments).map(move |(part, id)| (copy, part, *id))
+            message(&at)
+                .attachments
+                .iter()
+                .zip(&contents[at].attachments)
+                .map(move |(part, id)| (copy, part, *id))
         })
         .collect();
     copies.extend(made);

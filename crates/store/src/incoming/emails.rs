@@ -35,17 +35,19 @@ fn parties(message: &ParsedMessage) -> impl Iterator<Item = (PartyRole, &Party)>
 }
 
 /// Finds or makes the email of each open item, in their order.
-pub(super) async fn write(tenant: &Tenant, batch: &IncomingBatch<'_>, open: &[Open<'_>]) -> Result<Vec<EmailOf>> {
+pub(super) async fn write(
+    tenant: &Tenant,
+    batch: &IncomingBatch<'_>,
+    open: &[Open<'_>],
+) -> Result<Vec<EmailOf>> {
     let addresses: HashSet<String> = open
         .iter()
         .flat_map(|one| parties(&one.message.message))
         .map(|(_, party)| normalize(&party.address))
         .collect();
     let addresses: Vec<String> = addresses.into_iter().collect();
-    let (resolved, owners) = tokio::try_join!(
-        address::resolve(tenant, &addresses),
-        owners(tenant, batch, &addresses),
-    )?;
+    let (resolved, owners) =
+        tokio::try_join!(address::resolve(tenant, &addresses), owners(tenant, batch, &addresses),)?;
     let resolved: HashMap<&str, &Resolved> =
         resolved.iter().map(|resolved| (resolved.address.as_str(), resolved)).collect();
 

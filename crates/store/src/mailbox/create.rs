@@ -49,8 +49,9 @@ const INSERT: &str = "insert into mailboxes (organization_id, id, name, address,
 pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Mailbox> {
     check_length("name", &new.name, 1, 200)?;
     check_deletion(new.delete_after_processing, new.owner)?;
-    let profile =
-        profile::get(tenant, new.profile).await?.ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
+    let profile = profile::get(tenant, new.profile)
+        .await?
+        .ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
     if let Some(owner) = new.owner {
         check_owner(tenant, owner, None).await?;
     }
@@ -67,7 +68,8 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
         return Err(refusal.into());
     }
     let id: MailboxId = model::clock::new_id();
-    let acceptance = new.acceptance.unwrap_or_else(|| new.owner.map_or(Acceptance::All, Owner::default_acceptance));
+    let acceptance =
+        new.acceptance.unwrap_or_else(|| new.owner.map_or(Acceptance::All, Owner::default_acceptance));
     let (user, queue) = owner_columns(new.owner);
     let columns: [&(dyn ToSql + Sync); 12] = [
         &id.0,

@@ -101,7 +101,11 @@ impl MailboxForCycle {
 }
 
 /// What a cycle of this workload needs to know; `None` when there is no such mailbox.
-pub async fn for_cycle(tenant: &Tenant, id: MailboxId, workload: Workload) -> Result<Option<MailboxForCycle>> {
+pub async fn for_cycle(
+    tenant: &Tenant,
+    id: MailboxId,
+    workload: Workload,
+) -> Result<Option<MailboxForCycle>> {
     let row = tenant
         .query_opt(
             &format!(

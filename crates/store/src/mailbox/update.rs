@@ -67,16 +67,16 @@ pub async fn update(
     if fields.is_empty() {
         return Ok(old);
     }
-    let profile =
-        profile::get(tenant, profile_id).await?.ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
+    let profile = profile::get(tenant, profile_id)
+        .await?
+        .ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
     let endpoint = profile.fields.incoming.key();
     if let Some(refusal) = clash(tenant, Some(id), address, &endpoint, login).await? {
         return Err(refusal.into());
     }
     let moved = old.address != address;
     let elsewhere = moved || old.profile != profile_id || old.incoming_login != *login;
-    let approval =
-        if moved && old.approval == Approval::Approved { Approval::Pending } else { old.approval };
+    let approval = if moved && old.approval == Approval::Approved { Approval::Pending } else { old.approval };
     let fields = fields.changed("approval", &old.approval, &approval);
     let row = tenant
         .query_one(
@@ -201,7 +201,8 @@ pub async fn set_password(
         schedule::make_due(tenant, id, state.workload, DueReason::Enabled, std::time::Duration::ZERO).await?;
     }
     let version = touch(tenant, id).await?;
-    let fields =
-        Fields::new().changed("incoming_login", &mailbox.incoming_login.as_str(), &username).named("password");
+    let fields = Fields::new()
+        .changed("incoming_login", &mailbox.incoming_login.as_str(), &username)
+        .named("password");
     change::write(tenant, Change { record_type: "mailbox", id: id.0, version, by, fields }).await
 }

@@ -113,9 +113,11 @@ async fn write_recipients(tenant: &Tenant, request: SendRequestId, answer: &Answ
     let named: Vec<i32> = answer.recipients.iter().map(|recipient| recipient.position).collect();
     let states: Vec<_> = answer.recipients.iter().map(|recipient| recipient.state.as_str()).collect();
     let codes: Vec<_> = answer.recipients.iter().map(|recipient| recipient.reply_code).collect();
-    let enhanced: Vec<_> = answer.recipients.iter().map(|recipient| recipient.enhanced_code.as_deref()).collect();
+    let enhanced: Vec<_> =
+        answer.recipients.iter().map(|recipient| recipient.enhanced_code.as_deref()).collect();
     let said: Vec<_> = answer.recipients.iter().map(|recipient| recipient.said.as_deref()).collect();
-    let retries: Vec<_> = answer.recipients.iter().map(|recipient| recipient.retry_after.as_secs_f64()).collect();
+    let retries: Vec<_> =
+        answer.recipients.iter().map(|recipient| recipient.retry_after.as_secs_f64()).collect();
     tenant
         .execute(
             "update send_recipients rc set state = u.state, reply_code = u.code, enhanced_code = u.enhanced,

@@ -108,7 +108,12 @@ fn address(row: &Row) -> Result<EmailAddress> {
 }
 
 /// The message as it is to be built, attachments and all.
-async fn message(tenant: &Tenant, id: EmailId, message_id: String, date: Timestamp) -> Result<OutgoingMessage> {
+async fn message(
+    tenant: &Tenant,
+    id: EmailId,
+    message_id: String,
+    date: Timestamp,
+) -> Result<OutgoingMessage> {
     let email = tenant
         .query_one(
             "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted, c.id as copy_id,
@@ -120,7 +125,10 @@ async fn message(tenant: &Tenant, id: EmailId, message_id: String, date: Timesta
         )
         .await?;
     let parties = tenant
-        .query("select role, address, name from email_parties where email_id = $1 order by position", &[&id.0])
+        .query(
+            "select role, address, name from email_parties where email_id = $1 order by position",
+            &[&id.0],
+        )
         .await?;
     let mut from = None;
     let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

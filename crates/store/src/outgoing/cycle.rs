@@ -103,7 +103,12 @@ pub async fn earliest_next_try(tenant: &Tenant, mailbox: MailboxId) -> Result<Op
 
 /// Gives up what has waited longer than `max_age` since the later of its request and its not-before: it is never sent
 /// late. Returns what was given up; the caller raises the alerts.
-pub async fn expire(tenant: &Tenant, mailbox: MailboxId, max_age: Duration, by: &Author) -> Result<Vec<EmailId>> {
+pub async fn expire(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    max_age: Duration,
+    by: &Author,
+) -> Result<Vec<EmailId>> {
     let late = waiting_since(tenant, mailbox, max_age).await?;
     let mut expired = Vec::new();
     for email in late {

@@ -69,13 +69,18 @@ pub async fn request_send(
     tenant.execute("update emails set message_id = $2 where id = $1", &[&id.0, &message_id]).await?;
     set_state(tenant, &held, EmailState::PendingSend, by).await?;
     let fields = Fields::new().set("email", id).set("not_before", not_before).set("recipients", recipients);
-    change::write(tenant, Change { record_type: "send_request", id: request.0, version: 1, by, fields }).await?;
+    change::write(tenant, Change { record_type: "send_request", id: request.0, version: 1, by, fields })
+        .await?;
     make_due(tenant, mailbox, not_before).await?;
     Ok(request)
 }
 
 /// Wishes the sender's outgoing workload due: now, or when the email may leave.
-pub(super) async fn make_due(tenant: &Tenant, mailbox: MailboxId, not_before: Option<Timestamp>) -> Result<()> {
+pub(super) async fn make_due(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    not_before: Option<Timestamp>,
+) -> Result<()> {
     let later = tenant
         .execute(
             "update schedules set due_at = least(due_at, $2), due_reason = $3
@@ -160,11 +165,17 @@ pub async fn cancel(tenant: &Tenant, id: EmailId, expected: Option<i64>, by: &Au
         )
         .await?;
     tenant
-        .execute("update send_requests set canceled_at = now() where email_id = $1 and ended_at is null", &[&id.0])
+        .execute(
+            "update send_requests set canceled_at = now() where email_id = $1 and ended_at is null",
+            &[&id.0],
+        )
         .await?;
     if row.try_get("untouched")? {
         tenant
-            .execute("update send_requests set ended_at = now() where email_id = $1 and ended_at is null", &[&id.0])
+            .execute(
+                "update send_requests set ended_at = now() where email_id = $1 and ended_at is null",
+                &[&id.0],
+            )
             .await?;
         set_state(tenant, &held, EmailState::Draft, by).await?;
         return Ok(EmailState::Draft);

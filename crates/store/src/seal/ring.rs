@@ -23,16 +23,22 @@ struct Named {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyRing {
     /// No key at all.
-    #[error("the key ring holds no key: give it one line `name:key`, with the key from `openssl rand -base64 32`")]
+    #[error(
+        "the key ring holds no key: give it one line `name:key`, with the key from `openssl rand -base64 32`"
+    )]
     Empty,
     /// A line of another shape.
-    #[error("line {line} of the key ring is no `name:key`: write a name of letters, digits, `-` or `_`, a colon, a key")]
+    #[error(
+        "line {line} of the key ring is no `name:key`: write a name of letters, digits, `-` or `_`, a colon, a key"
+    )]
     Line {
         /// Which, from 1.
         line: usize,
     },
     /// A key that is not 32 bytes in base64.
-    #[error("the key in line {line} of the key ring is not 32 bytes in base64: make one with `openssl rand -base64 32`")]
+    #[error(
+        "the key in line {line} of the key ring is not 32 bytes in base64: make one with `openssl rand -base64 32`"
+    )]
     Key {
         /// Which line, from 1.
         line: usize,
@@ -60,7 +66,8 @@ impl KeyRing {
             if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
                 return Err(BadKeyRing::Line { line });
             }
-            let bytes = Zeroizing::new(BASE64_STANDARD.decode(key.trim()).map_err(|_| BadKeyRing::Key { line })?);
+            let bytes =
+                Zeroizing::new(BASE64_STANDARD.decode(key.trim()).map_err(|_| BadKeyRing::Key { line })?);
             let key = bytes.as_slice().try_into().map_err(|_| BadKeyRing::Key { line })?;
             if keys.iter().any(|named| named.name == name) {
                 return Err(BadKeyRing::Repeated { line });
@@ -82,7 +89,10 @@ impl KeyRing {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&[u8; 32]> {
-        std::iter::once(&self.active).chain(&self.others).find(|named| named.name == name).map(|named| &*named.key)
+        std::iter::once(&self.active)
+            .chain(&self.others)
+            .find(|named| named.name == name)
+            .map(|named| &*named.key)
     }
 }
 

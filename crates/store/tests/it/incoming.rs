@@ -43,7 +43,14 @@ fn hundred() -> Vec<IncomingItem> {
 }
 
 const TABLES: [&str; 8] = [
-    "emails", "email_copies", "email_parties", "receipts", "attachments", "mailbox_items", "blob_chunks", "changes",
+    "emails",
+    "email_copies",
+    "email_parties",
+    "receipts",
+    "attachments",
+    "mailbox_items",
+    "blob_chunks",
+    "changes",
 ];
 
 async fn sizes(world: &World) -> Vec<i64> {
@@ -66,7 +73,9 @@ async fn a_batch_recorded_twice_leaves_the_same_rows() {
 
     let second = here(&world, world.ada_box, hundred()).await;
     assert_eq!(decisions(&second), vec![Decision::Recorded; 100]);
-    assert!(second.iter().zip(&first).all(|(second, first)| second.email == first.email && !second.new_email));
+    assert!(
+        second.iter().zip(&first).all(|(second, first)| second.email == first.email && !second.new_email)
+    );
     assert_eq!(sizes(&world).await, rows);
 }
 
@@ -84,10 +93,8 @@ async fn the_same_messages_into_two_mailboxes_at_once_are_one_email_each_with_tw
     // In opposite orders, so that they would wait for each other in a circle if the rows were not sorted.
     let mut backwards = hundred();
     backwards.reverse();
-    let (one, two) = tokio::join!(
-        here(&world, world.ada_box, hundred()),
-        here(&world, world.bob_box, backwards),
-    );
+    let (one, two) =
+        tokio::join!(here(&world, world.ada_box, hundred()), here(&world, world.bob_box, backwards),);
     assert_eq!(decisions(&one), vec![Decision::Recorded; 100]);
     assert_eq!(decisions(&two), vec![Decision::Recorded; 100]);
     let made = one.iter().chain(&two).filter(|one| one.new_email).count();
@@ -102,7 +109,10 @@ async fn the_same_message_twice_in_one_maildrop_is_recorded_and_a_duplicate() {
         item("first", message(1, &["ada@example.com"]), "raw"),
         item("second", message(1, &["ada@example.com"]), "raw"),
     ];
-    assert_eq!(decisions(&here(&world, world.ada_box, twice).await), vec![Decision::Recorded, Decision::Duplicate]);
+    assert_eq!(
+        decisions(&here(&world, world.ada_box, twice).await),
+        vec![Decision::Recorded, Decision::Duplicate]
+    );
     let renamed = vec![item("third", message(1, &["ada@example.com"]), "raw")];
     assert_eq!(decisions(&here(&world, world.ada_box, renamed).await), vec![Decision::Duplicate]);
     assert_eq!(world.count("select count(*) from receipts").await, 1);
@@ -114,14 +124,16 @@ async fn the_same_message_twice_in_one_maildrop_is_recorded_and_a_duplicate() {
 #[tokio::test]
 async fn a_message_id_under_another_identity_is_a_second_record_with_a_warning() {
     let world = world().await;
-    let forged = |subject: &str| ParsedMessage { subject: Some(subject.into()), ..message(1, &["ada@example.com"]) };
+    let forged =
+        |subject: &str| ParsedMessage { subject: Some(subject.into()), ..message(1, &["ada@example.com"]) };
     let together =
         vec![item("a", message(1, &["ada@example.com"]), "raw 1"), item("b", forged("Other"), "raw 2")];
     here(&world, world.ada_box, together).await;
     here(&world, world.bob_box, vec![item("c", forged("Third"), "raw 3")]).await;
     let tenant = world.tenant().await;
     let found = email::by_message_id(&tenant, "1@sender.example", Reader::Everything).await.unwrap();
-    let warnings: Vec<_> = found.iter().map(|email| email.warnings.contains(&"message_id_reused".to_owned())).collect();
+    let warnings: Vec<_> =
+        found.iter().map(|email| email.warnings.contains(&"message_id_reused".to_owned())).collect();
     assert_eq!(warnings, [false, true, true]);
 }
 
@@ -175,7 +187,8 @@ async fn parties_are_resolved_and_strangers_see_nothing() {
     let seen = email::get(&tenant, id, Reader::User(world.ada)).await.unwrap().unwrap();
     assert_eq!(seen.owner, Some(Owner::Queue(world.support)));
     let parties: Vec<_> = seen.parties.iter().map(|party| party.party.clone()).collect();
-    let expected = [Some(("contact".to_owned(), carol.id.0)), None, Some(("queue".to_owned(), world.support.0))];
+    let expected =
+        [Some(("contact".to_owned(), carol.id.0)), None, Some(("queue".to_owned(), world.support.0))];
     assert_eq!(parties, expected);
     assert!(email::get(&tenant, id, Reader::User(world.bob)).await.unwrap().is_none());
     assert!(email::open_copy(&tenant, id, Reader::User(world.bob), &author()).await.unwrap().is_none());
@@ -285,11 +298,9 @@ async fn a_large_content_is_kept_in_chunks_and_streamed_back() {
     let tenant = world.tenant().await;
     let parts = || {
         let content = content.clone();
-        futures_util::stream::iter(
-            (0..content.len()).step_by(70_000).map(move |at| {
-                Ok::<_, std::convert::Infallible>(content.slice(at..content.len().min(at + 70_000)))
-            }),
-        )
+        futures_util::stream::iter((0..content.len()).step_by(70_000).map(move |at| {
+            Ok::<_, std::convert::Infallible>(content.slice(at..content.len().min(at + 70_000)))
+        }))
     };
     blob::put_stream(&tenant, id, content.len() as u64, parts()).await.unwrap();
     blob::put_stream(&tenant, id, content.len() as u64, parts()).await.unwrap();
@@ -312,7 +323,9 @@ async fn an_organization_finds_nothing_of_another_ones_mail() {
     let tenant = world.store.tenant(stranger).await.unwrap();
     assert!(email::get(&tenant, id, Reader::Everything).await.unwrap().is_none());
     assert!(blob::read(&tenant, blob::BlobId::of(b"raw 1")).await.unwrap().is_none());
-    assert!(email::list(&tenant, Reader::Everything, &EmailFilter::default(), None, 10).await.unwrap().is_empty());
+    assert!(
+        email::list(&tenant, Reader::Everything, &EmailFilter::default(), None, 10).await.unwrap().is_empty()
+    );
 }
 
 #[tokio::test]
@@ -322,7 +335,8 @@ async fn pages_of_items_show_each_once() {
     let tenant = world.tenant().await;
     let (mut after, mut seen) = (None, std::collections::HashSet::new());
     loop {
-        let page = items::list(&tenant, world.ada_box, Some(Decision::Recorded), after.as_ref(), 30).await.unwrap();
+        let page =
+            items::list(&tenant, world.ada_box, Some(Decision::Recorded), after.as_ref(), 30).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(items::ItemPlace::of(last).to_string().parse().unwrap());
         seen.extend(page.into_iter().map(|item| item.item_id));

@@ -72,14 +72,21 @@ async fn unknown_profiles_users_and_queues_are_named_as_the_field_they_stand_in(
 async fn an_address_or_login_that_is_taken_names_the_mailbox_inside_the_organization() {
     let world = world().await;
     let tenant = world.tenant().await;
-    let same_address =
-        NewMailbox { address: "ADA@example.com".parse().unwrap(), ..new_mailbox("other", None, world.profile) };
-    let same_login =
-        NewMailbox { incoming_login: Some("Ada@Example.com".into()), ..new_mailbox("other", None, world.profile) };
+    let same_address = NewMailbox {
+        address: "ADA@example.com".parse().unwrap(),
+        ..new_mailbox("other", None, world.profile)
+    };
+    let same_login = NewMailbox {
+        incoming_login: Some("Ada@Example.com".into()),
+        ..new_mailbox("other", None, world.profile)
+    };
     for (new, field) in [(same_address, "address"), (same_login, "incoming_login")] {
         let refused = refusal(made(&tenant, &new).await);
         let owner = Some("ada".to_owned());
-        assert_eq!(refused, Refusal::MailboxTaken { field, mailbox: world.ada_box, name: "ada".into(), owner });
+        assert_eq!(
+            refused,
+            Refusal::MailboxTaken { field, mailbox: world.ada_box, name: "ada".into(), owner }
+        );
         assert!(refused.to_string().contains("`ada` of ada"), "{refused}");
     }
 }
@@ -122,9 +129,13 @@ async fn nothing_is_enabled_before_it_is_owned_approved_and_tested() {
     assert!(said(Workload::Incoming).await.contains("not approved"));
     mailbox::set_approval(&tenant, id, None, Approval::Approved, &by).await.unwrap();
     assert!(said(Workload::Incoming).await.contains("test"));
-    mailbox::record_test(&tenant, id, Workload::Incoming, TestResult::Failure, Some("-ERR no"), &by).await.unwrap();
+    mailbox::record_test(&tenant, id, Workload::Incoming, TestResult::Failure, Some("-ERR no"), &by)
+        .await
+        .unwrap();
     assert!(said(Workload::Incoming).await.contains("test"));
-    mailbox::record_test(&tenant, id, Workload::Incoming, TestResult::Success, Some("+OK"), &by).await.unwrap();
+    mailbox::record_test(&tenant, id, Workload::Incoming, TestResult::Success, Some("+OK"), &by)
+        .await
+        .unwrap();
     on(Workload::Incoming).await.unwrap();
     on(Workload::Incoming).await.unwrap();
     let mailbox = mailbox::get(&tenant, id).await.unwrap().unwrap();
@@ -178,7 +189,12 @@ async fn a_profile_that_leads_elsewhere_stops_its_mailboxes_until_they_are_teste
     tenant.commit().await.unwrap();
     let mailbox = present(&world, world.ada_box).await;
     assert_eq!(switched_on(&mailbox), []);
-    assert!(mailbox.workloads.iter().all(|state| state.test_result == TestResult::NotRun && state.due_at.is_none()));
+    assert!(
+        mailbox
+            .workloads
+            .iter()
+            .all(|state| state.test_result == TestResult::NotRun && state.due_at.is_none())
+    );
     assert_eq!(world.count(claims).await, before + 9, "every claim of the three mailboxes was raised");
     let moved = "select count(*) from mailboxes where incoming_endpoint = 'pop3://new.example.com:995'";
     assert_eq!(world.count(moved).await, 3);
@@ -188,13 +204,15 @@ async fn a_profile_that_leads_elsewhere_stops_its_mailboxes_until_they_are_teste
 async fn an_address_that_changed_waits_for_approval_again() {
     let world = world().await;
     let tenant = world.tenant().await;
-    let update = MailboxUpdate { address: Some("ada.l@example.com".parse().unwrap()), ..MailboxUpdate::default() };
+    let update =
+        MailboxUpdate { address: Some("ada.l@example.com".parse().unwrap()), ..MailboxUpdate::default() };
     let version = present(&world, world.ada_box).await.version;
     let stale = refusal(mailbox::update(&tenant, world.ada_box, Some(version - 1), &update, &author()).await);
     assert!(matches!(stale, Refusal::Changed { .. }));
     let mailbox = mailbox::update(&tenant, world.ada_box, Some(version), &update, &author()).await.unwrap();
     assert_eq!((mailbox.approval, switched_on(&mailbox)), (Approval::Pending, vec![]));
-    let taken = MailboxUpdate { address: Some("bob@example.com".parse().unwrap()), ..MailboxUpdate::default() };
+    let taken =
+        MailboxUpdate { address: Some("bob@example.com".parse().unwrap()), ..MailboxUpdate::default() };
     let refused = refusal(mailbox::update(&tenant, world.ada_box, None, &taken, &author()).await);
     assert!(matches!(refused, Refusal::MailboxTaken { field: "address", .. }), "{refused}");
 }
@@ -204,13 +222,20 @@ async fn a_rejected_mailbox_stops_and_lockstep_says_why_it_switched_one_off() {
     let world = world().await;
     let tenant = world.tenant().await;
     let by = author();
-    let off = mailbox::disable(&tenant, world.bob_box, Workload::Incoming, Some(AlertKind::CredentialsRefused), &by);
+    let off = mailbox::disable(
+        &tenant,
+        world.bob_box,
+        Workload::Incoming,
+        Some(AlertKind::CredentialsRefused),
+        &by,
+    );
     assert!(off.await.unwrap());
     assert!(!mailbox::disable(&tenant, world.bob_box, Workload::Incoming, None, &by).await.unwrap());
     let bob = mailbox::get(&tenant, world.bob_box).await.unwrap().unwrap();
     assert_eq!(bob.workloads[0].disabled_by, Some(AlertKind::CredentialsRefused));
     assert_eq!(switched_on(&bob), [Workload::Outgoing]);
-    let rejected = mailbox::set_approval(&tenant, world.ada_box, None, Approval::Rejected, &by).await.unwrap();
+    let rejected =
+        mailbox::set_approval(&tenant, world.ada_box, None, Approval::Rejected, &by).await.unwrap();
     assert_eq!(switched_on(&rejected), []);
 }
 
@@ -219,7 +244,9 @@ async fn a_mailbox_moves_only_with_its_owners_name_and_takes_nothing_along() {
     let world = world().await;
     let tenant = world.tenant().await;
     let by = author();
-    mailbox::set_password(&tenant, &ring(), world.ada_box, "ada@example.com", &Secret::from("old"), &by).await.unwrap();
+    mailbox::set_password(&tenant, &ring(), world.ada_box, "ada@example.com", &Secret::from("old"), &by)
+        .await
+        .unwrap();
     let sales = queue(&tenant, "sales", vec![]).await;
     let to = Some(Owner::Queue(sales));
     let refused = refusal(mailbox::remap(&tenant, world.ada_box, None, to, None, &by).await);
@@ -244,7 +271,11 @@ async fn a_secret_is_opened_for_signing_in_and_shown_nowhere_else() {
     mailbox::set_password(&tenant, &ring(), world.ada_box, "ada-login", &password, &by).await.unwrap();
     let mailbox = mailbox::get(&tenant, world.ada_box).await.unwrap().unwrap();
     assert!(mailbox.has_password && mailbox.incoming_login == "ada-login");
-    assert_eq!(switched_on(&mailbox), [Workload::Incoming, Workload::Outgoing], "it goes on with the new secret");
+    assert_eq!(
+        switched_on(&mailbox),
+        [Workload::Incoming, Workload::Outgoing],
+        "it goes on with the new secret"
+    );
     let cycle = mailbox::for_cycle(&tenant, world.ada_box, Workload::Incoming).await.unwrap().unwrap();
     let id = cycle.credential.unwrap();
     let opened = credential::open(&tenant, &ring(), id).await.unwrap().unwrap();
@@ -285,7 +316,8 @@ async fn rotation_seals_every_secret_with_the_new_key_and_the_old_one_can_go() {
         mailbox::set_password(&tenant, &ring(), mailbox, login, &Secret::from("secret"), &by).await.unwrap();
     }
     let new = "new:HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
-    let both = KeyRing::from_text(&format!("{new}\nonly:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")).unwrap();
+    let both =
+        KeyRing::from_text(&format!("{new}\nonly:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")).unwrap();
     let alone = KeyRing::from_text(new).unwrap();
     let cycle = mailbox::for_cycle(&tenant, world.ada_box, Workload::Incoming).await.unwrap().unwrap();
     let id = cycle.credential.unwrap();
@@ -293,7 +325,10 @@ async fn rotation_seals_every_secret_with_the_new_key_and_the_old_one_can_go() {
     assert!(too_early.contains("`only`") && too_early.contains("put that key back"), "{too_early}");
     assert_eq!(credential::reseal_all(&tenant, &both).await.unwrap(), 2);
     assert_eq!(credential::reseal_all(&tenant, &both).await.unwrap(), 0);
-    assert_eq!(credential::open(&tenant, &alone, id).await.unwrap().unwrap().secret.expose_secret(), "secret");
+    assert_eq!(
+        credential::open(&tenant, &alone, id).await.unwrap().unwrap().secret.expose_secret(),
+        "secret"
+    );
     assert!(credential::open(&tenant, &ring(), id).await.is_err());
 }
 
@@ -303,7 +338,8 @@ async fn a_profiles_own_secret_lets_a_paused_profile_go_on() {
     let tenant = world.tenant().await;
     let by = author();
     let secret = Secret::from("secret");
-    let elsewhere = refusal(profile::set_password(&tenant, &ring(), world.profile, "master", &secret, &by).await);
+    let elsewhere =
+        refusal(profile::set_password(&tenant, &ring(), world.profile, "master", &secret, &by).await);
     assert!(elsewhere.to_string().contains("live on its mailboxes"), "{elsewhere}");
     let mut fields = profile_fields("Mail");
     fields.limits.credentials_on = model::profile::CredentialsOn::Profile;
@@ -327,7 +363,9 @@ async fn of_two_who_map_the_same_owner_at_once_one_is_refused_with_the_others_ma
     tenant.commit().await.unwrap();
     let map = async |name: &str| {
         let tenant = world.tenant().await;
-        let made = mailbox::create(&tenant, &new_mailbox(name, Some(Owner::User(carol)), world.profile), &author()).await?;
+        let made =
+            mailbox::create(&tenant, &new_mailbox(name, Some(Owner::User(carol)), world.profile), &author())
+                .await?;
         tenant.commit().await?;
         Ok(made.id)
     };

@@ -5,8 +5,8 @@
 // The name that every other crate knows it by.
 extern crate lockstep_store as store;
 
-mod incoming;
 mod away;
+mod incoming;
 mod jobs;
 mod mailboxes;
 mod migrations;

@@ -12,8 +12,8 @@ use model::workload::Workload;
 use store::email::{Reader, get};
 use store::outgoing::{
     Answer, Answered, Attempt, Backlog, Draft, RecipientAnswer, Resolution, begin_attempt, cancel, create,
-    earliest_next_try, expire, next_pending, record_answer, recover, request_send, resolve_unknown, state_of, update,
-    waiting_since,
+    earliest_next_try, expire, next_pending, record_answer, recover, request_send, resolve_unknown, state_of,
+    update, waiting_since,
 };
 use store::{Error, Refusal, Result};
 
@@ -79,7 +79,8 @@ fn said(position: i32, state: RecipientState) -> RecipientAnswer {
 }
 
 fn answer(attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) -> Answer {
-    let recipients = attempt.recipients.iter().zip(states).map(|(due, state)| said(due.position, *state)).collect();
+    let recipients =
+        attempt.recipients.iter().zip(states).map(|(due, state)| said(due.position, *state)).collect();
     Answer { attempt: attempt.id, answer, said: None, recipients, retry_after: Duration::from_secs(300) }
 }
 
@@ -139,11 +140,10 @@ async fn a_draft_is_sent_once_to_each_recipient() {
     assert_eq!(message.text.as_deref(), Some("They weave."));
     let (random, domain) = message.message_id.split_once('@').unwrap();
     assert_eq!((random.len(), domain), (22, "example.com"));
-    assert_eq!(attempt.recipients.iter().map(|due| due.role).collect::<Vec<_>>(), [
-        PartyRole::To,
-        PartyRole::To,
-        PartyRole::Bcc,
-    ]);
+    assert_eq!(
+        attempt.recipients.iter().map(|due| due.role).collect::<Vec<_>>(),
+        [PartyRole::To, PartyRole::To, PartyRole::Bcc,]
+    );
 
     let done = answer(&attempt, SendAnswer::Accepted, &[Accepted; 3]);
     let first = answered(&world, &done).await;
@@ -164,7 +164,8 @@ async fn who_is_deferred_is_tried_again_and_nobody_else_is() {
     let world = world().await;
     let id = requested(&world).await;
     let attempt = begun(&world, id, 1).await.unwrap();
-    let partly = answered(&world, &answer(&attempt, SendAnswer::Accepted, &[Accepted, Deferred, Refused])).await;
+    let partly =
+        answered(&world, &answer(&attempt, SendAnswer::Accepted, &[Accepted, Deferred, Refused])).await;
     assert_eq!(partly.state, EmailState::PendingSend);
     assert_eq!(pending(&world).await, 0, "not before its next try");
     assert!(begun(&world, id, 2).await.is_none());
@@ -174,7 +175,10 @@ async fn who_is_deferred_is_tried_again_and_nobody_else_is() {
     store::testing::pass(&world.database, Duration::from_secs(601)).await.unwrap();
     let second = begun(&world, id, 2).await.unwrap();
     assert_eq!(second.recipients.len(), 1);
-    assert_eq!((second.recipients[0].address.as_str(), second.recipients[0].attempts), ("two@there.example", 1));
+    assert_eq!(
+        (second.recipients[0].address.as_str(), second.recipients[0].attempts),
+        ("two@there.example", 1)
+    );
     assert_eq!(second.message.to.len(), 2, "the headers still name everybody");
     assert_eq!(second.message.message_id, attempt.message.message_id);
     let done = answered(&world, &answer(&second, SendAnswer::Accepted, &[Accepted])).await;
@@ -362,7 +366,10 @@ async fn a_send_for_later_waits_for_its_time_and_one_that_is_too_late_is_never_s
         .owner()
         .await
         .unwrap()
-        .query_one("select due_at from schedules where workload = 'outgoing' and mailbox_id = $1", &[&world.ada_box.0])
+        .query_one(
+            "select due_at from schedules where workload = 'outgoing' and mailbox_id = $1",
+            &[&world.ada_box.0],
+        )
         .await
         .unwrap()
         .get(0);
@@ -372,7 +379,10 @@ async fn a_send_for_later_waits_for_its_time_and_one_that_is_too_late_is_never_s
     let day = Duration::from_secs(24 * 3600);
     store::testing::pass(&world.database, Duration::from_secs(3 * 3600)).await.unwrap();
     assert_eq!(pending(&world).await, 1);
-    assert_eq!(waiting_since(&world.tenant().await, world.ada_box, Duration::from_secs(900)).await.unwrap(), [id]);
+    assert_eq!(
+        waiting_since(&world.tenant().await, world.ada_box, Duration::from_secs(900)).await.unwrap(),
+        [id]
+    );
     let tenant = world.tenant().await;
     assert_eq!(expire(&tenant, world.ada_box, day, &author()).await.unwrap(), []);
     tenant.commit().await.unwrap();

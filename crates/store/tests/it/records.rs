@@ -43,7 +43,11 @@ async fn a_change_of_a_user_is_written_down_with_old_and_new_and_only_by_who_rea
     let update = UserUpdate { name: Some("Ada L.".into()), role: Some(Role::Admin), ..UserUpdate::default() };
     let changed = user::update(&tenant, world.ada, Some(1), &update, &by).await.unwrap();
     assert_eq!((changed.name.as_str(), changed.role, changed.version), ("Ada L.", Role::Admin, 2));
-    assert_eq!(user::update(&tenant, world.ada, Some(2), &update, &by).await.unwrap().version, 2, "nothing changed");
+    assert_eq!(
+        user::update(&tenant, world.ada, Some(2), &update, &by).await.unwrap().version,
+        2,
+        "nothing changed"
+    );
     let stale = refusal(user::update(&tenant, world.ada, Some(1), &update, &by).await);
     assert_eq!(stale, Refusal::Changed { what: "user", expected: 1, present: 2 });
     let log = change::of(&tenant, "user", world.ada.0, 0, 10).await.unwrap();
@@ -82,15 +86,21 @@ async fn an_address_resolves_to_a_user_before_a_contact_and_to_nobody_who_left()
     });
     assert_eq!(address::upsert(&tenant, &rows).await.unwrap(), 4);
     assert_eq!(address::upsert(&tenant, &rows).await.unwrap(), 0, "loading again changes nothing");
-    let asked = ["bob@example.com", "home@bob.example", "shared@example.com", "nobody@example.com"].map(str::to_owned);
+    let asked = ["bob@example.com", "home@bob.example", "shared@example.com", "nobody@example.com"]
+        .map(str::to_owned);
     let found = address::resolve(&tenant, &asked).await.unwrap();
-    let kinds: Vec<_> = found.iter().map(|found| (found.address.as_str(), found.party_type.as_str())).collect();
-    assert_eq!(kinds, [("bob@example.com", "user"), ("home@bob.example", "contact"), ("shared@example.com", "contact")]);
+    let kinds: Vec<_> =
+        found.iter().map(|found| (found.address.as_str(), found.party_type.as_str())).collect();
+    assert_eq!(
+        kinds,
+        [("bob@example.com", "user"), ("home@bob.example", "contact"), ("shared@example.com", "contact")]
+    );
 
     let gone = UserUpdate { active: Some(false), ..UserUpdate::default() };
     user::update(&tenant, world.bob, None, &gone, &by).await.unwrap();
     assert_eq!(address::resolve(&tenant, &asked[..1]).await.unwrap().len(), 0);
-    let fewer = ContactUpdate { addresses: Some(vec!["bob.private@example.com".parse().unwrap()]), name: None };
+    let fewer =
+        ContactUpdate { addresses: Some(vec!["bob.private@example.com".parse().unwrap()]), name: None };
     assert_eq!(contact::update(&tenant, contact.id, Some(1), &fewer, &by).await.unwrap().addresses.len(), 1);
     assert_eq!(address::resolve(&tenant, &asked[1..2]).await.unwrap().len(), 0);
     contact::delete(&tenant, contact.id, Some(2), &by).await.unwrap();
@@ -129,7 +139,9 @@ async fn a_key_is_shown_once_and_says_who_calls_until_it_is_revoked() {
     let gone = UserUpdate { active: Some(false), ..UserUpdate::default() };
     user::update(&tenant, world.bob, None, &gone, &by).await.unwrap();
     tenant.commit().await.unwrap();
-    let who = async |secret| in_ring(&world.store, async |ring| key::authenticate(ring, key::hash(secret)).await).await;
+    let who = async |secret| {
+        in_ring(&world.store, async |ring| key::authenticate(ring, key::hash(secret)).await).await
+    };
     let ada = who(&ada_key).await.unwrap();
     assert_eq!((ada.organization, ada.user), (world.organization, Some((world.ada, Role::User))));
     let service = who(&service).await.unwrap();
@@ -165,12 +177,16 @@ async fn a_profile_in_use_stays_and_a_bad_field_is_named() {
         (spoiled(|fields| fields.limits.max_connections = 0), "max_connections"),
         (spoiled(|fields| fields.limits.max_in_flight = 70_000), "max_in_flight"),
         (spoiled(|fields| fields.min_polling_minutes = 1441), "min_polling_minutes"),
-        (spoiled(|fields| fields.connect_timeout = std::time::Duration::from_secs(101)), "connect_timeout_ms"),
+        (
+            spoiled(|fields| fields.connect_timeout = std::time::Duration::from_secs(101)),
+            "connect_timeout_ms",
+        ),
         (spoiled(|fields| fields.ca_certificate = Some("not PEM".into())), "ca_certificate"),
     ] {
         assert_eq!(refusal(profile::create(&tenant, &fields, &by).await).field(), Some(field));
     }
-    let twin = tenant.attempt(async |tenant| profile::create(tenant, &profile_fields("Mail"), &by).await).await;
+    let twin =
+        tenant.attempt(async |tenant| profile::create(tenant, &profile_fields("Mail"), &by).await).await;
     assert_eq!(refusal(twin), Refusal::Taken { what: "profile", field: "name" });
     let unused = profile::create(&tenant, &profile_fields("Other"), &by).await.unwrap();
     assert_eq!(unused.fields, profile_fields("Other"));
@@ -213,14 +229,22 @@ async fn a_repeated_alert_counts_up_and_each_reader_sees_the_own() {
     let (id, new) = alert::raise(&tenant, &bobs).await.unwrap();
     assert!(new);
     assert_eq!(alert::raise(&tenant, &bobs).await.unwrap(), (id, false));
-    alert::raise(&tenant, &alert(AlertKind::MailboxLocked, Subject::Mailbox(world.support_box))).await.unwrap();
-    alert::raise(&tenant, &alert(AlertKind::ConnectionRefused, Subject::Profile(world.profile))).await.unwrap();
+    alert::raise(&tenant, &alert(AlertKind::MailboxLocked, Subject::Mailbox(world.support_box)))
+        .await
+        .unwrap();
+    alert::raise(&tenant, &alert(AlertKind::ConnectionRefused, Subject::Profile(world.profile)))
+        .await
+        .unwrap();
     let list = async |reader| alert::list(&tenant, reader, &AlertFilter::default(), None, 10).await.unwrap();
     let kinds = async |reader| list(reader).await.iter().map(|alert| alert.kind).collect::<Vec<_>>();
     assert_eq!(list(AlertReader::Everything).await.len(), 3);
     assert_eq!(list(AlertReader::Everything).await[2].count, 2);
     let (ada, bob) = (AlertReader::User(world.ada), AlertReader::User(world.bob));
-    assert_eq!(kinds(ada).await, [AlertKind::ConnectionRefused, AlertKind::MailboxLocked], "her queue's and her server's");
+    assert_eq!(
+        kinds(ada).await,
+        [AlertKind::ConnectionRefused, AlertKind::MailboxLocked],
+        "her queue's and her server's"
+    );
     assert_eq!(kinds(bob).await, [AlertKind::ConnectionRefused, AlertKind::CredentialsRefused]);
 
     let hidden = refusal(alert::dismiss(&tenant, id, ada).await);
@@ -243,7 +267,11 @@ async fn a_repeated_request_gets_the_first_answer_and_the_key_is_good_for_one_re
     assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), Seen::New);
     drop(tenant);
     let tenant = world.tenant().await;
-    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), Seen::New, "the first did not come to its end");
+    assert_eq!(
+        begin(&tenant, "ada", "key", [1; 32]).await.unwrap(),
+        Seen::New,
+        "the first did not come to its end"
+    );
     answered(&tenant, "ada", "key", 201, &json!({"id": 7})).await.unwrap();
     tenant.commit().await.unwrap();
     let tenant = world.tenant().await;

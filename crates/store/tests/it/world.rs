@@ -50,7 +50,8 @@ impl World {
 }
 
 pub(crate) fn profile_fields(name: &str) -> ProfileFields {
-    let endpoint = |protocol, port| Endpoint { protocol, host: "mail.example.com".into(), port, tls: Tls::Implicit };
+    let endpoint =
+        |protocol, port| Endpoint { protocol, host: "mail.example.com".into(), port, tls: Tls::Implicit };
     ProfileFields {
         name: name.into(),
         description: String::new(),
@@ -118,8 +119,12 @@ pub(crate) async fn world() -> World {
     let support = queue(&tenant, "support", vec![ada]).await;
     let profile = store::profile::create(&tenant, &profile_fields("Mail"), &author()).await.unwrap().id;
     let mut boxes = Vec::new();
-    for (name, owner) in [("ada", Owner::User(ada)), ("bob", Owner::User(bob)), ("support", Owner::Queue(support))] {
-        let mailbox = store::mailbox::create(&tenant, &new_mailbox(name, Some(owner), profile), &author()).await.unwrap();
+    for (name, owner) in
+        [("ada", Owner::User(ada)), ("bob", Owner::User(bob)), ("support", Owner::Queue(support))]
+    {
+        let mailbox = store::mailbox::create(&tenant, &new_mailbox(name, Some(owner), profile), &author())
+            .await
+            .unwrap();
         enabled(&tenant, mailbox.id).await;
         boxes.push(mailbox.id);
     }
