@@ -3,10 +3,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people by printing")]
 
 mod cli;
+mod client;
 mod command;
 mod config;
 mod roles;
 mod shutdown;
+mod table;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,0 +1,139 @@
+//! How an email looks: in a row, and as a whole with its sending and its body.
+
+use comfy_table::Cell;
+
+use crate::client::Record;
+use crate::command::administer::context::Context;
+use crate::table::{self, Tone, bytes, cell, plain, state, words};
+
+/// The columns of a list.
+pub(super) const COLUMNS: &[&str] = &["state", "from", "to", "subject", "when", "id"];
+
+/// One row of a list.
+pub(super) fn row(context: &Context<'_>, email: Record<'_>) -> Vec<Cell> {
+    let when = ["received_at", "sent_at", "created_at"].into_iter().find_map(|name| email.time(name));
+    let mut to = parties(email, &["to", "cc", "bcc"]);
+    let others = to.len().saturating_sub(1);
+    to.truncate(1);
+    let to = if others > 0 { format!("{} +{others}", to.concat()) } else { to.concat() };
+    vec![
+        state(&email.text("state")),
+        plain(parties(email, &["from"]).join(", ")),
+        plain(to),
+        cell(email.text("subject"), Tone::Loud),
+        plain(context.ago(when)),
+        cell(email.text("id"), Tone::Quiet),
+    ]
+}
+
+/// The addresses of the parties with these roles.
+fn parties(email: Record<'_>, roles: &[&str]) -> Vec<String> {
+    let parties = email.list("parties").into_iter();
+    parties.filter(|party| roles.contains(&party.text("role").as_str())).map(|party| party.text("address")).collect()
+}
+
+/// The parties of one role with their names, a line each.
+fn named(email: Record<'_>, role: &str) -> Cell {
+    let parties = email.list("parties").into_iter().filter(|party| party.text("role") == role);
+    let lines = parties.map(|party| match party.filled("name") {
+        Some(name) => format!("{name} <{}>", party.text("address")),
+        None => party.text("address"),
+    });
+    plain(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// An email as a whole.
+pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
+    let warnings: Vec<_> = email.list("warnings").iter().filter_map(|warning| warning.0.as_str()).map(words).collect();
+    let twice = if email.flag("maybe_duplicate") { "may have been sent twice" } else { "" };
+    let facts = context.look.facts([
+        ("state", state(&email.text("state"))),
+        ("from", named(email, "from")),
+        ("to", named(email, "to")),
+        ("cc", named(email, "cc")),
+        ("bcc", named(email, "bcc")),
+        ("reply to", named(email, "reply_to")),
+        ("written", plain(context.when(email.time("sent_at")))),
+        ("received", plain(context.when(email.time("received_at")))),
+        ("warnings", cell(warnings.join(", "), Tone::Uneasy)),
+        ("beware", cell(twice, Tone::Uneasy)),
+        ("message id", plain(email.text("message_id"))),
+        ("answers", plain(email.text("in_reply_to"))),
+        ("automatic", plain(email.text("auto_submitted"))),
+        ("external id", plain(email.text("external_id"))),
+        ("created", plain(context.when(email.time("created_at")))),
+        ("id", cell(email.text("id"), Tone::Quiet)),
+    ]);
+    let subject = email.filled("subject").unwrap_or_else(|| "(no subject)".to_owned());
+    let mut text = context.described(&subject, &facts);
+    text.push_str(&receipts(context, email));
+    text.push_str(&sending(context, email));
+    text.push_str(&body(context, email));
+    text
+}
+
+fn receipts(context: &Context<'_>, email: Record<'_>) -> String {
+    let receipts = email.list("receipts");
+    if receipts.is_empty() {
+        return String::new();
+    }
+    let mut table = context.look.table(&["got by", "received"]);
+    for receipt in receipts {
+        table.add_row([plain(receipt.text("mailbox_name")), plain(context.when(receipt.time("received_at")))]);
+    }
+    format!("\n{}", table::drawn(&table))
+}
+
+fn sending(context: &Context<'_>, email: Record<'_>) -> String {
+    if email.at("sending").is_none() {
+        return String::new();
+    }
+    let mut table = context.look.table(&["recipient", "as", "stands", "tries", "next try", "the server said"]);
+    for recipient in email.list("sending.recipients") {
+        let codes = [recipient.text("reply_code"), recipient.text("enhanced_code"), recipient.text("server_said")];
+        let said = codes.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        table.add_row([
+            plain(recipient.text("address")),
+            plain(recipient.text("role")),
+            state(&recipient.text("state")),
+            plain(recipient.text("attempts")),
+            plain(recipient.time("next_try_at").map_or_else(String::new, |time| context.ago(Some(time)))),
+            plain(said),
+        ]);
+    }
+    let mut asked = format!("asked for {}", context.ago(email.time("sending.requested_at")));
+    let not_before = email.time("sending.not_before");
+    if context.is_ahead(not_before) {
+        asked.push_str(&format!(", to leave {}", context.when(not_before)));
+    }
+    if let Some(canceled) = email.time("sending.canceled_at") {
+        asked.push_str(&format!(", taken back {}", context.ago(Some(canceled))));
+    }
+    format!("\n {}\n{}", context.look.text(&asked, Tone::Quiet), table::drawn(&table))
+}
+
+fn body(context: &Context<'_>, email: Record<'_>) -> String {
+    if email.at("body").is_none() {
+        return String::new();
+    }
+    let mut text = String::new();
+    let files = email.list("body.attachments");
+    if !files.is_empty() {
+        let mut table = context.look.table(&["file", "type", "size", "id"]);
+        for file in files {
+            table.add_row([
+                plain(file.text("name")),
+                plain(file.text("content_type")),
+                plain(bytes(file.number("size"))),
+                cell(file.text("id"), Tone::Quiet),
+            ]);
+        }
+        text.push_str(&format!("\n{}", table::drawn(&table)));
+    }
+    match (email.filled("body.text"), email.at("body.html")) {
+        (Some(body), _) => text.push_str(&format!("\n{}\n", body.trim_end())),
+        (None, Some(_)) => text.push_str("\n (only HTML; --json prints it)\n"),
+        (None, None) => text.push_str("\n (no text)\n"),
+    }
+    text
+}

@@ -1,0 +1,206 @@
+//! `lockstep profile …`: mail servers, how they are reached, and how much of them may be used.
+
+mod arguments;
+mod location;
+
+use clap::Subcommand;
+use comfy_table::Cell;
+use serde_json::json;
+
+use super::context::Context;
+use super::input::{Password, exposed};
+use super::{Extent, mailbox};
+use crate::client::{Noun, Record};
+use crate::command::Failure;
+use crate::table::{Tone, cell, count, plain, words};
+
+pub(super) const EXAMPLES: &str = "The first profile:
+  lockstep profile create Example --incoming mail.example.com:995 --outgoing mail.example.com:587
+
+A server with a certificate of its own authority, and one credential for all mailboxes:
+  lockstep profile create Example --incoming mail.example.com --outgoing mail.example.com \\
+      --ca-file authority.pem --credentials-on profile
+  lockstep profile set-password Example --username service@example.com
+
+Then map mailboxes to it: lockstep mailbox create --help";
+
+/// What can be done with profiles.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Name a mail server. Its host names are resolved at once; whether it answers is found by testing a mailbox.
+    Create(Box<arguments::Create>),
+    /// List the profiles.
+    List {
+        #[command(flatten)]
+        extent: Extent,
+    },
+    /// Show one profile.
+    Show {
+        /// The name or id.
+        profile: String,
+    },
+    /// Change a profile; what is left out stays. One that leads to another server stops its mailboxes until they are
+    /// tested and enabled again.
+    Update(Box<arguments::Update>),
+    /// Remove a profile that no mailbox uses.
+    Delete {
+        /// The name or id.
+        profile: String,
+    },
+    /// Store the password that serves all mailboxes, where credentials live on the profile. It never comes out again.
+    SetPassword {
+        /// The name or id.
+        profile: String,
+        /// The login at the mail server.
+        #[arg(long, value_name = "LOGIN")]
+        username: String,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Test and enable all mailboxes of the profile.
+    ///
+    /// Runs as a job per mailbox; waits for them and prints a line for each. Fails when a test does.
+    Test {
+        /// The name or id.
+        profile: String,
+        /// Start the tests and do not wait for them.
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), Failure> {
+    let api = context.api;
+    match command {
+        Command::Create(new) => {
+            let profile = api.post(&["profiles"], &new.body()?).await?;
+            context.show(&profile, |profile| {
+                let name = quoted(&profile.text("name"));
+                let next = if profile.text("credentials_on") == "profile" {
+                    format!("lockstep profile set-password {name} --username LOGIN")
+                } else {
+                    format!("lockstep mailbox create ADDRESS --profile {name} --owner ADDRESS")
+                };
+                format!("{}\n Next: {}\n", shown(context, profile), context.look.text(&next, Tone::Loud))
+            });
+        }
+        Command::List { extent } => {
+            let page = api.list(&["profiles"], &[], extent.most()).await?;
+            let empty =
+                "There are no profiles yet. Name the first mail server: lockstep profile create --help shows how";
+            let columns = ["name", "incoming", "outgoing", "credentials", "mailboxes", "state", "id"];
+            context.list(&page, &columns, empty, row);
+        }
+        Command::Show { profile } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            let profile = api.get(&["profiles", &id], &[]).await?;
+            context.show(&profile, |profile| shown(context, profile));
+        }
+        Command::Update(change) => {
+            let id = api.id(Noun::Profile, &change.profile).await?;
+            let present = api.get(&["profiles", &id], &[]).await?;
+            let version = Record(&present).number("version");
+            let body = change.body(Record(&present))?;
+            let profile = api.patch(&["profiles", &id], Some(version), &body).await?;
+            context.show(&profile, |profile| shown(context, profile));
+        }
+        Command::Delete { profile } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            let answer = api.delete(&["profiles", &id]).await?;
+            context.show(&answer, |_| format!("Removed the profile {profile}."));
+        }
+        Command::SetPassword { profile, username, password } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            let password = password.read(&username)?;
+            let body = json!({"username": username, "password": exposed(&password)});
+            let answer = api.put(&["profiles", &id, "credential"], &body).await?;
+            context.show(&answer, |_| {
+                let name = quoted(&profile);
+                format!("Stored the password of {username}. Try it: lockstep profile test {name}")
+            });
+        }
+        Command::Test { profile, no_wait } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            mailbox::test_profile(context, &id, !no_wait).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '@');
+    if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+fn row(profile: Record<'_>) -> Vec<Cell> {
+    vec![
+        cell(profile.text("name"), Tone::Loud),
+        plain(location(profile, "incoming")),
+        plain(location(profile, "outgoing")),
+        credentials(profile),
+        plain(profile.text("mailboxes")),
+        standing(profile),
+        cell(profile.text("id"), Tone::Quiet),
+    ]
+}
+
+fn location(profile: Record<'_>, which: &str) -> String {
+    format!("{}:{}", profile.text(&format!("{which}.host")), profile.text(&format!("{which}.port")))
+}
+
+fn credentials(profile: Record<'_>) -> Cell {
+    match (profile.text("credentials_on").as_str(), profile.filled("credential.username")) {
+        ("profile", Some(username)) => plain(format!("here: {username}")),
+        ("profile", None) => cell("here: none stored yet", Tone::Uneasy),
+        _ => plain("on each mailbox"),
+    }
+}
+
+fn standing(profile: Record<'_>) -> Cell {
+    match profile.filled("paused_reason") {
+        Some(reason) => cell(format!("paused: {}", words(&reason)), Tone::Bad),
+        None => cell("open", Tone::Good),
+    }
+}
+
+fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
+    let server = |which: &str, protocol: &str| {
+        let tls = match profile.text(&format!("{which}.tls")).as_str() {
+            "start_tls" => "STARTTLS",
+            _ => "TLS from the first byte",
+        };
+        plain(format!("{} ({protocol}, {tls})", location(profile, which)))
+    };
+    let limit = match profile.text("credentials_on").as_str() {
+        "profile" => format!("{} connections at once to each server", profile.text("max_connections")),
+        _ => format!(
+            "{} at once to each server, {} for each mailbox",
+            count(profile.number("max_in_flight"), "connection", "connections"),
+            profile.text("max_connections")
+        ),
+    };
+    let polling = match profile.number("min_polling_minutes") {
+        0 => String::new(),
+        minutes => format!("at most every {}", count(minutes, "minute", "minutes")),
+    };
+    let authority = if profile.at("ca_certificate").is_some() { "its own, beside the system's" } else { "the system's" };
+    let facts = context.look.facts([
+        ("description", plain(profile.text("description"))),
+        ("incoming", server("incoming", "POP3")),
+        ("outgoing", server("outgoing", "SMTP")),
+        ("authority", plain(authority)),
+        ("credentials", credentials(profile)),
+        ("stored", plain(context.when(profile.time("credential.modified_at")))),
+        ("limit", plain(limit)),
+        ("polling", plain(polling)),
+        ("connecting", plain(format!("{} ms at most", profile.text("connect_timeout_ms")))),
+        ("received after", plain(context.when(profile.time("process_email_received_after")))),
+        ("state", standing(profile)),
+        ("mailboxes", plain(profile.text("mailboxes"))),
+        ("external id", plain(profile.text("external_id"))),
+        ("changed", plain(context.when(profile.time("modified_at")))),
+        ("id", cell(profile.text("id"), Tone::Quiet)),
+    ]);
+    context.described(&profile.text("name"), &facts)
+}
