@@ -60,7 +60,12 @@ impl Cycle {
             Workload::Outgoing => outgoing::earliest_next_try(&tenant, self.mailbox.id).await?,
             _ => None,
         };
-        let next = next(&self.mailbox.terms(), &outcome, &history, pending_send, clock::random_fraction());
+        let mut next =
+            next(&self.mailbox.terms(), &outcome, &history, pending_send, clock::random_fraction());
+        if matches!(outcome, Outcome::Done { .. }) && !ending.server_worked {
+            // Nothing was tried: that proves nothing about what failed before, and its alerts stay.
+            (next.failures, next.refusals) = (history.failures, history.refusals);
+        }
         schedule::finish(&tenant, self.claimed.claim, &outcome, &next).await?;
         match &outcome {
             Outcome::Failed(failure) if failure.scope == FailureScope::Server => {

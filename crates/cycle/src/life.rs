@@ -7,26 +7,32 @@ use std::time::Duration;
 
 use broker::{Consumer, Handler, Intake, Queue};
 use model::id::SessionId;
-use store::Store;
 use store::session::{Keeper, Times};
 use throttle::{Session, Throttle};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What a life is led with.
+use crate::Parts;
+
+/// What a process that runs cycles or jobs works with.
 #[derive(Clone)]
-pub struct Life {
-    /// What runs: `worker` or `jobs`.
-    pub role: &'static str,
-    /// The process's name, for people.
-    pub process: String,
-    /// The database.
-    pub store: Store,
+pub struct Means {
+    /// What cycles and tests work with.
+    pub parts: Parts,
     /// Where invitations come from.
     pub broker: broker::Config,
     /// Where leases come from.
     pub throttle: throttle::Config,
+    /// The process's name, for people: host name and process id.
+    pub process: String,
+}
+
+/// A way of life: whose deliveries are taken, and how many at once.
+#[derive(Clone)]
+pub struct Life {
+    /// What runs: `worker` or `jobs`.
+    pub role: &'static str,
     /// The queues that are taken from.
     pub queues: Vec<Queue>,
     /// Deliveries worked on at once, over all queues.
@@ -62,15 +68,16 @@ pub enum Unlivable {
 /// Lives until the shutdown.
 pub async fn live<H: Handler>(
     life: Life,
+    means: &Means,
     handler: impl Fn(Under) -> H,
     shutdown: CancellationToken,
 ) -> Result<(), Unlivable> {
     let places = if life.runs_cycles { u32::from(life.slots.get()) } else { 0 };
     while !shutdown.is_cancelled() {
-        let begun = Keeper::start(&life.store, &life.process, places, life.session);
+        let begun = Keeper::start(&means.parts.store, &means.process, places, life.session);
         match shutdown.run_until_cancelled(begun).await {
             None => break,
-            Some(Ok(keeper)) => session(&life, keeper, &handler, &shutdown).await?,
+            Some(Ok(keeper)) => session(&life, means, keeper, &handler, &shutdown).await?,
             Some(Err(error)) => {
                 tracing::error!(role = life.role, "no session could be begun, trying again: {error}");
                 shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
@@ -83,16 +90,17 @@ pub async fn live<H: Handler>(
 /// One session: takes work until the shutdown or until the session is lost, and waits for what runs to end.
 async fn session<H: Handler>(
     life: &Life,
+    means: &Means,
     keeper: Keeper,
     handler: &impl Fn(Under) -> H,
     shutdown: &CancellationToken,
 ) -> Result<(), Unlivable> {
-    let session = Session { id: keeper.id(), process: life.process.clone() };
-    let throttle = Throttle::connect(&life.throttle, session)?;
+    let session = Session { id: keeper.id(), process: means.process.clone() };
+    let throttle = Throttle::connect(&means.throttle, session)?;
     let lost = keeper.lost();
     let under = Under { session: keeper.id(), throttle: throttle.clone(), lost: lost.clone() };
     let handler = Arc::new(handler(under));
-    let consumer = Consumer::new(&life.broker, &format!("lockstep {}", life.role))?;
+    let consumer = Consumer::new(&means.broker, &format!("lockstep {}", life.role))?;
     let (slots, tasks) = (Arc::new(Semaphore::new(life.slots.get().into())), TaskTracker::new());
     // A lost session stops taking, as a shutdown does; the next one begins with new connections.
     let taking = shutdown.child_token();

@@ -64,6 +64,8 @@ pub(crate) enum Sent {
         /// Bytes of the message.
         bytes: u64,
     },
+    /// It broke again over the same message, whose fault that is: the others go on over another one.
+    Broke,
     /// It is over: this is why.
     Over(Interrupted),
 }
@@ -93,6 +95,7 @@ pub(crate) async fn run(
         used.items += 1;
         match sending.submit(&mut session, attempt).await? {
             Sent::GoOn { bytes } => used.bytes += bytes,
+            Sent::Broke => return Ok(Ending::done(tried, true)),
             Sent::Over(why) => return Err(why),
         }
     }

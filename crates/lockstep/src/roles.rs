@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cycle::Mail;
+use cycle::life::Means;
 use model::id::InstallationId;
 use model::network::NetworkPolicy;
 use store::Store;
@@ -67,31 +68,33 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
     let last = CancellationToken::new();
     for role in roles {
         let (name, drain) = (role.name(), shutdown.drain.clone());
-        let cycle = store.clone().zip(keys.clone()).map(|(store, keys)| cycle::Parts { store, mail: mail.clone(), keys });
+        let parts = store.clone().zip(keys.clone()).map(|(store, keys)| cycle::Parts {
+            store,
+            mail: mail.clone(),
+            keys,
+        });
+        let means = |parts: cycle::Parts| Means {
+            parts,
+            broker: config.broker.clone(),
+            throttle: config.throttle.clone(),
+            process: process.clone(),
+        };
         macro_rules! start {
             ($run:expr) => {{
                 let run = $run;
                 running.spawn(async move { (name, run.await.map_err(|error| error.to_string())) })
             }};
         }
-        match (role, &store, cycle) {
+        match (role, &store, parts) {
             (Role::Coordinator, ..) => start!(coordinator::run(config.coordinator.clone(), last.clone())),
             (Role::Scheduler, Some(store), _) => {
                 let (scheduler, database) = (config.scheduler.clone(), config.database.clone());
                 start!(scheduler::run(scheduler, store.clone(), database, config.broker.clone(), drain))
             }
-            (Role::Worker, _, Some(cycle)) => {
-                let (broker, throttle) = (config.broker.clone(), config.throttle.clone());
-                let parts = worker::Parts { cycle, broker, throttle, process: process.clone() };
-                start!(worker::run(config.worker.clone(), parts, drain))
-            }
-            (Role::Jobs, _, Some(cycle)) => {
-                let (broker, throttle) = (config.broker.clone(), config.throttle.clone());
-                let parts = jobs::Parts { cycle, broker, throttle, process: process.clone() };
-                start!(jobs::run(config.jobs.clone(), parts, drain))
-            }
-            (Role::Api, _, Some(cycle)) => {
-                let parts = api::Parts { store: cycle.store, keys: cycle.keys, network: network.clone() };
+            (Role::Worker, _, Some(parts)) => start!(worker::run(config.worker.clone(), means(parts), drain)),
+            (Role::Jobs, _, Some(parts)) => start!(jobs::run(config.jobs.clone(), means(parts), drain)),
+            (Role::Api, _, Some(parts)) => {
+                let parts = api::Parts { store: parts.store, keys: parts.keys, network: network.clone() };
                 start!(api::run(config.api.clone(), parts, drain))
             }
             _ => return Err(Failure::Bug("a role was started without what it needs")),
@@ -102,7 +105,8 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
 
 /// Refuses what these roles could never work with, before anything is opened.
 fn checked(config: &Config, roles: &[Role]) -> Result<(), Problem> {
-    let refused = |section: &str, error: String| Problem::new(section, error, "see config.default.toml for its form");
+    let refused =
+        |section: &str, error: String| Problem::new(section, error, "see config.default.toml for its form");
     if roles.contains(&Role::Coordinator) {
         config.coordinator.check().map_err(|error| refused("coordinator", error.to_string()))?;
     }
@@ -110,7 +114,8 @@ fn checked(config: &Config, roles: &[Role]) -> Result<(), Problem> {
         config.throttle.check().map_err(|error| refused("throttle", error.to_string()))?;
     }
     if roles.iter().any(|role| matches!(role, Role::Scheduler | Role::Worker | Role::Jobs)) {
-        broker::Publisher::new(&config.broker, "check").map_err(|error| refused("broker.url", error.to_string()))?;
+        broker::Publisher::new(&config.broker, "check")
+            .map_err(|error| refused("broker.url", error.to_string()))?;
     }
     Ok(())
 }
@@ -167,7 +172,11 @@ async fn ended(
 /// Opens the database and makes sure that it is this installation's and of this version.
 pub async fn opened(config: &Config, installation: InstallationId) -> Result<Store, Failure> {
     let store = Store::open(&config.database).map_err(|error| {
-        Problem::new("database.url", error.to_string(), "give an address such as postgres://lockstep:…@host:5432/lockstep")
+        Problem::new(
+            "database.url",
+            error.to_string(),
+            "give an address such as postgres://lockstep:…@host:5432/lockstep",
+        )
     })?;
     store::migrate::check(&store).await?;
     store::installation::check(&store, installation).await?;

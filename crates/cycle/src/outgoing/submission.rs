@@ -7,11 +7,14 @@ use mail::error::{Kind, Phase};
 use mail::mime::{self, BuiltMessage};
 use mail::smtp::{self, Envelope, Outcome, RecipientState, Step, Submission};
 use model::alert::AlertKind;
-use model::email::{RecipientState as State, SendAnswer, retry_after};
+use model::email::{EmailState, RecipientState as State, SendAnswer, retry_after};
+use model::id::{EmailId, OrganizationId};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
+use store::change::Author;
 use store::outgoing::{Answer, Attempt, DueRecipient, RecipientAnswer};
-use store::{Tenant, alert, outgoing};
+use store::{Store, Tenant, alert, outgoing};
+use tracing::Instrument as _;
 
 use super::{Sending, Sent};
 use crate::ending::Interrupted;
@@ -62,15 +65,21 @@ impl Sending<'_> {
         match session.submit(&envelope, smtp::whole(&built.bytes), may_go_on).await {
             Ok(submission) => self.answered(&attempt, submission, bytes).await,
             Err(Held::LeaseLost) => {
-                self.write(&not_sent(&attempt, None), None).await?;
+                self.write(not_sent(&attempt, None, Duration::ZERO), None).await?;
                 Ok(Sent::Over(Interrupted::LeaseLost))
             }
             Err(Held::Mail(error)) if is_about_the_message(&error) => {
                 self.refuse(&attempt, &error.to_string(), error.said()).await
             }
             Err(Held::Mail(error)) => {
-                self.write(&not_sent(&attempt, error.said()), None).await?;
-                Ok(Sent::Over(Interrupted::Mail(error)))
+                let tries = tries(&attempt);
+                self.write(not_sent(&attempt, error.said(), retry_after(tries + 1)), None).await?;
+                Ok(match error.kind() {
+                    // A server that is leaving is no message's fault, however often.
+                    Kind::Unavailable => Sent::Over(Interrupted::Mail(error)),
+                    _ if tries > 0 => Sent::Broke,
+                    _ => Sent::Over(Interrupted::Mail(error)),
+                })
             }
         }
     }
@@ -111,7 +120,7 @@ impl Sending<'_> {
             retry_after: Duration::ZERO,
         };
         let told = self.told(AlertKind::MessageRefused, json!({"reason": why}), said);
-        self.write(&answer, Some((attempt, told))).await?;
+        self.write(answer, Some(told)).await?;
         Ok(Sent::GoOn { bytes: 0 })
     }
 
@@ -156,7 +165,7 @@ impl Sending<'_> {
             }
         };
         let answer = Answer { attempt: attempt.id, answer, said, recipients, retry_after: retry_after(1) };
-        self.write(&answer, told.map(|told| (attempt, told))).await?;
+        self.write(answer, told).await?;
         Ok(match over {
             None => Sent::GoOn { bytes },
             Some(error) => Sent::Over(Interrupted::Mail(error)),
@@ -168,42 +177,72 @@ impl Sending<'_> {
         Told { kind, parameters, said: said.map(str::to_owned) }
     }
 
-    /// Writes an answer, not fenced: a server's word is true whoever holds the claim by now.
-    async fn write(&self, answer: &Answer, told: Option<(&Attempt, Told)>) -> Result<(), Interrupted> {
-        for attempt in 1..=WRITE_TRIES {
-            let written = self
-                .cycle
-                .parts
-                .store
-                .in_tenant(self.cycle.organization, async |tenant| {
-                    let answered = outgoing::record_answer(tenant, answer, &self.cycle.author()).await?;
-                    if let Some((attempt, told)) = &told
-                        && answered.decided
-                    {
-                        raise(tenant, attempt, told).await?;
-                    }
-                    if answered.doubled {
-                        let doubled = self.told(AlertKind::MaybeSentTwice, json!({}), None);
-                        alert::raise(tenant, &doubled.about(answered.email)).await?;
-                    }
-                    Ok::<_, store::Error>(())
-                })
-                .await;
+    /// Writes an answer, not fenced: a server's word is true whoever holds the claim by now. It goes on when the cycle
+    /// is dropped for a lost lease or session, because nobody else knows the answer.
+    async fn write(&self, answer: Answer, told: Option<Told>) -> Result<(), Interrupted> {
+        let writing = Writing {
+            store: self.cycle.parts.store.clone(),
+            organization: self.cycle.organization,
+            by: self.cycle.author(),
+            doubled: self.told(AlertKind::MaybeSentTwice, json!({}), None),
+            answer,
+            told,
+        };
+        let written = tokio::spawn(writing.run().in_current_span()).await;
+        let written =
+            written.map_err(|_| store::Error::Broken("writing an answer ended its task".to_owned()))?;
+        Ok(written?)
+    }
+}
+
+/// An answer on its way into the records.
+struct Writing {
+    store: Store,
+    organization: OrganizationId,
+    by: Author,
+    answer: Answer,
+    told: Option<Told>,
+    /// What is told when the email turns out to be accepted twice.
+    doubled: Told,
+}
+
+impl Writing {
+    async fn run(self) -> store::Result<()> {
+        let mut tries = 1;
+        loop {
+            let written =
+                self.store.in_tenant(self.organization, async |tenant| self.once(tenant).await).await;
             match written {
-                Ok(()) => return Ok(()),
-                Err(store::Error::Away(reason)) if attempt < WRITE_TRIES => {
+                Err(store::Error::Away(reason)) if tries < WRITE_TRIES => {
                     tracing::warn!("a server's answer could not be written, trying again: {reason}");
+                    tries += 1;
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                Err(error) => return Err(error.into()),
+                written => return written,
             }
+        }
+    }
+
+    async fn once(&self, tenant: &Tenant) -> store::Result<()> {
+        let answered = outgoing::record_answer(tenant, &self.answer, &self.by).await?;
+        if answered.decided && answered.state != EmailState::Unknown {
+            // A late answer settles what a newer claim found in doubt.
+            alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(answered.email), None).await?;
+        }
+        if let Some(told) = &self.told
+            && answered.decided
+        {
+            alert::raise(tenant, &told.about(answered.email)).await?;
+        }
+        if answered.doubled {
+            alert::raise(tenant, &self.doubled.about(answered.email)).await?;
         }
         Ok(())
     }
 }
 
 impl Told {
-    fn about(&self, email: model::id::EmailId) -> NewAlert {
+    fn about(&self, email: EmailId) -> NewAlert {
         NewAlert {
             kind: self.kind,
             subject: Subject::Email(email),
@@ -214,19 +253,20 @@ impl Told {
     }
 }
 
-async fn raise(tenant: &Tenant, attempt: &Attempt, told: &Told) -> store::Result<()> {
-    alert::raise(tenant, &told.about(attempt.email)).await?;
-    Ok(())
+/// How often the message was tried before, for the recipient that was tried most.
+fn tries(attempt: &Attempt) -> u32 {
+    let most = attempt.recipients.iter().map(|recipient| recipient.attempts).max().unwrap_or_default();
+    u32::try_from(most).unwrap_or(0)
 }
 
-/// The message never left: its recipients wait as before, and the workload's own due time says when.
-fn not_sent(attempt: &Attempt, said: Option<&str>) -> Answer {
+/// The message never left: its recipients wait as before, each time longer where the connection broke over it.
+fn not_sent(attempt: &Attempt, said: Option<&str>, retry_after: Duration) -> Answer {
     Answer {
         attempt: attempt.id,
         answer: SendAnswer::NotSent,
         said: said.map(str::to_owned),
         recipients: Vec::new(),
-        retry_after: Duration::ZERO,
+        retry_after,
     }
 }
 

@@ -5,6 +5,7 @@
 
 extern crate lockstep_cycle as cycle;
 
+mod answers;
 mod failing;
 mod house;
 mod incoming;

@@ -11,11 +11,11 @@ use store::testing;
 
 use crate::house::{House, by};
 
-fn to(address: &str) -> Vec<NamedAddress> {
+pub(crate) fn to(address: &str) -> Vec<NamedAddress> {
     vec![NamedAddress { name: None, address: address.parse().unwrap() }]
 }
 
-async fn pending(house: &House, from: MailboxId, draft: Draft) -> EmailId {
+pub(crate) async fn pending(house: &House, from: MailboxId, draft: Draft) -> EmailId {
     let tenant = house.tenant().await;
     let draft = Draft { from: Some(from), subject: "Offer".to_owned(), ..draft };
     let file = OutgoingAttachment {
@@ -30,7 +30,7 @@ async fn pending(house: &House, from: MailboxId, draft: Draft) -> EmailId {
     email
 }
 
-async fn state(house: &House, email: EmailId) -> EmailState {
+pub(crate) async fn state(house: &House, email: EmailId) -> EmailState {
     let owner = house.database.owner().await.unwrap();
     let row = owner.query_one("select state from emails where id = $1", &[&email.0]).await.unwrap();
     row.get::<_, String>(0).parse().unwrap()

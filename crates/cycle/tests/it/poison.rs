@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use cycle::Config;
 use model::cadence::Outcome;
+use model::email::EmailState;
 use model::workload::Workload;
+use store::outgoing::Draft;
 use store::testing;
 
 use crate::house::{House, config, message};
+use crate::outgoing::{pending, state, to};
 use crate::scripted::{Do, Scripted, say, whole};
 
 async fn house(config: Config, server: &Scripted) -> House {
@@ -98,4 +101,33 @@ async fn messages_larger_than_the_listing_said_end_a_batch_before_they_fill_the_
         house.cycle(id, Workload::Incoming).await;
     }
     assert_eq!(house.count("emails").await, 20);
+}
+
+#[tokio::test]
+async fn a_mail_that_always_breaks_its_connection_holds_up_the_others_once_and_switches_nothing_off() {
+    let server = Scripted::smtp(|line| line.starts_with("RCPT TO:<poison").then_some(Do::Break)).await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let house = House::with(config(), |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let draft = |address: &str| Draft { to: to(address), ..Draft::default() };
+    let poison = pending(&house, from, draft("poison@example.org")).await;
+    let other = pending(&house, from, draft("other@example.org")).await;
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(house.count("alerts where kind = 'connection_lost' and resolved_at is null").await, 1);
+    for _ in 0..12 {
+        later(&house).await;
+        house.cycle(from, Workload::Outgoing).await;
+    }
+    assert_eq!(
+        (state(&house, poison).await, state(&house, other).await),
+        (EmailState::PendingSend, EmailState::Sent)
+    );
+    assert_eq!(house.count("mailbox_workloads where workload = 'outgoing' and enabled").await, 1);
+    assert_eq!(house.count("alerts where kind = 'connection_lost' and resolved_at is null").await, 0);
+    let tries = house.count("send_attempts where answer = 'not_sent'").await;
+    assert!((3..=9).contains(&tries), "{tries} tries in more than two hours");
 }

@@ -98,6 +98,23 @@ impl Scripted {
     }
 }
 
+impl Scripted {
+    /// An SMTP server that takes everything, but does about a line what the script says first. The final dot is the
+    /// line `.`.
+    pub(crate) async fn smtp(script: impl Fn(&str) -> Option<Do> + Send + Sync + 'static) -> Self {
+        Self::start(Protocol::Smtp, "220 ready\r\n", move |line| {
+            script(line).unwrap_or_else(|| match line.split(' ').next().unwrap_or_default() {
+                "EHLO" => say("250-here\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n"),
+                "AUTH" => say("235 2.7.0 welcome\r\n"),
+                "DATA" => say("354 go on\r\n"),
+                "QUIT" => say("221 bye\r\n"),
+                _ => say("250 2.0.0 ok\r\n"),
+            })
+        })
+        .await
+    }
+}
+
 /// The whole message, as an answer to RETR.
 pub(crate) fn whole(message: &[u8]) -> Do {
     say([b"+OK\r\n", message, b".\r\n"].concat())

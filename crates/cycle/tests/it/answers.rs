@@ -1,0 +1,99 @@
+//! What a server answered is written down, whatever became of the cycle that asked.
+
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use cycle::Cycle;
+use model::email::EmailState;
+use model::id::{EmailId, MailboxId};
+use model::workload::Workload;
+use store::outgoing::Draft;
+use tokio::sync::mpsc as heard;
+use tokio::task::JoinHandle;
+
+use crate::house::{House, config};
+use crate::outgoing::{pending, state, to};
+use crate::scripted::Scripted;
+
+/// A cycle that has sent its final dot, and a server that answers it when it is told to.
+struct Asked {
+    house: House,
+    from: MailboxId,
+    email: EmailId,
+    running: JoinHandle<Cycle>,
+    answer: mpsc::Sender<()>,
+    _server: Scripted,
+}
+
+async fn asked() -> Asked {
+    let (dot, mut dots) = heard::unbounded_channel();
+    let (answer, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let server = Scripted::smtp(move |line| {
+        if line == "." {
+            dot.send(()).unwrap();
+            // Holds one thread of the runtime, which has several.
+            let _ = told.lock().unwrap().recv();
+        }
+        None
+    })
+    .await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let house = House::with(config(), |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
+    let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    let running = tokio::spawn(async move {
+        cycle.run(|| true).await;
+        cycle
+    });
+    dots.recv().await.unwrap();
+    Asked { house, from, email, running, answer, _server: server }
+}
+
+async fn until(house: &House, what: &str) {
+    for _ in 0..400 {
+        if house.count(what).await > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_that_came_in_is_written_although_the_cycle_is_dropped() {
+    let Asked { house, email, running, answer, .. } = &asked().await;
+    let mut owner = house.database.owner().await.unwrap();
+    let held = owner.transaction().await.unwrap();
+    held.query("select from emails where id = $1 for update", &[&email.0]).await.unwrap();
+    answer.send(()).unwrap();
+    until(house, "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await;
+    // As when the session or the lease is lost.
+    running.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    held.commit().await.unwrap();
+    until(house, "send_attempts where answer = 'accepted'").await;
+    assert_eq!(state(house, *email).await, EmailState::Sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_late_answer_settles_what_was_in_doubt_and_closes_its_alert() {
+    let Asked { house, from, email, running, answer, .. } = asked().await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute("update schedules set state = 'idle', session_id = null where mailbox_id = $1", &[&from.0])
+        .await
+        .unwrap();
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Unknown);
+    assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 1);
+    answer.send(()).unwrap();
+    running.await.unwrap();
+    assert_eq!(state(&house, email).await, EmailState::Sent);
+    assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 0);
+}
