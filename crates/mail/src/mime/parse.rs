@@ -152,6 +152,14 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_of_several_words_with_shift_states_reads_as_one() {
+        // Each word returns to ASCII, as RFC 1468 wants it.
+        let message =
+            parsed("Subject: =?iso-2022-jp?B?GyRCJEQkJBsoQg==?=\r\n =?iso-2022-jp?B?GyRCJEYbKEI=?=");
+        assert_eq!(message.subject.as_deref(), Some("\u{3064}\u{3044}\u{3066}"));
+    }
+
+    #[test]
     fn received_is_what_the_last_server_says() {
         let received = |head: &str| parsed(head).received.map(|date| date.to_string());
         let top = "Received: from a (b; c) by d; Tue, 14 Nov 2023 22:13:20 +0100\r\nReceived: x; 1 Jan 2001 00:00:00 GMT";

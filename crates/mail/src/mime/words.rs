@@ -38,7 +38,8 @@ pub(crate) fn cut(text: &mut String, limit: usize) -> bool {
 /// Joins neighbouring encoded words of one charset and encoding into one.
 ///
 /// RFC 2047 section 5 wants every word to hold whole characters; many programs split their bytes anywhere, and only
-/// the joined bytes decode.
+/// the joined bytes decode. The charsets with shift states stay as they are: every word of theirs begins and ends in
+/// ASCII (section 3 there), and two shifts with nothing between them are an error to decoders.
 pub(crate) fn join_encoded_words(value: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(value.len() + 1);
     let mut prefix: &[u8] = b"";
@@ -47,9 +48,14 @@ pub(crate) fn join_encoded_words(value: &[u8]) -> Vec<u8> {
         let rest = &value[at..];
         if !prefix.is_empty() && rest.starts_with(b"?=") {
             let after = &rest[2..];
+            let stateful = prefix.get(2..11).is_some_and(|name| name.eq_ignore_ascii_case(b"iso-2022-"));
             let gap = after.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             let next = &after[gap..];
-            if gap > 0 && next.len() >= prefix.len() && next[..prefix.len()].eq_ignore_ascii_case(prefix) {
+            if gap > 0
+                && !stateful
+                && next.len() >= prefix.len()
+                && next[..prefix.len()].eq_ignore_ascii_case(prefix)
+            {
                 at += 2 + gap + prefix.len();
                 continue;
             }
@@ -95,6 +101,10 @@ mod tests {
             ("=?utf-8?Q?=E2=9C?=\r\n =?UTF-8?q?=93?= end", "=?utf-8?Q?=E2=9C=93?= end"),
             ("=?utf-8?Q?a?= =?iso-8859-1?Q?b?=", "=?utf-8?Q?a?= =?iso-8859-1?Q?b?="),
             ("=?utf-8?Q?a?= b =?utf-8?Q?c?=", "=?utf-8?Q?a?= b =?utf-8?Q?c?="),
+            (
+                "=?iso-2022-jp?B?GyRCJEQkJBsoQg==?= =?ISO-2022-JP?B?GyRCJEYbKEI=?=",
+                "=?iso-2022-jp?B?GyRCJEQkJBsoQg==?= =?ISO-2022-JP?B?GyRCJEYbKEI=?=",
+            ),
             ("1 =? 2 ?= 3", "1 =? 2 ?= 3"),
             ("=?", "=?"),
             ("", ""),
