@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use model::network::NetworkPolicy;
 use store::Store;
@@ -63,6 +62,11 @@ pub(crate) fn router(config: Config, parts: Parts) -> Router {
         paths: document.paths.paths.keys().cloned().collect(),
         document: crate::openapi_json(),
     }));
+    surrounded(router, app)
+}
+
+/// What every request goes through on its way in and out, whatever the routes are.
+fn surrounded(router: Router<App>, app: App) -> Router {
     router
         .fallback(async || {
             Problem::new(
@@ -85,8 +89,6 @@ pub(crate) fn router(config: Config, parts: Parts) -> Router {
             axum::response::IntoResponse::into_response(Problem::internal())
         }))
         .layer(from_fn_with_state(app.clone(), trace::surround))
-        // Each body has its own bound: JSON the configured one, files the organization's.
-        .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }
 
@@ -156,5 +158,80 @@ impl Modify for Common {
             ))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use axum::routing::get;
+    use model::secret::Secret;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn app() -> App {
+        let database = store::Config {
+            url: Secret::from("postgres://nobody@127.0.0.1:1/nothing"),
+            ca_file: String::new(),
+            pool_size: 1,
+            pool_wait_seconds: 1,
+            connect_timeout_seconds: 1,
+            statement_timeout_seconds: 1,
+            idle_transaction_timeout_seconds: 1,
+        };
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            request_timeout_seconds: 1,
+            max_body_mb: 1,
+            resolve_seconds: 1,
+        };
+        App(Arc::new(Inner {
+            config,
+            store: Store::open(&database).unwrap(),
+            keys: Arc::new(KeyRing::from_text("a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap()),
+            network: NetworkPolicy::default(),
+            rights: Rights::default(),
+            document: String::new(),
+            paths: HashSet::from(["/closed".to_owned()]),
+        }))
+    }
+
+    async fn problem(router: Router<App>, path: &str) -> (StatusCode, serde_json::Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = surrounded(router, app()).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_problem_that_says_nothing_of_it() {
+        let router = Router::new().route("/", get(async || -> &'static str { panic!("a secret thought") }));
+        let (status, body) = problem(router, "/").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.to_string().contains("thought"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_too_long_becomes_a_problem() {
+        let router = Router::new().route("/", get(std::future::pending::<&'static str>));
+        assert_eq!(problem(router, "/").await.0, StatusCode::GATEWAY_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_route_whose_document_names_no_right_is_closed() {
+        let router = Router::new().route("/closed", get(async || "open"));
+        assert_eq!(problem(router, "/closed").await.0, StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_said_to_be() {
+        let router = described().split_for_parts().0;
+        let (status, body) = problem(router, "/ready").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body["remedy"].as_str().unwrap().contains("lockstep doctor"), "{body}");
     }
 }

@@ -1,12 +1,15 @@
 //! Reading requests: JSON bodies, query strings and path segments, each mistake told with its field, cause and remedy.
 //! No text with NUL gets in: Postgres stores none.
 
-use axum::RequestExt as _;
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -31,10 +34,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         let is_json = is_json(&request);
         let announced = announced(request.headers());
         if announced.is_some_and(|length| length > limit as u64) {
+            discard(request).await;
             return Err(too_large(announced, limit));
         }
-        let body = request.into_limited_body();
-        let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| too_large(None, limit))?;
+        let bytes =
+            axum::body::to_bytes(request.into_body(), limit).await.map_err(|_| too_large(None, limit))?;
         if bytes.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -48,6 +52,31 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         }
         read(&bytes).map(Self)
     }
+}
+
+/// Reads what is refused to its end, within bounds: a connection that is closed on a client in the middle of its sending
+/// never shows it the answer. One that asked first (`Expect: 100-continue`) has sent nothing yet.
+pub(crate) async fn discard(request: Request) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    discard_rest(request.into_body().into_data_stream(), 0).await;
+}
+
+/// The same for a body of which `came` bytes were read.
+pub(crate) async fn discard_rest(mut parts: BodyDataStream, came: u64) {
+    const MOST: u64 = 256 * 1024 * 1024;
+    const LONGEST: Duration = Duration::from_secs(20);
+    let mut came = came;
+    let rest = async {
+        while let Some(Ok(part)) = parts.next().await {
+            came += part.len() as u64;
+            if came > MOST {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LONGEST, rest).await;
 }
 
 /// What `Content-Length` says, in bytes.

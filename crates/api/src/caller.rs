@@ -105,8 +105,12 @@ pub(crate) async fn authenticate(
     }
     let principal = principal(&app, request.headers()).await?;
     let Some(right) = right else {
-        // The path is ours and the method is not: the router says so.
-        return Ok(next.run(request).await);
+        // The path is ours and nothing is said of this method: no such operation, or none that may be called.
+        return Err(Problem::new(
+            Kind::MethodNotAllowed,
+            "this path does not take this method",
+            "the methods of each path are in the OpenAPI document at /api/v1/openapi.json",
+        ));
     };
     if !right.is_held_by(&principal) {
         return Err(Problem::new(

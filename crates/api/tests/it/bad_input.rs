@@ -11,7 +11,9 @@ async fn a_profile_in_a_closed_network_is_refused_with_the_key_that_opens_it() {
     let served = served(config(), &[]).await;
     let (_, key) = served.organization("Engines").await;
     let admin = served.nobody.with_key(Some(&key));
-    for host in ["127.0.0.1", "localhost", "10.1.2.3", "192.168.0.1", "169.254.169.254", "::1", "[::1]", "0.0.0.0"] {
+    for host in
+        ["127.0.0.1", "localhost", "10.1.2.3", "192.168.0.1", "169.254.169.254", "::1", "[::1]", "0.0.0.0"]
+    {
         let mut new = new_profile("Inside");
         new["outgoing"]["host"] = "9.9.9.9".into();
         new["incoming"]["host"] = host.into();
@@ -77,7 +79,15 @@ async fn a_profiles_fields_are_held_to_their_ranges() {
 #[tokio::test]
 async fn an_address_that_is_no_address_is_refused() {
     let world = world().await;
-    for address in ["", "ada", "ada@", "@example.com", "ada lovelace@example.com", "ada@example..com", "a\r\nb@example.com"] {
+    for address in [
+        "",
+        "ada",
+        "ada@",
+        "@example.com",
+        "ada lovelace@example.com",
+        "ada@example..com",
+        "a\r\nb@example.com",
+    ] {
         let user = json!({"name": "Ada", "address": address});
         let problem = world.admin.post("users", user).await.problem(422, "address");
         assert!(problem["remedy"].as_str().unwrap().contains("ada@example.com"), "{problem}");
@@ -105,10 +115,13 @@ async fn a_second_mailbox_for_a_user_and_one_on_an_unknown_profile_are_refused()
     assert!(second["detail"].as_str().unwrap().contains("Ada"), "{second}");
     new("new@example.com", nobody, Value::Null).await.problem(422, "profile");
     new("new@example.com", &world.profile, json!({"kind": "user", "id": nobody})).await.problem(422, "owner");
-    new("new@example.com", &world.profile, json!({"kind": "robot", "id": nobody})).await.problem(422, "owner.kind");
+    new("new@example.com", &world.profile, json!({"kind": "robot", "id": nobody}))
+        .await
+        .problem(422, "owner.kind");
     new("ada@example.com", &world.profile, Value::Null).await.problem(409, "address");
     new("new@example.com", "no-id", Value::Null).await.problem(422, "profile");
-    let deleting = json!({"address": "new@example.com", "profile": world.profile, "delete_after_processing": true});
+    let deleting =
+        json!({"address": "new@example.com", "profile": world.profile, "delete_after_processing": true});
     world.admin.post("mailboxes", deleting).await.problem(422, "delete_after_processing");
     let act = json!({"act": "server_side"});
     world.admin.patch(&format!("mailboxes/{}", world.ada_box), act).await.problem(422, "act");
@@ -117,7 +130,8 @@ async fn a_second_mailbox_for_a_user_and_one_on_an_unknown_profile_are_refused()
 #[tokio::test]
 async fn a_send_without_recipients_or_from_a_mailbox_that_is_not_enabled_is_refused() {
     let world = world().await;
-    let draft = async |body: Value| format!("emails/{}/send", id(&world.ada.post("emails", body).await.expect(201)));
+    let draft =
+        async |body: Value| format!("emails/{}/send", id(&world.ada.post("emails", body).await.expect(201)));
     let to = json!([{"address": "bob@example.com"}]);
     let not_enabled = draft(json!({"from": world.ada_box, "to": to})).await;
     world.ada.post(&not_enabled, json!({})).await.problem(409, "from");
@@ -141,17 +155,17 @@ async fn a_file_over_the_limit_is_refused_by_its_announced_and_by_its_real_size(
     let email = id(&world.ada.post("emails", json!({})).await.expect(201));
     let path = format!("emails/{email}/attachments?name=film.mp4");
     let sixty = vec![7_u8; 60 * 1024 * 1024];
-    // The server answers before the body is read, so the client may see its pipe break instead of the answer.
-    let announced = world.ada.request(Method::POST, &path).header("content-length", sixty.len()).body("");
-    drop(announced);
-    let chunks = futures_util::stream::iter((0..60).map(|_| Ok::<_, std::io::Error>(vec![7_u8; 1024 * 1024])));
+    let chunks =
+        futures_util::stream::iter((0..60).map(|_| Ok::<_, std::io::Error>(vec![7_u8; 1024 * 1024])));
     let streamed = world.ada.request(Method::POST, &path).body(reqwest::Body::wrap_stream(chunks));
-    for request in [streamed, world.ada.request(Method::POST, &path).body(sixty)] {
-        let Ok(response) = request.send().await else { continue };
-        let problem: Value = response.json().await.unwrap();
-        assert_eq!((problem["status"].as_u64(), problem["field"].as_str()), (Some(413), Some("attachment")), "{problem}");
+    let announced = world.ada.request(Method::POST, &path).body(sixty);
+    for (request, size) in [(streamed, "MB"), (announced, "60 MB")] {
+        let problem = answer(request).await.problem(413, "attachment");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("25 MB") && detail.contains("max_message_mb"), "{detail}");
+        assert!(
+            detail.contains(size) && detail.contains("25 MB") && detail.contains("max_message_mb"),
+            "{detail}"
+        );
     }
     let body = world.ada.get(&format!("emails/{email}/body")).await.expect(200);
     assert_eq!(body["attachments"], json!([]));
@@ -161,13 +175,19 @@ async fn a_file_over_the_limit_is_refused_by_its_announced_and_by_its_real_size(
 async fn a_request_that_cannot_be_read_says_why() {
     let world = world().await;
     let sent = |body: &str, kind: &str| {
-        answer(world.admin.request(Method::POST, "users").header("content-type", kind.to_owned()).body(body.to_owned()))
+        answer(
+            world
+                .admin
+                .request(Method::POST, "users")
+                .header("content-type", kind.to_owned())
+                .body(body.to_owned()),
+        )
     };
     sent("{", "application/json").await.problem(400, "");
     sent("{} {}", "application/json").await.problem(422, "name");
     sent("[]", "application/json").await.problem(422, "body");
     sent("name=Ada", "application/x-www-form-urlencoded").await.problem(415, "Content-Type");
-    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(2_000_001));
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(9_000_000));
     let problem = sent(&large, "application/json").await.problem(413, "");
     assert!(problem["detail"].as_str().unwrap().contains("2000000"), "{problem}");
     world.admin.post("users", json!({"name": "Ada"})).await.problem(422, "address");
@@ -185,7 +205,10 @@ async fn a_request_that_cannot_be_read_says_why() {
 async fn a_request_keeps_its_id_and_its_trace() {
     let world = world().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let request = world.admin.request(Method::POST, "users").json(&json!({"name": "Eve", "address": "eve@example.com"}));
+    let request = world
+        .admin
+        .request(Method::POST, "users")
+        .json(&json!({"name": "Eve", "address": "eve@example.com"}));
     let answered = answer(request.header("x-request-id", "mine-1").header("traceparent", trace)).await;
     assert_eq!(answered.headers["x-request-id"], "mine-1");
     let eve = id(&answered.expect(201));

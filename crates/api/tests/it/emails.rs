@@ -21,12 +21,17 @@ async fn a_draft_is_written_changed_sent_and_taken_back() {
     let path = draft(&world, body).await;
     let changed = world.ada.patch(&path, json!({"subject": "Engines", "html": null})).await.expect(200);
     assert_eq!(changed["subject"], "Engines");
-    let roles: Vec<_> = changed["parties"].as_array().unwrap().iter().map(|party| party["role"].clone()).collect();
+    let roles: Vec<_> =
+        changed["parties"].as_array().unwrap().iter().map(|party| party["role"].clone()).collect();
     assert_eq!(roles, ["from", "to", "bcc"], "what is left out stays");
     let content = world.ada.get(&format!("{path}/body")).await.expect(200);
     assert_eq!((content["text"].as_str(), content["html"].as_str()), (Some("It works."), None));
 
-    let sent = world.ada.post(&format!("{path}/send"), json!({"not_before": "2099-01-01T00:00:00Z"})).await.expect(202);
+    let sent = world
+        .ada
+        .post(&format!("{path}/send"), json!({"not_before": "2099-01-01T00:00:00Z"}))
+        .await
+        .expect(202);
     assert_eq!(sent["state"], "pending_send");
     assert_eq!(sent["sending"]["recipients"].as_array().unwrap().len(), 2);
     world.ada.patch(&path, json!({"subject": "Too late"})).await.problem(409, "state");
@@ -59,7 +64,10 @@ async fn what_is_in_doubt_is_decided_by_a_person() {
             .unwrap();
         let decided = world.ada.post(&format!("{path}/{verb}"), json!({})).await.expect(200);
         assert_eq!(decided["state"], state, "{decided}");
-        owner.batch_execute("update send_requests set ended_at = now() where ended_at is null").await.unwrap();
+        owner
+            .batch_execute("update send_requests set ended_at = now() where ended_at is null")
+            .await
+            .unwrap();
     }
 }
 
@@ -75,7 +83,8 @@ async fn files_go_in_and_come_out_as_they_are() {
         .body(bytes.clone());
     let file = answer(upload).await.expect(201);
     assert_eq!((file["size"].as_u64(), file["inline"].as_bool()), (Some(bytes.len() as u64), Some(true)));
-    let response = world.ada.request(Method::GET, &format!("{path}/attachments/{}", id(&file))).send().await.unwrap();
+    let response =
+        world.ada.request(Method::GET, &format!("{path}/attachments/{}", id(&file))).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "image/png");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -86,7 +95,9 @@ async fn files_go_in_and_come_out_as_they_are() {
     world.bob.get(&format!("{path}/attachments/{}", id(&file))).await.problem(404, "id");
     world.ada.delete(&format!("{path}/attachments/{}", id(&file))).await.expect(204);
     world.ada.get(&format!("{path}/attachments/{}", id(&file))).await.problem(404, "id");
-    answer(world.ada.request(Method::POST, &format!("{path}/attachments")).body("x")).await.problem(422, "name");
+    answer(world.ada.request(Method::POST, &format!("{path}/attachments")).body("x"))
+        .await
+        .problem(422, "name");
 }
 
 #[tokio::test]
@@ -109,7 +120,10 @@ async fn a_mail_that_came_in_is_read_safely() {
     let email = world.receive(&world.ada_box, 7).await;
     let path = format!("emails/{email}");
     let read = world.ada.get(&path).await.expect(200);
-    assert_eq!((read["state"].as_str(), read["receipts"][0]["mailbox_name"].as_str()), (Some("received"), Some("Ada")));
+    assert_eq!(
+        (read["state"].as_str(), read["receipts"][0]["mailbox_name"].as_str()),
+        (Some("received"), Some("Ada"))
+    );
     let content = world.ada.get(&format!("{path}/body")).await.expect(200);
     let html = content["html"].as_str().unwrap();
     assert!(html.contains("Body 7") && !html.contains("script") && !html.contains("spy.example"), "{html}");
@@ -128,7 +142,14 @@ async fn a_mail_that_came_in_is_read_safely() {
     world.admin.get(&format!("{path}/body")).await.expect(200);
     let after = world.admin.get(&format!("changes?record=email:{email}")).await.expect(200);
     let count = |list: &Value| list["items"].as_array().unwrap().len();
-    assert_eq!(count(&after), count(&before) + 1, "an administrator's look is written down, the owner's is not");
-    let found = world.ada.get("emails?message_id=7@sender.example&direction=incoming&address=Carol@Sender.example").await;
+    assert_eq!(
+        count(&after),
+        count(&before) + 1,
+        "an administrator's look is written down, the owner's is not"
+    );
+    let found = world
+        .ada
+        .get("emails?message_id=7@sender.example&direction=incoming&address=Carol@Sender.example")
+        .await;
     assert_eq!(found.expect(200)["items"].as_array().unwrap().len(), 1);
 }

@@ -32,7 +32,9 @@ impl Filler {
         let tenant = world.tenant().await;
         let (alert, _) = store::alert::raise(&tenant, &alert).await.unwrap();
         let key = store::key::list(&tenant).await.unwrap()[0].id;
-        store::profile::pause(&tenant, world.profile.parse().unwrap(), "for a test", &author()).await.unwrap();
+        store::profile::pause(&tenant, world.profile.parse().unwrap(), "for a test", &author())
+            .await
+            .unwrap();
         tenant.commit().await.unwrap();
         let ids = HashMap::from([
             ("keys", key.to_string()),
@@ -122,7 +124,11 @@ async fn an_administrator_of_another_organization_gets_nothing_of_this_one() {
         }
         if status < 300 {
             for id in &ours {
-                assert!(!answered.text.contains(id.as_str()), "{method} {path} shows {id}: {}", answered.text);
+                assert!(
+                    !answered.text.contains(id.as_str()),
+                    "{method} {path} shows {id}: {}",
+                    answered.text
+                );
             }
         }
         walked += 1;
@@ -134,7 +140,18 @@ async fn an_administrator_of_another_organization_gets_nothing_of_this_one() {
 /// What a stranger might have changed.
 async fn snapshot(world: &World) -> Vec<Value> {
     let mut seen = Vec::new();
-    for path in ["users", "queues", "profiles", "mailboxes", "keys", "jobs", "alerts", "emails", "settings", "contacts"] {
+    for path in [
+        "users",
+        "queues",
+        "profiles",
+        "mailboxes",
+        "keys",
+        "jobs",
+        "alerts",
+        "emails",
+        "settings",
+        "contacts",
+    ] {
         seen.push(world.admin.get(path).await.expect(200));
     }
     seen
@@ -148,5 +165,8 @@ async fn a_clash_with_another_organization_is_refused_without_naming_it() {
     let profile = id(&stranger.post("profiles", crate::world::new_profile("Theirs")).await.expect(201));
     let new = json!({"address": "ada@example.com", "profile": profile});
     let problem = stranger.post("mailboxes", new).await.problem(409, "address");
-    assert!(!problem.to_string().contains("Analytical") && !problem.to_string().contains(&world.ada_box), "{problem}");
+    assert!(
+        !problem.to_string().contains("Analytical") && !problem.to_string().contains(&world.ada_box),
+        "{problem}"
+    );
 }

@@ -63,7 +63,10 @@ async fn a_users_key_cannot_administer() {
 
 fn filled(path: &str) -> String {
     let id = "01989c5e-7d5e-7cc0-8000-000000000000";
-    path.replace("{workload}", "incoming").replace("{name}", "max_message_mb").replace("{id}", id).replace("{user}", id)
+    path.replace("{workload}", "incoming")
+        .replace("{name}", "max_message_mb")
+        .replace("{id}", id)
+        .replace("{user}", id)
 }
 
 #[tokio::test]
@@ -88,14 +91,19 @@ async fn a_user_sees_the_own_mail_and_that_of_the_own_queues() {
     let world = world().await;
     let adas = world.receive(&world.ada_box, 1).await;
     let supports = world.receive(&world.support_box, 2).await;
-    let seen = |list: serde_json::Value| -> Vec<String> { list["items"].as_array().unwrap().iter().map(id).collect() };
+    let seen = |list: serde_json::Value| -> Vec<String> {
+        list["items"].as_array().unwrap().iter().map(id).collect()
+    };
     assert_eq!(seen(world.ada.get("emails").await.expect(200)), [supports.clone(), adas.clone()]);
     assert!(seen(world.bob.get("emails").await.expect(200)).is_empty());
     for path in ["", "/body", "/raw"] {
         world.bob.get(&format!("emails/{adas}{path}")).await.problem(404, "id");
         world.ada.get(&format!("emails/{supports}{path}")).await.expect(200);
     }
-    assert_eq!(seen(world.ada.get("mailboxes").await.expect(200)), [world.ada_box.clone(), world.support_box.clone()]);
+    assert_eq!(
+        seen(world.ada.get("mailboxes").await.expect(200)),
+        [world.ada_box.clone(), world.support_box.clone()]
+    );
     assert_eq!(seen(world.bob.get("mailboxes").await.expect(200)), [world.bob_box.clone()]);
     world.bob.get(&format!("mailboxes/{}", world.ada_box)).await.problem(404, "id");
     world.bob.get(&format!("mailboxes/{}/items", world.ada_box)).await.problem(404, "id");

@@ -1,5 +1,7 @@
 //! The API as its callers see it: a server on a free port, a real Postgres behind it, an HTTP client before it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use lockstep_api as api;
 
 mod bad_input;

@@ -63,7 +63,11 @@ async fn a_profile_keeps_its_password_to_itself() {
     let read = world.admin.get(&path).await.expect(200);
     assert_eq!(read["credential"]["username"], "relay");
     assert!(!read.to_string().contains("correct horse"));
-    let paused = world.admin.patch(&path, json!({"paused": true, "process_email_received_after": null})).await.expect(200);
+    let paused = world
+        .admin
+        .patch(&path, json!({"paused": true, "process_email_received_after": null}))
+        .await
+        .expect(200);
     assert!(paused["paused_reason"].is_string());
     assert!(paused["process_email_received_after"].is_null());
     let status = world.admin.get("status").await.expect(200);
@@ -73,7 +77,11 @@ async fn a_profile_keeps_its_password_to_itself() {
     world.admin.get(&path).await.problem(404, "id");
     // One that is in use stays; and a mailbox's secret is not the profile's.
     world.admin.delete(&format!("profiles/{}", world.profile)).await.expect(409);
-    world.admin.put(&format!("profiles/{}/credential", world.profile), credential).await.problem(422, "password");
+    world
+        .admin
+        .put(&format!("profiles/{}/credential", world.profile), credential)
+        .await
+        .problem(422, "password");
 }
 
 #[tokio::test]
@@ -85,19 +93,31 @@ async fn a_mailbox_is_approved_tested_switched_and_mapped() {
     world.admin.put(&format!("{path}/credential"), credential).await.expect(204);
     let read = world.admin.get(&path).await.expect(200);
     assert_eq!((read["has_password"].as_bool(), read["incoming_login"].as_str()), (Some(true), Some("ada")));
-    assert_eq!(world.admin.post(&format!("{path}/approve"), json!({})).await.expect(200)["approval"], "approved");
+    assert_eq!(
+        world.admin.post(&format!("{path}/approve"), json!({})).await.expect(200)["approval"],
+        "approved"
+    );
     let started = world.admin.post(&format!("{path}/test"), json!({})).await.expect(202);
     let job = started["jobs"][0]["job"].as_str().unwrap().to_owned();
     assert_eq!(world.admin.get(&format!("jobs/{job}")).await.expect(200)["kind"], "test_and_enable");
     assert_eq!(world.admin.get("jobs?kind=test_and_enable").await.expect(200)["items"][0]["id"], job);
     for _ in 0..2 {
-        assert_eq!(world.admin.post(&format!("jobs/{job}/cancel"), json!({})).await.expect(200)["state"], "canceled");
+        assert_eq!(
+            world.admin.post(&format!("jobs/{job}/cancel"), json!({})).await.expect(200)["state"],
+            "canceled"
+        );
     }
     let many = json!({"mailboxes": [world.ada_box, world.bob_box]});
     let started = world.admin.post("mailboxes/test", many).await.expect(202);
-    assert_eq!((started["jobs"].as_array().unwrap().len(), started["skipped"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(
+        (started["jobs"].as_array().unwrap().len(), started["skipped"].as_array().unwrap().len()),
+        (1, 1)
+    );
     let started = world.admin.post(&format!("profiles/{}/test", world.profile), json!({})).await.expect(202);
-    assert_eq!((started["jobs"].as_array().unwrap().len(), started["skipped"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(
+        (started["jobs"].as_array().unwrap().len(), started["skipped"].as_array().unwrap().len()),
+        (1, 2)
+    );
 
     world.ada.post(&format!("{path}/workloads/incoming/sync"), json!({})).await.problem(409, "workload");
     world.enable(&world.ada_box).await;
@@ -106,16 +126,26 @@ async fn a_mailbox_is_approved_tested_switched_and_mapped() {
     assert_eq!(synced["workloads"][0]["test"]["said"], "+OK");
     let off = world.admin.post(&format!("{path}/workloads/incoming/disable"), json!({})).await.expect(200);
     assert_eq!(off["workloads"][0]["enabled"], false);
-    assert_eq!(world.admin.post(&format!("{path}/reject"), json!({})).await.expect(200)["approval"], "rejected");
+    assert_eq!(
+        world.admin.post(&format!("{path}/reject"), json!({})).await.expect(200)["approval"],
+        "rejected"
+    );
 
-    let queue = world.admin.post("queues", json!({"name": "Sales", "address": "sales@example.com"})).await.expect(201);
+    let queue = world
+        .admin
+        .post("queues", json!({"name": "Sales", "address": "sales@example.com"}))
+        .await
+        .expect(201);
     let to = json!({"owner": {"kind": "queue", "id": id(&queue)}});
     let refused = world.admin.patch(&path, to.clone()).await.problem(409, "confirm_owner");
     assert!(refused["detail"].as_str().unwrap().contains("Ada"), "{refused}");
     let mut confirmed = to;
     confirmed["confirm_owner"] = world.ada_id.clone().into();
     let moved = world.admin.patch(&path, confirmed).await.expect(200);
-    assert_eq!((moved["owner"]["name"].as_str(), moved["approval"].as_str()), (Some("Sales"), Some("pending")));
+    assert_eq!(
+        (moved["owner"]["name"].as_str(), moved["approval"].as_str()),
+        (Some("Sales"), Some("pending"))
+    );
     assert_eq!(moved["has_password"], false);
     let history = world.admin.get(&format!("changes?record=mailbox:{}", world.ada_box)).await.expect(200);
     assert!(history["items"].as_array().unwrap().len() >= 5);
@@ -132,7 +162,10 @@ async fn what_was_seen_in_a_mailbox_is_listed_with_the_rule_that_decided() {
     let items = world.ada.get(&path).await.expect(200);
     assert_eq!(items["items"].as_array().unwrap().len(), 2);
     let recorded = world.ada.get(&format!("{path}?decision=recorded")).await.expect(200);
-    assert_eq!((recorded["items"][0]["email"].as_str(), recorded["items"][0]["rule"].as_str()), (Some(email.as_str()), Some("all")));
+    assert_eq!(
+        (recorded["items"][0]["email"].as_str(), recorded["items"][0]["rule"].as_str()),
+        (Some(email.as_str()), Some("all"))
+    );
     let first = world.ada.get(&format!("{path}?limit=1")).await.expect(200);
     let next = first["next_cursor"].as_str().unwrap();
     let second = world.ada.get(&format!("{path}?limit=1&cursor={next}")).await.expect(200);
@@ -192,7 +225,10 @@ async fn alerts_speak_in_sentences_to_those_they_concern() {
     let alert = &seen["items"][0];
     assert_eq!((alert["count"].as_i64(), alert["server_said"].as_str()), (Some(2), Some("-ERR [AUTH] no")));
     assert!(alert["happened"].as_str().unwrap().contains("pop3://127.0.0.1:995"), "{alert}");
-    assert!(!alert["happened"].as_str().unwrap().contains('{') && !alert["remedy"].as_str().unwrap().contains('?'));
+    assert!(
+        !alert["happened"].as_str().unwrap().contains('{')
+            && !alert["remedy"].as_str().unwrap().contains('?')
+    );
     assert_eq!(world.admin.get("status").await.expect(200)["alerts"]["error"], 1);
     assert_eq!(world.bob.get("alerts").await.expect(200)["items"], json!([]));
     let path = format!("alerts/{}/dismiss", id(alert));
@@ -208,7 +244,11 @@ async fn lists_come_in_pages_that_neither_skip_nor_repeat() {
     for number in 0..5 {
         let user = json!({"name": format!("User {number}"), "address": format!("user{number}@example.com")});
         world.admin.post("users", user).await.expect(201);
-        world.admin.post("keys", json!({"name": format!("Key {number}"), "scopes": ["read"]})).await.expect(201);
+        world
+            .admin
+            .post("keys", json!({"name": format!("Key {number}"), "scopes": ["read"]}))
+            .await
+            .expect(201);
         world.receive(&world.ada_box, number).await;
     }
     for path in ["users", "keys", "emails", "mailboxes", "settings"] {

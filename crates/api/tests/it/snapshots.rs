@@ -31,9 +31,11 @@ async fn bodies_look_as_agreed() {
     settings.add_filter(r#""message_id": "[\w-]+@example.com""#, r#""message_id": "[random]@example.com""#);
     for (name, path) in bodies {
         let body = world.admin.get(&path).await.json();
-        settings.bind(|| assert_json_snapshot!(name, body, {
-            ".workloads[].oldest_late_seconds" => "[seconds]",
-            ".sends.oldest_seconds" => "[seconds]",
-        }));
+        settings.bind(|| {
+            assert_json_snapshot!(name, body, {
+                ".workloads[].oldest_late_seconds" => "[seconds]",
+                ".sends.oldest_seconds" => "[seconds]",
+            })
+        });
     }
 }

@@ -144,7 +144,20 @@ pub(crate) async fn world() -> World {
     let ada_box = mailbox(&admin, "user", &ada_id, "Ada", &profile).await;
     let bob_box = mailbox(&admin, "user", &bob_id, "Bob", &profile).await;
     let support_box = mailbox(&admin, "queue", &support, "Support", &profile).await;
-    World { served, organization, admin, ada, bob, ada_id, bob_id, support, profile, ada_box, bob_box, support_box }
+    World {
+        served,
+        organization,
+        admin,
+        ada,
+        bob,
+        ada_id,
+        bob_id,
+        support,
+        profile,
+        ada_box,
+        bob_box,
+        support_box,
+    }
 }
 
 impl World {
@@ -159,7 +172,9 @@ impl World {
         let tenant = self.tenant().await;
         for workload in [Workload::Incoming, Workload::Outgoing] {
             let by = author();
-            store::mailbox::record_test(&tenant, id, workload, TestResult::Success, Some("+OK"), &by).await.unwrap();
+            store::mailbox::record_test(&tenant, id, workload, TestResult::Success, Some("+OK"), &by)
+                .await
+                .unwrap();
             store::mailbox::enable(&tenant, id, workload, Duration::ZERO, &by).await.unwrap();
         }
         tenant.commit().await.unwrap();
@@ -177,7 +192,9 @@ impl World {
             to: vec![party("ada@example.com")],
             date: Some(Timestamp::from_second(1_700_000_000).unwrap()),
             text: Some(format!("Body {number}")),
-            html: Some(format!("<p>Body {number}</p><script>alert(1)</script><img src=\"https://spy.example/\">")),
+            html: Some(format!(
+                "<p>Body {number}</p><script>alert(1)</script><img src=\"https://spy.example/\">"
+            )),
             attachments: vec![ParsedAttachment {
                 position: 0,
                 name: "nötes.html".into(),

@@ -1,7 +1,10 @@
 //! Files of emails, streamed in and out: an upload goes to a file of the process first, so that its size and its hash are
 //! known before the database is asked for anything, and memory stays flat.
 
+use std::time::Duration;
+
 use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
@@ -22,7 +25,7 @@ use uuid::Uuid;
 use super::body::{self, Attachment};
 use super::{outgoing_only, seen};
 use crate::app::App;
-use crate::body::{Json, Path, Query, announced};
+use crate::body::{Json, Path, Query, announced, discard, discard_rest};
 use crate::caller::Caller;
 use crate::problem::{Kind, Problem};
 use crate::version::IfMatch;
@@ -57,21 +60,23 @@ struct UploadQuery {
     responses((status = 201, body = Attachment))
 )]
 async fn upload(
+    State(app): State<App>,
     caller: Caller,
     Path(id): Path<Uuid>,
     Query(query): Query<UploadQuery>,
     IfMatch(version): IfMatch,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<(StatusCode, Json<Attachment>), Problem> {
     let id = EmailId(id);
     check(&query)?;
-    let content_type = media_type(&headers)?;
+    let content_type = media_type(request.headers())?;
     let limit = limit(&caller, id).await?;
-    if let Some(length) = announced(&headers) {
-        limit.check(length)?;
+    if let Some(problem) = announced(request.headers()).and_then(|length| limit.check(length).err()) {
+        discard(request).await;
+        return Err(problem);
     }
-    let spooled = spool(body, &limit).await?;
+    let patience = Duration::from_secs(app.config.request_timeout_seconds);
+    let spooled = spool(request.into_body(), &limit, patience).await?;
     let tenant = caller.begin().await?;
     let blob = spooled.blob;
     blob::put_stream(&tenant, blob, spooled.size, ReaderStream::with_capacity(spooled.file, 256 * 1024))
@@ -218,7 +223,7 @@ struct Spooled {
     size: u64,
 }
 
-async fn spool(body: Body, limit: &Limit) -> Result<Spooled, Problem> {
+async fn spool(body: Body, limit: &Limit, patience: Duration) -> Result<Spooled, Problem> {
     let broken = |error: std::io::Error| {
         tracing::error!(%error, "an upload could not be kept in a temporary file");
         Problem::internal()
@@ -227,12 +232,21 @@ async fn spool(body: Body, limit: &Limit) -> Result<Spooled, Problem> {
     let mut file = File::from_std(file.and_then(|file| file).map_err(broken)?);
     let (mut digest, mut size) = (Sha256::new(), 0_u64);
     let mut parts = body.into_data_stream();
-    while let Some(part) = parts.next().await {
+    loop {
+        // A file may take long; a line that says nothing for long is dead.
+        let Ok(next) = tokio::time::timeout(patience, parts.next()).await else {
+            let cause = format!("nothing of the file came for {} s", patience.as_secs());
+            return Err(Problem::new(Kind::TimedOut, cause, "send it again over a better line"));
+        };
+        let Some(part) = next else { break };
         let part = part.map_err(|_| {
             Problem::new(Kind::Unreadable, "the file broke off before its end", "send it again")
         })?;
         size += part.len() as u64;
-        limit.check(size)?;
+        if let Err(problem) = limit.check(size) {
+            discard_rest(parts, size).await;
+            return Err(problem);
+        }
         digest.update(&part);
         file.write_all(&part).await.map_err(broken)?;
     }
