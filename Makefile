@@ -1,7 +1,7 @@
 # What there is to do here; `make` alone lists it. Each target installs what it needs on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint
+.PHONY: help setup demo dev test bench lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

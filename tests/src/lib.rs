@@ -5,6 +5,7 @@
 //! and what it waited for in vain is said with what was seen last.
 
 mod api;
+pub mod bench;
 mod binary;
 mod configuration;
 pub mod demo;

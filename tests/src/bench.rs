@@ -1,0 +1,97 @@
+//! The benchmarks: what Lockstep's present code does, beside a ceiling or a peer measured in the same run, on private
+//! servers that are as durable as in production.
+//!
+//! A figure asserts what must be true of it (nothing lost, nothing twice, never one too many) before it may be shown. It
+//! is never compared with a number from another machine: only ratios within one run mean something.
+
+mod figure;
+mod house;
+mod incoming;
+mod leases;
+mod machine;
+mod outgoing;
+mod peers;
+mod polls;
+mod pop3;
+mod scheduling;
+mod sink;
+
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::task::LocalSet;
+
+use self::figure::{Line, table};
+use self::machine::Machine;
+
+/// What went wrong with a figure, in words.
+pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
+/// The lines of the table that one measurement gives.
+type Measured = Result<Vec<Line>, Trouble>;
+type Measuring = Pin<Box<dyn Future<Output = Measured>>>;
+
+/// The measurements, by the names that one of them is asked for with.
+const ALL: &[(&str, fn() -> Measuring)] = &[
+    ("incoming", || Box::pin(incoming::measure())),
+    ("polls", || Box::pin(polls::measure())),
+    ("outgoing", || Box::pin(outgoing::measure())),
+    ("scheduling", || Box::pin(scheduling::measure())),
+    ("leases", || Box::pin(leases::measure())),
+];
+
+/// Measures what is `wanted` by name (everything when nothing is), prints the table, writes `results` and says whether
+/// every figure was measured and every count was right.
+pub async fn run(wanted: &[String], results: &Path) -> bool {
+    let machine = Machine::look();
+    say(&format!("{machine}\n"));
+    let (mut lines, mut complete) = (Vec::new(), true);
+    let chosen =
+        ALL.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
+    for (name, measuring) in chosen {
+        let begun = Instant::now();
+        // In a task of its own, so that one that panics costs only itself.
+        let tasks = LocalSet::new();
+        let measured = tasks.run_until(tasks.spawn_local(measuring())).await;
+        let measured = measured.unwrap_or_else(|panic| Err(panic.into()));
+        let took = begun.elapsed().as_secs();
+        match measured {
+            Ok(measured) => {
+                say(&format!("{name}: measured in {took} s"));
+                lines.extend(measured);
+            }
+            Err(trouble) => {
+                say(&format!("{name}: NOT measured, after {took} s: {trouble}"));
+                complete = false;
+            }
+        }
+    }
+    say(&format!("\n{machine}\n\n{}", table(&lines, machine.cores)));
+    let values: Vec<Value> = lines.iter().map(|line| line.json(machine.cores)).collect();
+    match write(results, &Value::from(values)) {
+        Ok(()) => complete,
+        Err(error) => {
+            say(&format!("{} cannot be written: {error}", results.display()));
+            false
+        }
+    }
+}
+
+fn write(path: &Path, value: &Value) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(path, format!("{value:#}\n"))
+}
+
+/// Things a second.
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+fn rate(count: usize, since: Instant) -> f64 {
+    count as f64 / since.elapsed().as_secs_f64()
+}
+
+#[expect(clippy::print_stdout, reason = "what a person reads while it measures")]
+fn say(text: &str) {
+    println!("{text}");
+}

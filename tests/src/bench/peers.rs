@@ -1,0 +1,100 @@
+//! Debian's mail fetchers, one process per mailbox and all at once, as a person would run them: to files of their own,
+//! leaving the messages on the server.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::Trouble;
+use super::house::PASSWORD;
+
+/// A mailbox on a server of this machine, with TLS from the first byte.
+pub(super) struct Account {
+    pub(super) login: String,
+    pub(super) port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    Mpop,
+    Fetchmail,
+}
+
+impl Peer {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Mpop => "mpop",
+            Self::Fetchmail => "fetchmail",
+        }
+    }
+
+    /// Fetches everything; how many messages are in the files afterwards.
+    pub(super) async fn fetch(self, accounts: &[Account], ca: &str) -> Result<usize, Trouble> {
+        let directory = tempfile::Builder::new().prefix("lockstep-bench.").tempdir()?;
+        let ca_file = directory.path().join("ca.pem");
+        fs::write(&ca_file, ca)?;
+        let mut running = JoinSet::new();
+        for (number, account) in accounts.iter().enumerate() {
+            let home = directory.path().join(number.to_string());
+            fs::create_dir(&home)?;
+            let (settings, arguments) = match self {
+                Self::Mpop => mpop(account, &home, &ca_file)?,
+                Self::Fetchmail => fetchmail(account, &home, &ca_file),
+            };
+            let file = home.join("settings");
+            fs::write(&file, settings)?;
+            fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+            let mut command = Command::new(self.name());
+            command.args(arguments).env("HOME", &home).env("FETCHMAILHOME", &home);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+            running.spawn(command.output());
+        }
+        while let Some(ended) = running.join_next().await {
+            let ended = ended?.map_err(|error| format!("{} cannot be run: {error}", self.name()))?;
+            if !ended.status.success() {
+                let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+                return Err(format!("{} ended with {}: {words}", self.name(), ended.status).into());
+            }
+        }
+        (0..accounts.len()).map(|number| self.count(&directory.path().join(number.to_string()))).sum()
+    }
+
+    fn count(self, home: &Path) -> Result<usize, Trouble> {
+        Ok(match self {
+            Self::Mpop => fs::read_dir(home.join("mail/new"))?.count(),
+            Self::Fetchmail => {
+                let mail = fs::read(home.join("mail"))?;
+                mail.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"MAIL FROM:")).count()
+            }
+        })
+    }
+}
+
+fn mpop(account: &Account, home: &Path, ca: &Path) -> Result<(String, Vec<String>), Trouble> {
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(home.join("mail").join(part))?;
+    }
+    let (login, port) = (&account.login, account.port);
+    let (home, ca) = (home.display(), ca.display());
+    let settings = format!(
+        "account bench\nhost localhost\nport {port}\nuser {login}\npassword \"{PASSWORD}\"\ntls on\ntls_starttls off\n\
+         tls_trust_file {ca}\nkeep on\ndelivery maildir {home}/mail\nuidls_file {home}/uidls\n"
+    );
+    Ok((settings, vec![format!("--file={home}/settings"), "--quiet".to_owned(), "bench".to_owned()]))
+}
+
+fn fetchmail(account: &Account, home: &Path, ca: &Path) -> (String, Vec<String>) {
+    let (login, port) = (&account.login, account.port);
+    let (home, ca) = (home.display(), ca.display());
+    let settings = format!(
+        "set idfile \"{home}/ids\"\nset pidfile \"{home}/pid\"\nset no bouncemail\n\
+         poll localhost service {port} protocol pop3 uidl\n  \
+         user \"{login}\" password \"{PASSWORD}\" is reader here ssl sslcertck sslcertfile \"{ca}\"\n  \
+         keep fetchall no rewrite bsmtp \"{home}/mail\"\n"
+    );
+    (settings, vec![format!("--fetchmailrc={home}/settings"), "--silent".to_owned(), "--nosyslog".to_owned()])
+}
