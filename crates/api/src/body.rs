@@ -240,11 +240,34 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// A field that may be left out (`None`), cleared with null (`Some(None)`), or given.
-pub(crate) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
+/// A field of a change: left out, cleared with null, or given.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Given<T> {
+    /// It stays as it is.
+    #[default]
+    LeftOut,
+    /// It is cleared.
+    Null,
+    /// It becomes this.
+    Value(T),
+}
+
+impl<T> Given<T> {
+    /// What the field is to be, when it is this now.
+    pub(crate) fn or(self, present: Option<T>) -> Option<T> {
+        match self {
+            Self::LeftOut => present,
+            Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Option::deserialize(deserializer)? {
+            Some(value) => Self::Value(value),
+            None => Self::Null,
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! Versions as ETags: a record's version goes out as `ETag`, and `If-Match` makes a change conditional on it.
+//! Versions as entity tags: a record's version goes out as `ETag`, and `If-Match` makes a change conditional on it.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

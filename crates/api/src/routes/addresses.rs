@@ -25,13 +25,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 struct Addresses {
     /// Up to 10,000.
-    addresses: Vec<Address>,
+    addresses: Vec<Entry>,
 }
 
 /// One address of one party.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Address {
+#[schema(as = Address)]
+struct Entry {
     /// The address; compared in lower case.
     #[schema(value_type = String, format = Email)]
     address: EmailAddress,
@@ -80,7 +81,7 @@ async fn upsert(caller: Caller, Json(new): Json<Addresses>) -> Result<Json<Upser
     Ok(Json(Upserted { changed }))
 }
 
-fn check(place: usize, entry: &Address) -> Result<(), Problem> {
+fn check(place: usize, entry: &Entry) -> Result<(), Problem> {
     let kind = entry.party_type.as_str();
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let field = format!("addresses[{place}].party_type");

@@ -24,7 +24,7 @@ use self::shape::{Mailbox, MailboxChange, NewMailbox};
 pub(super) use self::test::{TestsStarted, test_all_of};
 use super::profiles::NewCredential;
 use crate::app::App;
-use crate::body::{Json, Path, Query};
+use crate::body::{Given, Json, Path, Query};
 use crate::caller::Caller;
 use crate::page::{Page, Wanted};
 use crate::problem::Problem;
@@ -177,10 +177,13 @@ async fn update(
     };
     let tenant = caller.begin().await?;
     let before = mailbox::update(&tenant, id, version, &fields, by).await?;
-    if let Some(to) = change.owner {
-        let confirmed = before.owner.filter(|owner| change.confirm_owner == Some(owner.id()));
-        mailbox::remap(&tenant, id, None, to.map(Owner::from), confirmed, by).await?;
-    }
+    let to = match change.owner {
+        Given::LeftOut => before.owner,
+        Given::Null => None,
+        Given::Value(owner) => Some(owner.into()),
+    };
+    let confirmed = before.owner.filter(|owner| change.confirm_owner == Some(owner.id()));
+    mailbox::remap(&tenant, id, None, to, confirmed, by).await?;
     let methods = [
         (Workload::Incoming, change.incoming),
         (Workload::Outgoing, change.outgoing),

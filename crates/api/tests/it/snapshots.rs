@@ -35,7 +35,7 @@ async fn bodies_look_as_agreed() {
             assert_json_snapshot!(name, body, {
                 ".workloads[].oldest_late_seconds" => "[seconds]",
                 ".sends.oldest_seconds" => "[seconds]",
-            })
+            });
         });
     }
 }

@@ -202,7 +202,11 @@ impl Limit {
 /// Megabytes with one decimal, rounded up, so that what is over a limit also reads so.
 fn tenths(bytes: u64) -> String {
     let tenths = (bytes * 10).div_ceil(MB);
-    if tenths % 10 == 0 { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) {
+        (tenths / 10).to_string()
+    } else {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    }
 }
 
 /// What the organization allows, and what the draft already has. No transaction stays open while the body comes in.

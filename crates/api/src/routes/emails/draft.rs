@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::shape::Email;
 use super::{answer, outgoing_only, seen};
-use crate::body::{Json, Path, nullable};
+use crate::body::{Given, Json, Path};
 use crate::caller::Caller;
 use crate::problem::{Kind, Problem};
 use crate::schema;
@@ -113,30 +113,30 @@ pub(super) struct EmailChange {
     /// One line of up to 998 characters.
     subject: Option<String>,
     /// The text body; null for none.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    text: Option<Option<String>>,
+    text: Given<String>,
     /// The HTML body; null for none.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    html: Option<Option<String>>,
+    html: Given<String>,
     /// The Message-ID this one answers, without angle brackets; null for none.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    in_reply_to: Option<Option<String>>,
+    in_reply_to: Given<String>,
     /// The ids of the conversation, the oldest first, without angle brackets.
     references: Option<Vec<String>>,
     /// How important it is.
     #[schema(value_type = Option<schema::Importance>)]
     importance: Option<Importance>,
     /// What it is about; null for nothing.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<Regarding>)]
-    regarding: Option<Option<Regarding>>,
+    regarding: Given<Regarding>,
     /// The host application's id; null forgets it.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    external_id: Option<Option<String>>,
+    external_id: Given<String>,
 }
 
 fn addresses(recipients: Vec<Recipient>) -> Vec<NamedAddress> {
@@ -289,19 +289,20 @@ fn applied(
         reply_to: list(change.reply_to, PartyRole::ReplyTo)?,
         from: change.from.map(MailboxId).or(old.mailbox),
         subject: change.subject.unwrap_or(old.subject),
-        text: change.text.unwrap_or(text),
-        html: change.html.unwrap_or(html),
-        in_reply_to: change.in_reply_to.unwrap_or(old.in_reply_to),
+        text: change.text.or(text),
+        html: change.html.or(html),
+        in_reply_to: change.in_reply_to.or(old.in_reply_to),
         references: change.references.unwrap_or(old.references),
         importance: change
             .importance
             .or_else(|| old.importance.and_then(|name| name.parse().ok()))
             .unwrap_or_default(),
         regarding: match change.regarding {
-            Some(regarding) => regarding.map(|regarding| (regarding.r#type, regarding.id)),
-            None => old.regarding,
+            Given::LeftOut => old.regarding,
+            Given::Null => None,
+            Given::Value(regarding) => Some((regarding.r#type, regarding.id)),
         },
-        external_id: change.external_id.unwrap_or(old.external_id),
+        external_id: change.external_id.or(old.external_id),
     })
 }
 

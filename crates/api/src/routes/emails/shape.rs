@@ -25,7 +25,7 @@ pub(super) struct EmailSummary {
     /// The subject.
     subject: String,
     /// Everybody in its headers, in their order.
-    parties: Vec<Party>,
+    parties: Vec<Correspondent>,
     /// Outgoing: the mailbox that sends it.
     from_mailbox: Option<Uuid>,
     /// Without angle brackets.
@@ -52,7 +52,8 @@ pub(super) struct EmailSummary {
 
 /// Somebody in the headers of an email.
 #[derive(Serialize, ToSchema)]
-struct Party {
+#[schema(as = Party)]
+struct Correspondent {
     /// As what.
     #[schema(value_type = schema::PartyRole)]
     role: PartyRole,
@@ -195,7 +196,7 @@ impl From<email::Email> for EmailSummary {
             parties: email
                 .parties
                 .into_iter()
-                .map(|party| Party {
+                .map(|party| Correspondent {
                     role: party.role,
                     address: party.address,
                     name: party.name,

@@ -12,7 +12,7 @@ use store::outgoing;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::body::nullable;
+use crate::body::Given;
 use crate::routes::owner::{NamedOwner, OwnerReference};
 use crate::schema;
 
@@ -61,9 +61,9 @@ pub(in crate::routes) struct MailboxChange {
     #[schema(value_type = Option<String>, format = Email)]
     pub(super) address: Option<EmailAddress>,
     /// Map it to this user or queue, or to nobody with null. One that belongs to somebody else needs `confirm_owner`.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<OwnerReference>)]
-    pub(super) owner: Option<Option<OwnerReference>>,
+    pub(super) owner: Given<OwnerReference>,
     /// The id of the present owner, to confirm that it is taken away from them: its password and test are forgotten and it
     /// waits for approval again.
     pub(super) confirm_owner: Option<Uuid>,

@@ -100,17 +100,12 @@ async fn start_all(
 ) -> Result<(), Problem> {
     for mailbox in mailboxes {
         let (id, name) = (mailbox.id.0, mailbox.name.clone());
-        match obstacle(&mailbox) {
-            Some((cause, remedy)) => started.skipped.push(SkippedTest {
-                mailbox: id,
-                name,
-                cause: cause.to_owned(),
-                remedy: remedy.to_owned(),
-            }),
-            None => {
-                let job = start(caller, tenant, mailbox.id).await?;
-                started.jobs.push(StartedTest { mailbox: id, name, job });
-            }
+        if let Some((cause, remedy)) = obstacle(&mailbox) {
+            let (cause, remedy) = (cause.to_owned(), remedy.to_owned());
+            started.skipped.push(SkippedTest { mailbox: id, name, cause, remedy });
+        } else {
+            let job = start(caller, tenant, mailbox.id).await?;
+            started.jobs.push(StartedTest { mailbox: id, name, job });
         }
     }
     Ok(())

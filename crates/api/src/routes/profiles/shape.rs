@@ -10,7 +10,7 @@ use store::profile::{self, ProfileFields};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::body::nullable;
+use crate::body::Given;
 use crate::problem::Problem;
 use crate::schema;
 
@@ -157,9 +157,9 @@ pub(super) struct ProfileChange {
     /// Where mail is submitted (SMTP), as a whole.
     outgoing: Option<Location>,
     /// PEM of the server's own certificate authority; null forgets it.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    ca_certificate: Option<Option<String>>,
+    ca_certificate: Given<String>,
     /// Where credentials live. From the profile to the mailboxes the profile's password is forgotten.
     #[schema(value_type = Option<schema::CredentialsOn>)]
     credentials_on: Option<CredentialsOn>,
@@ -170,9 +170,9 @@ pub(super) struct ProfileChange {
     #[schema(minimum = 1, maximum = 65536)]
     max_in_flight: Option<u32>,
     /// Nothing received before this is processed; null: everything.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<Timestamp>)]
-    process_email_received_after: Option<Option<Timestamp>>,
+    process_email_received_after: Given<Timestamp>,
     /// The shortest gap between two cycles in minutes, 0 to 1440.
     #[schema(minimum = 0, maximum = 1440)]
     min_polling_minutes: Option<u32>,
@@ -182,9 +182,9 @@ pub(super) struct ProfileChange {
     /// Whether alerts are mailed.
     alert_mail: Option<bool>,
     /// The host application's id; null forgets it.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    external_id: Option<Option<String>>,
+    external_id: Given<String>,
     /// True stops all mailboxes of the profile without switching any off, false lets them go on.
     pub(super) paused: Option<bool>,
 }
@@ -205,18 +205,19 @@ impl ProfileChange {
         }
         set(&mut fields.name, self.name);
         set(&mut fields.description, self.description);
-        set(&mut fields.ca_certificate, self.ca_certificate);
+        fields.ca_certificate = self.ca_certificate.or(fields.ca_certificate);
         set(&mut fields.limits.credentials_on, self.credentials_on);
         set(&mut fields.limits.max_connections, self.max_connections);
         set(&mut fields.limits.max_in_flight, self.max_in_flight);
-        set(&mut fields.process_email_received_after, self.process_email_received_after);
+        fields.process_email_received_after =
+            self.process_email_received_after.or(fields.process_email_received_after);
         set(&mut fields.min_polling_minutes, self.min_polling_minutes);
         set(
             &mut fields.connect_timeout,
             self.connect_timeout_ms.map(|millis| Duration::from_millis(millis.into())),
         );
         set(&mut fields.alert_mail, self.alert_mail);
-        set(&mut fields.external_id, self.external_id);
+        fields.external_id = self.external_id.or(fields.external_id);
         Ok(fields)
     }
 }
