@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
@@ -60,6 +60,10 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    // What the API says is for its caller alone, and is what its type says it is.
+    for (name, value) in [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::CACHE_CONTROL, "no-store")] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     span.record("http.response.status_code", response.status().as_u16());
     let elapsed = begun.elapsed().as_millis();

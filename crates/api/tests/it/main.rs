@@ -12,4 +12,5 @@ mod fences;
 mod keys;
 mod nouns;
 mod snapshots;
+mod status;
 mod world;
