@@ -8,9 +8,11 @@ use crate::house::{House, PASSWORD};
 
 #[tokio::test]
 async fn each_wrong_profile_gets_an_alert_of_its_own_kind() {
-    let (house, _process) = House::whole().await;
+    let installation = Installation::new().await.with("cycle.phase_seconds", 3);
+    let _process = installation.start_all().await;
+    let good = MailProfile::of(&installation.servers.mail);
+    let house = House::furnish(installation, &good).await;
     let mail = &house.installation.servers.mail;
-    let good = MailProfile::of(mail);
     let nobody = CountingProxy::start("127.0.0.1:1").await;
     nobody.refuse(true);
     let silent = CountingProxy::start("127.0.0.1:1").await;

@@ -106,7 +106,7 @@ async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
     assert!(copies.values().all(|copies| *copies == 1), "sent twice: {copies:#?}");
     for email in &emails {
         let shown = house.api.get(&format!("/emails/{email}")).await;
-        let id = format!("<{}>", shown["message_id"].as_str().unwrap());
+        let id = format!("<{}>", shown["sending"]["message_id"].as_str().unwrap());
         let there = copies.contains_key(&id);
         assert!(there || shown["state"] == "unknown", "sent and not there: {shown:#}");
     }

@@ -51,7 +51,7 @@ async fn a_mistake_in_the_configuration_exits_64_with_key_cause_and_remedy() {
         ("coordinator.renew_millis", toml::Value::Integer(60_000)),
         ("broker.url", "http://example".into()),
         ("database.url", "not a url".into()),
-        ("telemetry.log_level", "louder!".into()),
+        ("telemetry.log_level", "lockstep=louder".into()),
     ] {
         let configuration = installation.configuration.clone().with(key, value);
         let mut process = installation.start_with("scheduler,coordinator,worker,jobs,api", &configuration);
