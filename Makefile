@@ -11,7 +11,7 @@ setup: ## install the servers that tests and demo run privately (Debian packages
 
 demo: setup ## watch real mail travel in and out; ONCE=1 ends after the summary
 	cargo build --workspace --bins --locked
-	cargo run --quiet --locked -p lockstep-tests --bin demo -- $(if $(ONCE),--once)
+	@LOCKSTEP_NO_BUILD=1 $${CARGO_TARGET_DIR:-target}/debug/demo $(if $(ONCE),--once)
 
 dev: setup ## run the servers alone and print a configuration that leads to them (also in .data/dev.toml)
 	cargo run --quiet --locked -p lockstep-servers --bin dev -- .data/dev.toml

@@ -115,7 +115,7 @@ pub(super) fn offer() -> (String, Vec<u8>) {
     ("Offer 2026-117.pdf".to_owned(), files::pdf(&lines.map(str::to_owned)))
 }
 
-/// A message in the making: its header fields in order, then one part.
+/// A message in the making.
 struct Message {
     script: Script,
     from: (String, String),
@@ -123,9 +123,10 @@ struct Message {
     cc: Vec<usize>,
     date: Timestamp,
     hours_east: i8,
-    message_id: Option<String>,
+    id: Option<String>,
     references: Vec<String>,
     subject: String,
+    /// More header fields, each with its line end.
     extra: String,
 }
 
@@ -137,30 +138,27 @@ impl Message {
             let one = |place: &usize| script.address(PEOPLE[*place].name, &PEOPLE[*place].address());
             places.iter().map(one).collect::<Vec<_>>().join(",\r\n ")
         };
-        let mut head = format!(
-            "From: {}\r\nTo: {}\r\n",
-            script.address(&self.from.0, &self.from.1),
-            if self.to.is_empty() { "undisclosed-recipients:;".to_owned() } else { people(&self.to) }
-        );
+        let to = if self.to.is_empty() { "undisclosed-recipients:;".to_owned() } else { people(&self.to) };
+        let mut fields = vec![
+            format!("From: {}", script.address(&self.from.0, &self.from.1)),
+            format!("To: {to}"),
+            format!("Subject: {}", script.words(&self.subject)),
+            format!("Date: {}", written(self.date, self.hours_east)),
+        ];
         if !self.cc.is_empty() {
-            head += &format!("Cc: {}\r\n", people(&self.cc));
+            fields.push(format!("Cc: {}", people(&self.cc)));
         }
-        head += &format!(
-            "Subject: {}\r\nDate: {}\r\n",
-            script.words(&self.subject),
-            written(self.date, self.hours_east)
-        );
-        if let Some(id) = &self.message_id {
-            head += &format!("Message-ID: <{id}>\r\n");
+        if let Some(id) = &self.id {
+            fields.push(format!("Message-ID: <{id}>"));
         }
         if let Some(last) = self.references.last() {
             let all: Vec<_> = self.references.iter().map(|id| format!("<{id}>")).collect();
-            head += &format!("In-Reply-To: <{last}>\r\nReferences: {}\r\n", all.join("\r\n "));
+            fields.push(format!("In-Reply-To: <{last}>"));
+            fields.push(format!("References: {}", all.join("\r\n ")));
         }
-        head += &self.extra;
-        head += "MIME-Version: 1.0\r\n";
+        let head = format!("{}\r\n{}MIME-Version: 1.0\r\n", fields.join("\r\n"), self.extra);
         Sample {
-            message_id: self.message_id,
+            message_id: self.id,
             subject: Some(self.subject),
             answers: self.references.last().cloned(),
             phrase,

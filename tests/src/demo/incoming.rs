@@ -75,13 +75,14 @@ pub(super) async fn watch(
         }
         sleep(LOOK_EVERY).await;
     };
+    for bar in &bars {
+        bar.finish_and_clear();
+    }
     let mut last = wished;
-    for (mailbox, bar) in office.mailboxes.iter().zip(bars.iter().map(Some).chain(std::iter::repeat(None))) {
+    for (mailbox, of) in office.mailboxes.iter().zip(expected) {
         let at = decided_in(sql, &mailbox.id).await?.1.unwrap_or(wished);
         last = last.max(at);
-        if let Some(bar) = bar {
-            bar.finish_with_message(format!("{:.2} s", seconds(wished, at)));
-        }
+        screen.full_bar(&mailbox.address, &format!("{of} messages after {:.2} s", seconds(wished, at)));
     }
     Ok(Arrival { messages: decided, took: Duration::from_secs_f64(seconds(wished, last)) })
 }

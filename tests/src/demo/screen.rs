@@ -89,9 +89,9 @@ impl Screen {
     pub(super) fn bar(&self, label: &str, length: u64) -> ProgressBar {
         let bar = self.bars.add(ProgressBar::new(length));
         let template = if self.colours {
-            "  {prefix:25} {bar:42.cyan/dim} {pos:>4}/{len:<4} {msg}"
+            "    {prefix:25} {bar:42.cyan/dim} {pos:>4}/{len:<4} {msg}"
         } else {
-            "  {prefix:25} {bar:42} {pos:>4}/{len:<4} {msg}"
+            "    {prefix:25} {bar:42} {pos:>4}/{len:<4} {msg}"
         };
         let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("━━╌"));
@@ -100,13 +100,19 @@ impl Screen {
         bar
     }
 
+    /// What a bar leaves behind when its work is done.
+    pub(super) fn full_bar(&self, label: &str, what: &str) {
+        let tick = self.paint(Look::Good, "✓");
+        let bar = self.paint(Look::Accent, &"━".repeat(if self.terminal { 42 } else { 0 }));
+        self.line(&format!("  {tick} {label:<25} {bar} {what}"));
+    }
+
     /// A table of numbers, each row with its name; the last row sums up.
     pub(super) fn table(&self, header: &[&str], rows: &[(String, Vec<String>)]) {
         let widths: Vec<usize> = header.iter().map(|title| title.len() + 2).collect();
         let row = |name: &str, cells: &[String]| {
-            let cells: String =
-                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-            format!("  {name:<25}{cells}")
+            let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            format!("  {name:<25}{}", cells.collect::<Vec<_>>().concat())
         };
         let header: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
         let rule = format!("  {}", "─".repeat(25 + widths.iter().sum::<usize>()));

@@ -44,7 +44,7 @@ pub(super) fn show(
     ));
     let sent = round.emails.len();
     screen.line(&format!(
-        "  Out           {sent} messages in {:.2} s from the first Send: {}; received after {:.2} s",
+        "  Out           {sent} messages in {:.2} s from Send: {}; all received after {:.2} s",
         round.to_sent,
         rate(sent, round.to_sent),
         round.to_received
@@ -54,7 +54,7 @@ pub(super) fn show(
         letter.to_sent, letter.to_delivered, letter.to_received
     ));
     let memory: Vec<String> = stage.processes.iter().map(peak).collect();
-    screen.line(&format!("  Peak memory   {}", memory.join(", ")));
+    screen.line(&format!("  Peak MB       {}", memory.join(", ")));
     let (all, failed) = (checks.passed + checks.mismatches.len(), checks.mismatches.len());
     if failed == 0 {
         let said = format!("✓ {all} of {all} comparisons with what lies on the servers agree");
@@ -75,25 +75,21 @@ pub(super) fn doors(screen: &Screen, office: &Office, stage: &Stage<'_>) {
     screen.heading("Where to look next");
     let mail = &stage.servers.mail;
     let (url, directory) = (stage.url(), stage.directory.display());
-    let api = format!("curl -s -H 'Authorization: Bearer {}' '{url}/api/v1/emails?limit=5'", office.key);
     let metrics: Vec<String> = stage.processes.iter().map(|running| running.metrics.to_string()).collect();
     for (what, how) in [
-        ("API", api),
-        ("Its description", format!("{url}/api/v1/openapi.json")),
-        (
-            "Command line",
-            format!("LOCKSTEP_CONFIG={directory}/lockstep.toml {} status", lockstep().display()),
-        ),
-        ("Metrics", format!("http://127.0.0.1:{{{}}}/metrics", metrics.join(","))),
-        ("Logs", format!("{directory}/*.log")),
+        ("API", format!("curl -H 'Authorization: Bearer {}' \\", office.key)),
+        ("", format!("  '{url}/api/v1/emails?limit=5'")),
+        ("", format!("{url}/api/v1/openapi.json describes it")),
+        ("Command line", format!("LOCKSTEP_CONFIG={directory}/lockstep.toml \\")),
+        ("", format!("  {} status", lockstep().display())),
+        ("Metrics", format!("curl http://127.0.0.1:{{{}}}/metrics", metrics.join(","))),
+        ("Logs", format!("tail -F {directory}/*.log")),
         ("Postgres", format!("psql {}", stage.configuration.get("migration.url").unwrap_or_default())),
         ("RabbitMQ", format!("http://127.0.0.1:{} (guest, guest)", stage.servers.rabbitmq.management_port)),
-        (
-            "Mail servers",
-            format!("POP3 {}, IMAP {}, submission {}", mail.pop3_port, mail.imap_port, mail.submission_port),
-        ),
+        ("Dovecot", format!("POP3 {}, IMAP {}, on 127.0.0.1", mail.pop3_port, mail.imap_port)),
+        ("Postfix", format!("submission {}, on 127.0.0.1", mail.submission_port)),
     ] {
-        screen.line(&format!("  {} {how}", screen.paint(Look::Accent, &format!("{what:<16}"))));
+        screen.line(&format!("  {} {how}", screen.paint(Look::Accent, &format!("{what:<13}"))));
     }
 }
 
@@ -105,7 +101,7 @@ fn peak(running: &Running) -> String {
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     });
     match peak {
-        Some(kilobytes) => format!("{} {} MB", running.name, kilobytes.div_ceil(1024)),
+        Some(kilobytes) => format!("{} {}", running.name, kilobytes.div_ceil(1024)),
         None => format!("{} ended", running.name),
     }
 }

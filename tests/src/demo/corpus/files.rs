@@ -1,16 +1,16 @@
 //! Attachments that open: a PDF of one page, a PNG and a CSV, each small and each different.
 
+use std::fmt::Write as _;
+
 use super::chance::Chance;
 
 /// A page with lines of text (ISO 32000-1, with a cross-reference table that is right to the byte).
 pub(super) fn pdf(lines: &[String]) -> Vec<u8> {
-    let text: String = lines
-        .iter()
-        .map(|line| {
-            let line = line.replace('\\', "\\\\").replace('(', "\\(").replace(')', "\\)");
-            format!("({line}) Tj T*\n")
-        })
-        .collect();
+    let text = lines.iter().fold(String::new(), |mut text, line| {
+        let line = line.replace('\\', "\\\\").replace('(', "\\(").replace(')', "\\)");
+        let _ = writeln!(text, "({line}) Tj T*");
+        text
+    });
     let stream = format!("BT /F1 12 Tf 16 TL 60 780 Td\n{text}ET\n");
     let objects = [
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
@@ -24,11 +24,12 @@ pub(super) fn pdf(lines: &[String]) -> Vec<u8> {
     let mut file = "%PDF-1.4\n".to_owned();
     let mut table = "0000000000 65535 f \n".to_owned();
     for (number, object) in objects.iter().enumerate() {
-        table += &format!("{:010} 00000 n \n", file.len());
-        file += &format!("{} 0 obj\n{object}\nendobj\n", number + 1);
+        let _ = writeln!(table, "{:010} 00000 n ", file.len());
+        let _ = writeln!(file, "{} 0 obj\n{object}\nendobj", number + 1);
     }
     let (start, size) = (file.len(), objects.len() + 1);
-    file += &format!(
+    let _ = write!(
+        file,
         "xref\n0 {size}\n{table}trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
     );
     file.into_bytes()
@@ -41,7 +42,7 @@ pub(super) fn csv(chance: &mut Chance) -> Vec<u8> {
         let (quantity, cents) = (chance.between(1, 40), chance.between(900, 250_000));
         let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
         let (article, price, total) = (chance.between(10_000, 99_999), money(cents), money(cents * quantity));
-        table += &format!("{position};A-{article};{quantity};{price};{total}\r\n");
+        let _ = write!(table, "{position};A-{article};{quantity};{price};{total}\r\n");
     }
     table.into_bytes()
 }

@@ -41,7 +41,7 @@ fn plain(chance: &mut Chance, now: Timestamp, from: (&str, &str), to: &[usize], 
         cc: Vec::new(),
         date: office_hour(chance, now, 2),
         hours_east: 0,
-        message_id: Some(message_id(chance, domain)),
+        id: Some(message_id(chance, domain)),
         references: Vec::new(),
         subject: subject.to_owned(),
         extra: String::new(),
@@ -58,10 +58,11 @@ fn newsletter(chance: &mut Chance, now: Timestamp, issue: usize) -> Sample {
     let mut message =
         plain(chance, now, ("Warehouse Weekly", "news@warehouse-weekly.example"), &to, &subject);
     message.script = UTF_8;
-    message.extra = "List-Id: Warehouse Weekly <weekly.warehouse-weekly.example>\r\n\
-                     List-Unsubscribe: <https://warehouse-weekly.example/leave>\r\nPrecedence: bulk\r\n\
-                     Auto-Submitted: auto-generated\r\n"
-        .to_owned();
+    message.extra.push_str(
+        "List-Id: Warehouse Weekly <weekly.warehouse-weekly.example>\r\n\
+         List-Unsubscribe: <https://warehouse-weekly.example/leave>\r\nPrecedence: bulk\r\n\
+         Auto-Submitted: auto-generated\r\n",
+    );
     let text =
         format!("Freight rates this week – {} €/pallet\n\nRead more on our pages.\n", chance.between(40, 90));
     let html = format!(
@@ -79,7 +80,7 @@ fn out_of_office(chance: &mut Chance, now: Timestamp) -> Sample {
     let subject = "Automatic reply: Your order is on its way";
     let mut message = plain(chance, now, ("Grace Mensah", "grace@harbourline.example"), &to, subject);
     message.references = vec![message_id(chance, DOMAIN)];
-    message.extra = "Auto-Submitted: auto-replied\r\nX-Auto-Response-Suppress: All\r\n".to_owned();
+    message.extra.push_str("Auto-Submitted: auto-replied\r\nX-Auto-Response-Suppress: All\r\n");
     let text = "I am out of the office until Monday with limited access to email.\n\nGrace Mensah\n";
     message.sample(&PLAIN.text("plain", text), text.lines().next().map(str::to_owned), 0)
 }
@@ -90,7 +91,7 @@ fn delivery_report(chance: &mut Chance, now: Timestamp) -> Sample {
     let sender = PEOPLE[place].address();
     let from = ("Mail Delivery System", "MAILER-DAEMON@mx.nordwind.example");
     let mut message = plain(chance, now, from, &[place], "Undelivered Mail Returned to Sender");
-    message.extra = "Auto-Submitted: auto-replied\r\n".to_owned();
+    message.extra.push_str("Auto-Submitted: auto-replied\r\n");
     let lost = format!("purchasing{}@old-customer.example", chance.between(1, 99));
     let text = format!(
         "I'm sorry to have to inform you that your message could not be delivered.\n\n<{lost}>: who?\n"
@@ -119,7 +120,7 @@ fn scan(chance: &mut Chance, now: Timestamp) -> Sample {
     let number = chance.between(10_000, 99_999);
     let from = ("Scanner 3rd floor", "scanner@nordwind.example");
     let mut message = plain(chance, now, from, &[CLARA, ANNA], &format!("Scan {number}"));
-    message.message_id = None;
+    message.id = None;
     let pdf = files::pdf(&[format!("Scan {number}"), "signed".to_owned()]);
     let parts = [
         PLAIN.text("plain", &format!("Scan {number} of 1 page.\n")),
@@ -146,7 +147,7 @@ fn colleagues(chance: &mut Chance, now: Timestamp, samples: &mut Vec<Sample>) {
         message.cc = vec![CLARA];
         message.date = date;
         message.references.clone_from(&references);
-        references.extend(message.message_id.clone());
+        references.extend(message.id.clone());
         samples.push(message.sample(&PLAIN.text("plain", &format!("{text}\n")), Some(text.to_owned()), 0));
         date = later(date, chance.between(600, 86_400));
     }
@@ -186,7 +187,7 @@ fn never_closed(chance: &mut Chance, now: Timestamp) -> Sample {
 /// The rest of a file where a message should be: not one header field.
 fn no_message(chance: &mut Chance, now: Timestamp) -> Sample {
     let mut message = plain(chance, now, ("", "nobody@invalid"), &[SUPPORT], "");
-    message.message_id = None;
+    message.id = None;
     let raw = base64_lines(&files::png(chance, 24, 24));
     let mut sample = message.sample(&[], None, 0);
     (sample.raw, sample.subject, sample.unparsable) = (raw, None, true);

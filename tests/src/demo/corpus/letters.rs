@@ -1,5 +1,7 @@
 //! Conversations with people outside: who writes, to whom, what is attached, and how one letter answers another.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use super::cast::{CORRESPONDENTS, Correspondent, Language};
@@ -33,7 +35,7 @@ pub(super) fn conversation(chance: &mut Chance, number: usize, now: Timestamp, s
             cc: cc.to_vec(),
             date,
             hours_east: of.language.hours_east(),
-            message_id: Some(id.clone()),
+            id: Some(id.clone()),
             references: references.clone(),
             subject: if at == 0 { subject.clone() } else { format!("{}{subject}", answer(of.language)) },
             extra: String::new(),
@@ -65,7 +67,7 @@ fn signed(text: &str, of: &Correspondent, before: Option<&str>) -> String {
     if let Some(before) = before {
         signed.push('\n');
         for line in before.lines() {
-            signed += &format!("> {line}\n");
+            let _ = writeln!(signed, "> {line}");
         }
     }
     signed
@@ -124,16 +126,15 @@ fn attachment(chance: &mut Chance, kind: &str, subject: &str) -> Part {
 /// The same letter as HTML.
 pub(super) fn html(text: &str, of: &Correspondent, logo: Option<&str>) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let paragraphs: String = escaped
-        .split("\n\n")
-        .map(|paragraph| format!("<p>{}</p>\n", paragraph.trim().replace('\n', "<br>\n")))
-        .collect();
+    let paragraphs: Vec<String> =
+        escaped.split("\n\n").map(|paragraph| paragraph.trim().replace('\n', "<br>\n")).collect();
+    let paragraphs = paragraphs.join("</p>\n<p>");
     let charset = of.script.charset;
     let image = logo
         .map(|id| format!("<img src=\"cid:{id}\" alt=\"logo\" width=\"96\" height=\"32\">\n"))
         .unwrap_or_default();
     format!(
         "<html><head><meta http-equiv=\"Content-Type\" content=\"text/html; charset={charset}\"></head>\n\
-         <body style=\"font-family: sans-serif; color: #223\">\n{image}{paragraphs}</body></html>\n"
+         <body style=\"font-family: sans-serif; color: #223\">\n{image}<p>{paragraphs}</p>\n</body></html>\n"
     )
 }
