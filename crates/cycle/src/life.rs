@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Consumer, Handler, Intake, Queue};
-use model::id::SessionId;
-use store::session::{Keeper, Times};
+use model::id::{OrganizationId, SessionId};
+use store::Store;
+use store::session::{self, Keeper, Times};
 use throttle::{Session, Throttle};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,27 @@ pub struct Under {
     pub throttle: Throttle,
     /// Cancelled when the session is lost: stop at once.
     pub lost: CancellationToken,
+}
+
+impl Under {
+    /// Whether a claim was refused only because this session is dead: then its delivery belongs back into the queue.
+    /// A process that was frozen may not know yet; this waits until it does, for until then it would take the
+    /// delivery again.
+    pub async fn is_dead(&self, store: &Store, organization: OrganizationId) -> bool {
+        let asked =
+            store.in_tenant(organization, async |tenant| session::is_alive(tenant, self.session).await).await;
+        match asked {
+            Ok(true) => false,
+            Ok(false) => {
+                self.lost.cancelled().await;
+                true
+            }
+            Err(error) => {
+                tracing::warn!("nobody can say whether the session lives: {error}");
+                true
+            }
+        }
+    }
 }
 
 /// Why a life cannot be led at all; everything else is waited for and tried again.

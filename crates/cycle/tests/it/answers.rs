@@ -1,6 +1,6 @@
 //! What a server answered is written down, whatever became of the cycle that asked.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cycle::Cycle;
@@ -8,12 +8,12 @@ use model::email::EmailState;
 use model::id::{EmailId, MailboxId};
 use model::workload::Workload;
 use store::outgoing::Draft;
-use tokio::sync::mpsc as heard;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::house::{House, config};
 use crate::outgoing::{pending, state, to};
-use crate::scripted::Scripted;
+use crate::scripted::{Do, Scripted};
 
 /// A cycle that has sent its final dot, and a server that answers it when it is told to.
 struct Asked {
@@ -21,21 +21,18 @@ struct Asked {
     from: MailboxId,
     email: EmailId,
     running: JoinHandle<Cycle>,
-    answer: mpsc::Sender<()>,
+    answer: Arc<Notify>,
     _server: Scripted,
 }
 
 async fn asked() -> Asked {
-    let (dot, mut dots) = heard::unbounded_channel();
-    let (answer, told) = mpsc::channel();
-    let told = Mutex::new(told);
+    let (dot, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (heard, told) = (dot.clone(), answer.clone());
     let server = Scripted::smtp(move |line| {
-        if line == "." {
-            dot.send(()).unwrap();
-            // Holds one thread of the runtime, which has several.
-            let _ = told.lock().unwrap().recv();
-        }
-        None
+        (line == ".").then(|| {
+            heard.notify_one();
+            Do::When(told.clone(), b"250 2.0.0 taken\r\n".to_vec())
+        })
     })
     .await;
     let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
@@ -51,7 +48,7 @@ async fn asked() -> Asked {
         cycle.run(|| true).await;
         cycle
     });
-    dots.recv().await.unwrap();
+    dot.notified().await;
     Asked { house, from, email, running, answer, _server: server }
 }
 
@@ -65,13 +62,13 @@ async fn until(house: &House, what: &str) {
     panic!("never: {what}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn an_answer_that_came_in_is_written_although_the_cycle_is_dropped() {
     let Asked { house, email, running, answer, .. } = &asked().await;
     let mut owner = house.database.owner().await.unwrap();
     let held = owner.transaction().await.unwrap();
     held.query("select from emails where id = $1 for update", &[&email.0]).await.unwrap();
-    answer.send(()).unwrap();
+    answer.notify_one();
     until(house, "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await;
     // As when the session or the lease is lost.
     running.abort();
@@ -81,7 +78,7 @@ async fn an_answer_that_came_in_is_written_although_the_cycle_is_dropped() {
     assert_eq!(state(house, *email).await, EmailState::Sent);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn a_late_answer_settles_what_was_in_doubt_and_closes_its_alert() {
     let Asked { house, from, email, running, answer, .. } = asked().await;
     let owner = house.database.owner().await.unwrap();
@@ -92,7 +89,7 @@ async fn a_late_answer_settles_what_was_in_doubt_and_closes_its_alert() {
     house.cycle(from, Workload::Outgoing).await;
     assert_eq!(state(&house, email).await, EmailState::Unknown);
     assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 1);
-    answer.send(()).unwrap();
+    answer.notify_one();
     running.await.unwrap();
     assert_eq!(state(&house, email).await, EmailState::Sent);
     assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::endpoint::{Endpoint, Protocol, Tls};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -16,6 +17,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub(crate) enum Do {
     /// Says this, as it is.
     Say(Vec<u8>),
+    /// Says this when it is told to.
+    When(Arc<Notify>, Vec<u8>),
     /// Resets the connection.
     Break,
     /// Says nothing more, and keeps the connection.
@@ -142,7 +145,13 @@ async fn lead(
         if in_message && heard != "." {
             continue;
         }
+        in_message = false;
         match script(&heard) {
+            Do::When(told, words) => {
+                told.notified().await;
+                wire.write_all(&words).await?;
+                wire.flush().await?;
+            }
             Do::Say(words) => {
                 in_message = words.starts_with(b"354");
                 wire.write_all(&words).await?;
