@@ -68,6 +68,9 @@ impl Handler for Jobs {
                 return Claimed::Unasked;
             }
         };
+        if claimed.is_none() && self.under.is_dead(&self.parts.store, invitation.organization).await {
+            return Claimed::Unasked;
+        }
         delivery.ack().await;
         let Some(claimed) = claimed else { return Claimed::Asked };
         let run = self.run(invitation.organization, claimed);

@@ -71,6 +71,17 @@ pub async fn end(ring: &Ring, session: SessionId) -> Result<()> {
     Ok(())
 }
 
+/// Whether a process is alive: one that is not may neither claim nor refuse for others.
+pub async fn is_alive(transaction: &Transaction, session: SessionId) -> Result<bool> {
+    let alive = transaction
+        .query_opt(
+            "select from sessions where id = $1 and ended_at is null and seen_at + dead_after > now()",
+            &[&session.0],
+        )
+        .await?;
+    Ok(alive.is_some())
+}
+
 /// Who is alive, and how much they can do.
 pub async fn live(transaction: &Transaction) -> Result<Live> {
     let row = transaction

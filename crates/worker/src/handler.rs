@@ -50,6 +50,9 @@ impl Cycles {
                 return Claimed::Unasked;
             }
         };
+        if claimed.is_none() && self.under.is_dead(&self.parts.store, invitation.organization).await {
+            return Claimed::Unasked;
+        }
         delivery.ack().await;
         let Some(claimed) = claimed else { return Claimed::Asked };
         // What the session's end interrupts did not happen, except what is committed; others begin again from there.
