@@ -94,7 +94,10 @@ pub enum Unready {
     )]
     NotPrepared(String),
     /// It could not be asked.
-    #[error(transparent)]
+    #[error(
+        "{0}; check `database.url` and that Postgres runs there, and on a new database run `lockstep migrate` first: it \
+         makes the application's login"
+    )]
     Store(#[from] Error),
 }
 
