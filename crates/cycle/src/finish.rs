@@ -52,7 +52,7 @@ impl Cycle {
             health::server_failures(&tenant, self.mailbox.profile, self.mailbox.endpoint()).await?;
         if let Outcome::Failed(failure) = &mut outcome
             && failure.scope == FailureScope::Credential
-            && self.refused_widely(&tenant).await?
+            && self.refused_widely(&tenant, history.server_failures > 0).await?
         {
             failure.scope = FailureScope::Server;
         }
@@ -84,9 +84,9 @@ impl Cycle {
     }
 
     /// Whether the server refuses so many mailboxes that it cannot be about their passwords.
-    async fn refused_widely(&self, tenant: &Tenant) -> store::Result<bool> {
-        let refusals =
-            health::refusals(tenant, self.mailbox.profile, self.mailbox.workload, self.mailbox.id).await?;
+    async fn refused_widely(&self, tenant: &Tenant, failing: bool) -> store::Result<bool> {
+        let (profile, workload) = (self.mailbox.profile, self.mailbox.workload);
+        let refusals = health::refusals(tenant, profile, workload, self.mailbox.id, failing).await?;
         let (least, percent) = WIDE_REFUSAL;
         Ok(refusals.mailboxes >= least && refusals.mailboxes * 100 >= refusals.enabled * percent)
     }

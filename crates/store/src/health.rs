@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::alert::AlertKind;
 use model::endpoint::{Endpoint, Protocol};
 use model::id::{MailboxId, ProfileId};
 use model::workload::Workload;
@@ -104,30 +105,35 @@ pub async fn breakers(tenant: &Tenant, profile: ProfileId) -> Result<Vec<Breaker
 /// changed a password (design section 4: at least 5 mailboxes and 10% of those enabled, within 10 minutes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// Mailboxes refused within the last ten minutes, the asking one included.
+    /// Mailboxes refused within the last ten minutes, or last of all while the server fails; the asking one included.
     pub mailboxes: i64,
     /// Mailboxes with this workload enabled.
     pub enabled: i64,
 }
 
-/// Counts the refusals of a profile and workload, taking the asking mailbox as refused.
+/// Counts the refusals of a profile and workload, taking the asking mailbox as refused. `failing` says that the server
+/// is known to fail: few mailboxes try it then, so a refusal counts until a cycle of its mailbox says otherwise.
 pub async fn refusals(
     tenant: &Tenant,
     profile: ProfileId,
     workload: Workload,
     asking: MailboxId,
+    failing: bool,
 ) -> Result<Refusals> {
+    // As `schedule::finish` writes it, whosever failure it was taken for.
+    let refused = format!("failed:{}", AlertKind::CredentialsRefused);
     let row = tenant
         .query_one(
             "select count(*) filter (where s.mailbox_id = $3
-                        or (s.refusals > 0 and s.last_finished_at > now() - interval '10 minutes')) as refused,
+                        or ((s.refusals > 0 or s.last_outcome = $4)
+                            and ($5 or s.last_finished_at > now() - interval '10 minutes'))) as refused,
                     count(*) as enabled
              from mailboxes m
              join mailbox_workloads w on w.organization_id = m.organization_id and w.mailbox_id = m.id
                 and w.workload = $2 and w.enabled
              join schedules s on s.organization_id = m.organization_id and s.mailbox_id = m.id and s.workload = $2
              where m.profile_id = $1",
-            &[&profile.0, &workload.as_str(), &asking.0],
+            &[&profile.0, &workload.as_str(), &asking.0, &refused, &failing],
         )
         .await?;
     Ok(Refusals { mailboxes: row.try_get("refused")?, enabled: row.try_get("enabled")? })

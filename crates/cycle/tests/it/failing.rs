@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::alert::AlertKind;
-use model::cadence::Outcome;
+use model::cadence::{DueReason, Outcome};
 use model::endpoint::{Protocol, Tls};
 use model::failure::FailureScope;
 use model::id::MailboxId;
@@ -78,4 +78,32 @@ async fn a_port_that_speaks_otherwise_and_one_that_nobody_listens_at_are_told_ap
 
 async fn house_port(port: impl FnOnce(&servers::MailServers) -> u16) -> u16 {
     port(crate::house::mail_servers().await)
+}
+
+async fn reason(house: &House, id: MailboxId) -> DueReason {
+    house.cycle(id, Workload::Incoming).await.1.reason
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_everybody_for_long_disables_nobody() {
+    let house = House::build().await;
+    let mut people = Vec::new();
+    for name in ["anna", "bert", "carl", "dora", "emil", "fritz"] {
+        let (_, id, address) = house.person(name).await;
+        house.servers.set_password(&address, "changed");
+        people.push((id, address));
+    }
+    for (id, _) in &people[..4] {
+        assert_eq!(reason(&house, *id).await, DueReason::CredentialRefused);
+    }
+    assert_eq!(reason(&house, people[4].0).await, DueReason::ServerDown);
+    let owner = house.database.owner().await.unwrap();
+    for minutes in [6, 16] {
+        for (id, _) in &people {
+            testing::pass(&house.database, Duration::from_secs(minutes * 60)).await.unwrap();
+            owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
+            assert_eq!(reason(&house, *id).await, DueReason::ServerDown);
+        }
+    }
+    assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 6);
 }

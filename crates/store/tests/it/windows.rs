@@ -306,12 +306,12 @@ async fn refusals_are_counted_over_the_profile() {
         .await
         .unwrap();
     let tenant = database.store.tenant(organization).await.unwrap();
-    let refusals = health::refusals(&tenant, profile, Workload::Incoming, boxes[9]).await.unwrap();
+    let refusals = health::refusals(&tenant, profile, Workload::Incoming, boxes[9], false).await.unwrap();
     assert_eq!((refusals.mailboxes, refusals.enabled), (5, 10));
     drop(tenant);
     pass(&database, Duration::from_secs(601)).await.unwrap();
     let tenant = database.store.tenant(organization).await.unwrap();
-    let refusals = health::refusals(&tenant, profile, Workload::Incoming, boxes[9]).await.unwrap();
+    let refusals = health::refusals(&tenant, profile, Workload::Incoming, boxes[9], false).await.unwrap();
     assert_eq!((refusals.mailboxes, refusals.enabled), (1, 10));
 }
 
