@@ -47,17 +47,18 @@ pub async fn run(
     let mut sweeps = ticking(scheduler.config.sweep_seconds * 1000);
     let mut repairs = ticking(scheduler.config.repair_seconds * 1000);
     loop {
-        // What has begun is finished: a batch that was claimed is published before the scheduler stops.
+        // What has begun is finished: a batch that was claimed is published before the scheduler stops. What comes by the
+        // clock goes before the pokes: of those there may always be another one.
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            () = pokes.next() => scheduler.scan().await,
-            _ = scans.tick() => scheduler.scan().await,
             _ = sweeps.tick() => {
                 scheduler.sweep().await;
                 scheduler.observe().await;
             }
             _ = repairs.tick() => scheduler.repair().await,
+            () = pokes.next() => scheduler.scan().await,
+            _ = scans.tick() => scheduler.scan().await,
         }
     }
 }
