@@ -82,7 +82,7 @@ pub(super) async fn watch(
     for (mailbox, of) in office.mailboxes.iter().zip(expected) {
         let at = decided_in(sql, &mailbox.id).await?.1.unwrap_or(wished);
         last = last.max(at);
-        screen.full_bar(&mailbox.address, &format!("{of} messages after {:.2} s", seconds(wished, at)));
+        screen.full_bar(&mailbox.address, &format!("{of:>4} messages after {:.2} s", seconds(wished, at)));
     }
     Ok(Arrival { messages: decided, took: Duration::from_secs_f64(seconds(wished, last)) })
 }
