@@ -1,10 +1,13 @@
 //! Async operations: what was asked for, how far it is, what came of it.
 
+use std::time::Duration;
+
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use model::id::JobId;
 use model::job::{JobKind, JobState, StepOutcome};
 use serde::{Deserialize, Serialize};
-use store::job;
+use store::job::{self, NewJob};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +21,7 @@ use crate::problem::{Kind, Problem};
 use crate::schema;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(cancel))
+    OpenApiRouter::new().routes(routes!(list, start)).routes(routes!(get)).routes(routes!(cancel))
 }
 
 /// An async operation.
@@ -107,6 +110,40 @@ async fn list(caller: Caller, Query(query): Query<JobQuery>) -> Result<Json<Page
     let jobs = job::list(&tenant, &job::Page { kind: query.kind, before: wanted.after, limit }).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(jobs, |job| job.id.to_string(), Job::from)))
+}
+
+/// An async operation to start.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct JobToStart {
+    /// What it does: `key_rotation` seals every secret of the organization again with the active key. Tests are
+    /// started on their mailboxes.
+    #[schema(value_type = schema::JobKind)]
+    kind: JobKind,
+}
+
+/// How often a job is tried that failed for a reason of our own.
+const TRIES: u32 = 5;
+
+/// Start an async operation of the whole organization.
+#[utoipa::path(
+    post, path = "/jobs", tag = "jobs", security(("key" = ["administer"])),
+    request_body = JobToStart, responses((status = 202, body = Job))
+)]
+async fn start(caller: Caller, Json(wanted): Json<JobToStart>) -> Result<(StatusCode, Json<Job>), Problem> {
+    if wanted.kind == JobKind::TestAndEnable {
+        return Err(Problem::invalid(
+            "kind",
+            "a test is of mailboxes, and none is named here",
+            "start it with POST /api/v1/mailboxes/{id}/test, /mailboxes/test or /profiles/{id}/test",
+        ));
+    }
+    let tenant = caller.begin().await?;
+    let new = NewJob { kind: wanted.kind, payload: serde_json::json!({}), max_attempts: TRIES };
+    let id = job::create(&tenant, &new, caller.author(), Duration::ZERO).await?;
+    let job = job::get(&tenant, id).await?.ok_or_else(|| Problem::not_found("job"))?;
+    tenant.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(job.into())))
 }
 
 /// One async operation with its steps.
