@@ -68,7 +68,11 @@ fn every_crate_depends_on_lower_floors_only() {
     let floors: BTreeMap<&str, u8> = FLOORS.iter().copied().collect();
     for package in packages() {
         let Some(own) = floors.get(package.name.as_str()) else {
-            assert!(OUTSIDE.contains(&package.name.as_str()), "{} has no floor: give it one here", package.name);
+            assert!(
+                OUTSIDE.contains(&package.name.as_str()),
+                "{} has no floor: give it one here",
+                package.name
+            );
             continue;
         };
         for dependency in normal_dependencies(&package) {
@@ -116,15 +120,22 @@ fn every_source_file_says_what_it_is_for() {
     for (path, text) in sources() {
         let name = path.display();
         assert!(!path.ends_with("mod.rs"), "{name}: a module `foo` lives in foo.rs");
-        assert!(text.starts_with("//! "), "{name}: begin with what the file is for and what it must never do");
+        assert!(
+            text.starts_with("//! "),
+            "{name}: begin with what the file is for and what it must never do"
+        );
     }
 }
 
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.
-    let words =
-        [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("#[", "allow(")];
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[", "ignore"),
+        concat!("#[", "allow("),
+    ];
     for (path, text) in sources() {
         for word in words {
             assert!(!text.contains(word), "{}: {word}", path.display());
@@ -171,7 +182,10 @@ fn every_kind_of_alert_has_its_page() {
             fs::write(&path, text).expect("a page");
         }
         let found = fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == *text, "docs/alerts/{name} is stale: run `LOCKSTEP_BLESS=1 cargo test -p lockstep-tests --test tidy`");
+        assert!(
+            found == *text,
+            "docs/alerts/{name} is stale: run `LOCKSTEP_BLESS=1 cargo test -p lockstep-tests --test tidy`"
+        );
     }
     for entry in fs::read_dir(&folder).expect("docs/alerts") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
@@ -298,6 +312,7 @@ fn walked(folder: &Path) -> Vec<PathBuf> {
 
 /// Every Rust file of the project with its text.
 fn sources() -> Vec<(PathBuf, String)> {
-    let rust = committed().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let rust =
+        committed().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     rust.filter_map(|path| Some((path.clone(), fs::read_to_string(root().join(&path)).ok()?))).collect()
 }

@@ -45,7 +45,10 @@ async fn each_wrong_profile_gets_an_alert_of_its_own_kind() {
         for alert in &alerts {
             let told = alert.to_string();
             assert!(!told.contains(PASSWORD), "{told}");
-            assert!(alert["remedy"].as_str().unwrap().len() > 20 && alert["happened"].as_str().unwrap().contains("localhost"));
+            assert!(
+                alert["remedy"].as_str().unwrap().len() > 20
+                    && alert["happened"].as_str().unwrap().contains("localhost")
+            );
             assert!(!alert["happened"].as_str().unwrap().contains('?'), "a parameter is missing: {alert:#}");
         }
         assert_eq!(
@@ -88,15 +91,22 @@ async fn a_closed_network_is_refused_when_a_profile_is_made_and_when_it_is_used(
         assert_eq!(refused.body["field"], field);
         assert!(refused.body["remedy"].as_str().unwrap().contains("network.allow"), "{refused:?}");
     }
-    let unresolvable = profile.clone().with("name", "nowhere").incoming("mail.nowhere.invalid", 995, "implicit");
+    let unresolvable =
+        profile.clone().with("name", "nowhere").incoming("mail.nowhere.invalid", 995, "implicit");
     let refused = house.api.ask(reqwest::Method::POST, "/profiles", Some(unresolvable.json())).await;
-    assert_eq!((refused.status.as_u16(), &refused.body["field"]), (422, &json!("incoming.host")), "{refused:?}");
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["field"]),
+        (422, &json!("incoming.host")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_is_trusted_once_the_profile_names_its_authority() {
     let (house, _process) = House::whole().await;
-    let profile = MailProfile::of(&house.installation.servers.mail).with("name", "strict").with("ca_certificate", Value::Null);
+    let profile = MailProfile::of(&house.installation.servers.mail)
+        .with("name", "strict")
+        .with("ca_certificate", Value::Null);
     let profile = house.api.profile(&profile).await;
     let address = house.address("anna");
     house.installation.servers.mail.add_mailbox(&address, PASSWORD);
@@ -105,7 +115,10 @@ async fn a_certificate_is_trusted_once_the_profile_names_its_authority() {
     assert_eq!(house.api.test(&anna).await["state"], "failed");
     let alerts = house.api.alerts("certificate_not_trusted").await;
     assert_eq!(alerts.len(), 2, "one for each server: {alerts:#?}");
-    assert!(alerts[0]["happened"].as_str().unwrap().contains("no trusted authority issued it"), "{alerts:#?}");
+    assert!(
+        alerts[0]["happened"].as_str().unwrap().contains("no trusted authority issued it"),
+        "{alerts:#?}"
+    );
     assert!(alerts[0]["remedy"].as_str().unwrap().contains("PEM"), "{alerts:#?}");
 
     let change = json!({"ca_certificate": house.installation.servers.mail.ca_pem()});

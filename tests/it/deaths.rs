@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockstep_tests::{Installation, MailProfile, Signal, until};
+use serde_json::json;
 use servers::CountingProxy;
 
 use crate::house::House;
@@ -32,12 +33,16 @@ async fn a_worker_killed_while_fetching_loses_nothing_and_receives_nothing_twice
         }
         until("some are fetched", async || {
             let count = house.receipts(&anna).await;
-            if count >= wanted { Ok(()) } else { Err(format!("{count} of {wanted} are, and {}", house.schedule(&anna, "incoming", "(state, due_at, due_reason, not_before, claim)").await)) }
+            let row =
+                house.schedule(&anna, "incoming", "(state, due_at, due_reason, not_before, claim)").await;
+            if count >= wanted { Ok(()) } else { Err(format!("{count} of {wanted} are; {row}")) }
         })
         .await;
         worker.kill().await;
         killed += 1;
-        if house.receipts(&anna).await == 60 {
+        let count = house.receipts(&anna).await;
+        assert!(count < 60 || killed > 1, "the first was killed in the middle");
+        if count == 60 {
             break;
         }
     }
@@ -49,7 +54,10 @@ async fn a_worker_killed_while_fetching_loses_nothing_and_receives_nothing_twice
     for table in ["emails", "receipts", "mailbox_items"] {
         assert_eq!(house.installation.count(&format!("select count(*) from {table}")).await, 60, "{table}");
     }
-    assert_eq!(house.installation.count("select count(*) from mailbox_items where decision <> 'recorded'").await, 0);
+    assert_eq!(
+        house.installation.count("select count(*) from mailbox_items where decision <> 'recorded'").await,
+        0
+    );
     assert!(house.api.list("/alerts").await.is_empty(), "a worker's death is nobody's alert");
     assert_eq!(house.api.workload(&anna, "incoming").await["enabled"], true);
 }
@@ -66,11 +74,11 @@ async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
     let house = House::furnish(installation, &profile).await;
     let anna = house.enabled("anna").await;
     let bert = house.address("bert");
-    mail_box(&house, &bert);
+    house.installation.servers.mail.add_mailbox(&bert, "outside");
     let mut emails = Vec::new();
     for number in 0..25 {
         let email = house.draft(&anna, &bert, &format!("Letter {number}")).await;
-        house.api.post(&format!("/emails/{email}/send"), &serde_json::json!({})).await;
+        house.api.post(&format!("/emails/{email}/send"), &json!({})).await;
         emails.push(email);
     }
     smtp.delay(Duration::from_millis(30));
@@ -82,6 +90,8 @@ async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
         })
         .await;
         worker.kill().await;
+        let sent = house.installation.count("select count(*) from emails where state = 'sent'").await;
+        assert!(sent < 25, "killed in the middle");
     }
     smtp.delay(Duration::ZERO);
     let _worker = house.installation.start("worker");
@@ -114,7 +124,7 @@ async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
     // A person decides about the doubt.
     for email in unknown {
         let email = email["id"].as_str().unwrap();
-        house.api.post(&format!("/emails/{email}/mark-sent"), &serde_json::json!({})).await;
+        house.api.post(&format!("/emails/{email}/mark-sent"), &json!({})).await;
         house.api.email_in(email, &["sent"]).await;
     }
 }
@@ -162,6 +172,70 @@ async fn a_frozen_worker_writes_nothing_once_others_have_its_work() {
     .await;
 }
 
-fn mail_box(house: &House, address: &str) {
-    house.installation.servers.mail.add_mailbox(address, "outside");
+#[tokio::test]
+async fn a_send_whose_worker_died_is_in_doubt_until_a_person_decides() {
+    let installation = Installation::new().await;
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let smtp = CountingProxy::start(format!("127.0.0.1:{}", mail.submission_port)).await;
+    let profile = MailProfile::of(mail).outgoing("localhost", smtp.port(), "start_tls");
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    let bert = house.address("bert");
+    house.installation.servers.mail.add_mailbox(&bert, "outside");
+    for (button, copies) in [("mark-sent", 0), ("resend", 1)] {
+        let email = house.draft(&anna, &bert, button).await;
+        let mut worker = house.installation.start("worker");
+        smtp.delay(Duration::from_millis(400));
+        house.api.post(&format!("/emails/{email}/send"), &json!({})).await;
+        house.api.email_in(&email, &["sending"]).await;
+        worker.kill().await;
+        // Whatever it had said to the server, this connection says no more.
+        smtp.cut_all();
+        smtp.delay(Duration::ZERO);
+        let mut worker = house.installation.start("worker");
+        house.api.email_in(&email, &["unknown"]).await;
+        let told = house.api.list(&format!("/alerts?kind=send_unknown&email={email}")).await;
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0]["remedy"].as_str().unwrap().len() > 20);
+        let before = house.installation.servers.mail.messages(&bert).len();
+        house.api.post(&format!("/emails/{email}/{button}"), &json!({})).await;
+        let sent = house.api.email_in(&email, &["sent"]).await;
+        assert_eq!(sent["maybe_duplicate"], button == "resend", "{sent:#}");
+        house.arrived(&bert, before + copies).await;
+        let told = house.api.list(&format!("/alerts?kind=send_unknown&email={email}")).await;
+        assert!(told.is_empty(), "decided: {told:#?}");
+        worker.kill().await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_to_a_worker_whose_session_died_goes_to_another() {
+    let installation = Installation::new().await;
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let profile = MailProfile::of(&installation.servers.mail);
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    let mut worker = house.installation.start("worker");
+    house.deliver(&anna, "first", 0);
+    house.api.sync(&anna, "incoming").await;
+    house.received(&anna, 1).await;
+    house.scheduled(&anna, "incoming", "state", "idle").await;
+
+    worker.signal(Signal::Stop).await;
+    until("its session is dead", async || {
+        let dead = "select count(*) from sessions where slots > 0 and ended_at is not null";
+        if house.installation.count(dead).await == 1 { Ok(()) } else { Err("it lives") }
+    })
+    .await;
+    // The broker knows nothing of sessions, and gives it the invitation.
+    house.deliver(&anna, "second", 0);
+    house.api.sync(&anna, "incoming").await;
+    house.scheduled(&anna, "incoming", "state", "queued").await;
+    let claim = house.schedule(&anna, "incoming", "claim").await;
+    worker.signal(Signal::Continue).await;
+    house.received(&anna, 2).await;
+    assert_eq!(house.schedule(&anna, "incoming", "claim").await, claim, "by that very invitation");
 }

@@ -38,7 +38,8 @@ async fn nothing_is_processed_before_a_mailbox_is_approved_tested_and_enabled() 
     let started = api.post(&format!("/mailboxes/{id}/test"), &json!({})).await.body;
     let job = api.job(&jobs(&started)[0]).await;
     assert_eq!(job["state"], "succeeded", "{job:#}");
-    let steps: Vec<_> = job["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let steps: Vec<_> =
+        job["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
     assert_eq!(steps, ["incoming: sign in", "incoming: list", "outgoing: sign in", "outgoing: send"]);
     assert!(house.installation.servers.mail.messages(&address).is_empty(), "a test sends nothing");
     let mailbox = api.get(&format!("/mailboxes/{id}")).await;
@@ -67,7 +68,10 @@ async fn several_are_tested_at_once_and_each_is_told_for_itself() {
     assert_eq!(house.api.workload(&bert, "incoming").await["test"]["result"], "failure");
     assert_eq!(house.api.workload(&carl, "incoming").await["test"]["result"], "not_run");
     let refused = house.api.alerts("credentials_refused").await;
-    assert!(!refused.is_empty() && refused.iter().all(|alert| alert["mailbox"] == bert.id.as_str()), "{refused:#?}");
+    assert!(
+        !refused.is_empty() && refused.iter().all(|alert| alert["mailbox"] == bert.id.as_str()),
+        "{refused:#?}"
+    );
 
     // All of the profile, with the cause mended: what was told is taken back.
     house.installation.servers.mail.set_password(&bert.address, crate::house::PASSWORD);

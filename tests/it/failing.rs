@@ -34,7 +34,11 @@ async fn a_wrong_password_switches_the_workload_off_with_a_permanent_alert() {
     let incoming = house.api.workload(&anna, "incoming").await;
     assert_eq!(incoming["enabled"], false, "{incoming:#}");
     assert_eq!(house.schedule(&anna, "incoming", "due_at").await, "", "due at no time");
-    assert_eq!(house.api.workload(&anna, "outgoing").await["enabled"], true, "its other workload is for itself");
+    assert_eq!(
+        house.api.workload(&anna, "outgoing").await["enabled"],
+        true,
+        "its other workload is for itself"
+    );
     assert_eq!(house.api.workload(&bert, "incoming").await["enabled"], true, "nobody else is concerned");
 
     // The remedy works.

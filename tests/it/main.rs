@@ -1,5 +1,6 @@
 //! The whole system on real servers: each test has an installation of its own, with real `lockstep` processes.
 
+mod bad_input;
 mod bad_profiles;
 mod deaths;
 mod enabling;

@@ -8,12 +8,15 @@ async fn an_empty_database_becomes_an_installation_and_another_ones_is_refused()
     let name = format!("empty_{}", installation.virtual_host);
     installation.servers.postgres.create_database(&name).await;
     let port = installation.servers.postgres.port;
-    installation.configuration.set("database.url", format!("postgres://lockstep_app:geheim@127.0.0.1:{port}/{name}"));
+    installation
+        .configuration
+        .set("database.url", format!("postgres://lockstep_app:geheim@127.0.0.1:{port}/{name}"));
     installation.configuration.set("migration.url", installation.servers.postgres.owner_url(&name));
     let id = model::clock::new_id::<uuid::Uuid>().to_string();
     installation.configuration.set("installation.id", id.as_str());
 
-    let early = installation.run(&["organization", "create", "Early", "--admin", "admin@early.example"]).await;
+    let early =
+        installation.run(&["organization", "create", "Early", "--admin", "admin@early.example"]).await;
     let words = String::from_utf8_lossy(&early.stderr).into_owned();
     assert!(!early.status.success() && words.contains("migrate"), "{words}");
     for _ in 0..2 {

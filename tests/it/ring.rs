@@ -112,7 +112,11 @@ async fn taken(house: &House) {
             .rabbitmq
             .control(&["list_queues", "--vhost", &house.installation.virtual_host, "name", "messages"])
             .await;
-        let messages = listed.lines().find_map(|line| line.strip_prefix(queue.as_str())).map(str::trim).map(str::to_owned);
+        let messages = listed
+            .lines()
+            .find_map(|line| line.strip_prefix(queue.as_str()))
+            .map(str::trim)
+            .map(str::to_owned);
         if messages.as_deref() == Some("0") { Ok(()) } else { Err(listed) }
     })
     .await;
@@ -149,8 +153,11 @@ async fn a_coordinator_that_dies_costs_nothing_while_another_lives() {
             0 => one.kill().await,
             1 => {
                 one = {
-                    let configuration =
-                        house.installation.configuration.clone().with("coordinator.listen", listen[0].as_str());
+                    let configuration = house
+                        .installation
+                        .configuration
+                        .clone()
+                        .with("coordinator.listen", listen[0].as_str());
                     house.installation.start_with("coordinator", &configuration)
                 };
                 two.kill().await;
@@ -163,4 +170,54 @@ async fn a_coordinator_that_dies_costs_nothing_while_another_lives() {
     }
     assert!(one.has_ended().is_none());
     assert_eq!(house.installation.count("select count(*) from alerts").await, 0);
+}
+
+#[tokio::test]
+async fn every_role_runs_twice_and_everything_happens_once() {
+    let mut installation = Installation::new().await;
+    let ports = [lockstep_tests::free_port(), lockstep_tests::free_port()];
+    let listen = ports.map(|port| format!("127.0.0.1:{port}"));
+    let urls: Vec<String> = listen.iter().map(|listen| format!("http://{listen}")).collect();
+    installation.configuration.set("throttle.urls", urls);
+    let all = "scheduler,coordinator,worker,jobs,api";
+    installation.configuration.set("coordinator.listen", listen[0].as_str());
+    let mut process = installation.start(all);
+    let second = installation
+        .configuration
+        .clone()
+        .with("coordinator.listen", listen[1].as_str())
+        .with("api.listen", format!("127.0.0.1:{}", lockstep_tests::free_port()));
+    let mut other = installation.start_with(all, &second);
+    installation.ready(&mut process).await;
+    let profile = MailProfile::of(&installation.servers.mail);
+    let house = House::furnish(installation, &profile).await;
+    let mut people = Vec::new();
+    for number in 0..6 {
+        people.push(house.enabled(&format!("person{number}")).await);
+    }
+    for round in 0..4 {
+        for (sender, person) in people.iter().enumerate() {
+            let receiver = &people[(sender + 1) % people.len()];
+            let email = house.draft(person, &receiver.address, &format!("Round {round}")).await;
+            house.api.post(&format!("/emails/{email}/send"), &serde_json::json!({})).await;
+        }
+        for person in &people {
+            house.arrived(&person.address, round + 1).await;
+            house.api.sync(person, "incoming").await;
+        }
+        for person in &people {
+            house.received(person, i64::try_from(round + 1).unwrap()).await;
+        }
+    }
+    let outgoing = "select count(*) from emails where direction = 'outgoing' and state = 'sent'";
+    assert_eq!(house.installation.count(outgoing).await, 24);
+    assert_eq!(
+        house.installation.count("select count(*) from emails where direction = 'incoming'").await,
+        24
+    );
+    assert_eq!(house.installation.count("select count(*) from send_attempts").await, 24, "one try each");
+    let claims = "select count(*) from schedules where deaths > 0";
+    assert_eq!(house.installation.count(claims).await, 0);
+    assert_eq!(process.terminate().await.code(), Some(0), "{}", process.log());
+    assert_eq!(other.terminate().await.code(), Some(0), "{}", other.log());
 }

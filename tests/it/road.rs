@@ -87,7 +87,10 @@ async fn mail_travels_in_and_out_and_comes_back_as_a_record() {
 fn headers_of_delivery(headers: &str, address: &str) -> bool {
     headers.lines().filter(|line| line.contains(address)).all(|line| {
         let line = line.trim_start();
-        line.starts_with("Delivered-To:") || line.starts_with("for <") || line.starts_with("X-Original-To:") || line.contains(" for <")
+        line.starts_with("Delivered-To:")
+            || line.starts_with("for <")
+            || line.starts_with("X-Original-To:")
+            || line.contains(" for <")
     })
 }
 

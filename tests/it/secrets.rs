@@ -34,16 +34,28 @@ async fn a_password_is_in_no_log_no_column_and_no_answer() {
     house.scheduled(&anna, "incoming", "refusals", "1").await;
     api.test(&anna).await;
     let wrong = json!({"username": address, "password": CANARY, "surprise": 1});
-    let refused = api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
+    let refused =
+        api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
     assert!(refused.status.is_client_error() && !refused.body.to_string().contains(CANARY), "{refused:?}");
     let wrong = json!({"username": address, "password": {"it": CANARY}});
-    let refused = api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
+    let refused =
+        api.ask(reqwest::Method::PUT, &format!("/mailboxes/{}/credential", anna.id), Some(&wrong)).await;
     assert!(refused.status.is_client_error() && !refused.body.to_string().contains(CANARY), "{refused:?}");
 
     // No answer.
     for path in [
-        "/me", "/keys", "/users", "/queues", "/profiles", "/mailboxes", "/emails", "/contacts", "/alerts?closed=true",
-        "/jobs", "/settings", "/status",
+        "/me",
+        "/keys",
+        "/users",
+        "/queues",
+        "/profiles",
+        "/mailboxes",
+        "/emails",
+        "/contacts",
+        "/alerts?closed=true",
+        "/jobs",
+        "/settings",
+        "/status",
     ] {
         let answer = api.ask(reqwest::Method::GET, path, None).await;
         assert!(answer.status.is_success(), "{path}: {answer:?}");

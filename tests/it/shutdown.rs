@@ -30,7 +30,10 @@ async fn a_process_that_is_told_to_end_ends_its_cycles_first() {
     assert_eq!(status.code(), Some(0), "{}", worker.log());
     assert_eq!(house.receipts(&anna).await, 40, "the cycle was ended, not cut");
     assert_eq!(house.schedule(&anna, "incoming", "last_outcome").await, "done");
-    assert_eq!(house.installation.count("select count(*) from sessions where ended_at is null and slots > 0").await, 0);
+    assert_eq!(
+        house.installation.count("select count(*) from sessions where ended_at is null and slots > 0").await,
+        0
+    );
 
     // The second signal does not wait: others go on from what is committed.
     for number in 40..80 {

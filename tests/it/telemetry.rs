@@ -25,10 +25,12 @@ async fn a_cycle_can_be_followed_from_the_scheduler_to_the_worker() {
         let spans = otlp.spans();
         let linked = spans.iter().filter(|span| span.name == "process incoming").find_map(|processed| {
             let link = processed.links.first()?;
-            let published = spans.iter().find(|span| span.span_id == link.span_id && span.trace_id == link.trace_id)?;
+            let published =
+                spans.iter().find(|span| span.span_id == link.span_id && span.trace_id == link.trace_id)?;
             Some((published.clone(), processed.clone()))
         });
-        let names: Vec<_> = spans.iter().map(|span| format!("{} ({} links)", span.name, span.links.len())).collect();
+        let names: Vec<_> =
+            spans.iter().map(|span| format!("{} ({} links)", span.name, span.links.len())).collect();
         linked.ok_or_else(|| format!("{names:?}"))
     })
     .await;
@@ -36,17 +38,25 @@ async fn a_cycle_can_be_followed_from_the_scheduler_to_the_worker() {
     assert_eq!((published.kind, processed.kind), (4, 5), "producer and consumer");
     assert_ne!(published.trace_id, processed.trace_id, "a trace of its own");
     for name in ["messaging.system", "mailbox.id", "workload", "cycle.no"] {
-        assert!(processed.attributes.iter().any(|attribute| attribute.key == name), "no {name} in {processed:#?}");
+        assert!(
+            processed.attributes.iter().any(|attribute| attribute.key == name),
+            "no {name} in {processed:#?}"
+        );
     }
     let inside = otlp.spans();
-    let inside: Vec<_> = inside.iter().filter(|span| span.trace_id == processed.trace_id).map(|span| &span.name).collect();
+    let inside: Vec<_> =
+        inside.iter().filter(|span| span.trace_id == processed.trace_id).map(|span| &span.name).collect();
     assert!(inside.len() > 1, "the cycle is under it: {inside:?}");
 
-    let scraped = lockstep_tests::Api::client().get(format!("http://127.0.0.1:{metrics}/metrics")).send().await;
+    let scraped =
+        lockstep_tests::Api::client().get(format!("http://127.0.0.1:{metrics}/metrics")).send().await;
     let scraped = scraped.unwrap().text().await.unwrap();
-    for metric in
-        ["lockstep_scheduler_published", "lockstep_scheduler_lateness", "lockstep_cycle_duration", "lockstep_cycle_items"]
-    {
+    for metric in [
+        "lockstep_scheduler_published",
+        "lockstep_scheduler_lateness",
+        "lockstep_cycle_duration",
+        "lockstep_cycle_items",
+    ] {
         assert!(scraped.contains(metric), "no {metric} in:\n{scraped}");
     }
     assert!(!scraped.contains(&anna.id), "metrics are never per mailbox:\n{scraped}");

@@ -62,7 +62,8 @@ impl Api {
     /// # Panics
     /// When the API does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let mut request =
+            self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -154,7 +155,11 @@ impl Api {
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
         Ok(Answer { status, body })
     }
 }

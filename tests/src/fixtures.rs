@@ -121,7 +121,8 @@ impl Api {
             "process_email_received_after": "2000-01-01T00:00:00Z",
         });
         let id = self.post("/mailboxes", &new).await.id();
-        self.put(&format!("/mailboxes/{id}/credential"), &json!({"username": address, "password": password})).await;
+        self.put(&format!("/mailboxes/{id}/credential"), &json!({"username": address, "password": password}))
+            .await;
         self.post(&format!("/mailboxes/{id}/approve"), &json!({})).await;
         Mailbox { id, address: address.to_owned(), owner }
     }
