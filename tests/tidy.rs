@@ -1,6 +1,7 @@
 //! The rules of the house that no compiler holds: the floor plan, who owns which library, and what files look like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -166,7 +167,7 @@ fn the_readme_names_the_two_commands() {
     }
 }
 
-/// Run with LOCKSTEP_BLESS=1 to write them anew.
+/// Run with `LOCKSTEP_BLESS=1` to write them anew.
 #[test]
 fn every_kind_of_alert_has_its_page() {
     let bless = std::env::var_os("LOCKSTEP_BLESS").is_some();
@@ -240,8 +241,9 @@ fn index() -> String {
         .to_owned();
     for kind in AlertKind::ALL {
         let facts = kind.facts();
-        text += &format!(
-            "| [{kind}]({kind}.md) | {} | {} | {} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| [{kind}]({kind}.md) | {} | {} | {} | {} |",
             facts.title, facts.level, facts.scope, facts.class
         );
     }
@@ -250,7 +252,7 @@ fn index() -> String {
 
 /// A sentence with its parameters, `{endpoint}`, as words.
 fn readable(template: &str) -> String {
-    template.replace('{', "*").replace('}', "*")
+    template.replace(['{', '}'], "*")
 }
 
 fn root() -> PathBuf {

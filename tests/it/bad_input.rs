@@ -77,5 +77,8 @@ async fn each_mistake_is_told_with_field_cause_and_remedy() {
 }
 
 async fn owner(house: &House, mailbox: &str) -> String {
-    house.api.get(&format!("/mailboxes/{mailbox}")).await["owner"]["id"].as_str().unwrap().to_owned()
+    house.api.get(&format!("/mailboxes/{mailbox}")).await["owner"]["id"]
+        .as_str()
+        .expect("an owner")
+        .to_owned()
 }

@@ -84,22 +84,22 @@ async fn the_same_delivery_handled_twice_changes_nothing() {
 
 async fn publish(house: &House, mailbox: &Mailbox, claim: i64, copies: usize) {
     let config = broker::Config {
-        url: house.installation.configuration.get("broker.url").unwrap().to_owned().into(),
-        publish_window: NonZero::new(100).unwrap(),
-        message_ttl_seconds: NonZero::new(330).unwrap(),
-        confirm_timeout_seconds: NonZero::new(10).unwrap(),
-        heartbeat_seconds: NonZero::new(10).unwrap(),
+        url: house.installation.configuration.get("broker.url").expect("a broker").to_owned().into(),
+        publish_window: NonZero::new(100).expect("not zero"),
+        message_ttl_seconds: NonZero::new(330).expect("not zero"),
+        confirm_timeout_seconds: NonZero::new(10).expect("not zero"),
+        heartbeat_seconds: NonZero::new(10).expect("not zero"),
     };
-    let publisher = Publisher::new(&config, "a test").unwrap();
+    let publisher = Publisher::new(&config, "a test").expect("a publisher");
     let invitation = Invitation::Cycle(CycleInvitation {
-        organization: house.api.organization.parse().unwrap(),
-        mailbox: mailbox.id.parse().unwrap(),
+        organization: house.api.organization.parse().expect("an id"),
+        mailbox: mailbox.id.parse().expect("an id"),
         workload: Workload::Incoming,
         claim,
     });
     let batch = vec![Publication { invitation, trace: None }; copies];
-    let published = publisher.publish_batch(&batch).await;
-    assert!(published.iter().all(|published| *published == broker::Published::Confirmed), "{published:?}");
+    let outcomes = publisher.publish_batch(&batch).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == broker::Published::Confirmed), "{outcomes:?}");
 }
 
 /// Waits until every invitation was taken and acked.

@@ -73,7 +73,7 @@ async fn a_password_is_in_no_log_no_column_and_no_answer() {
 
     // No column: as text, in JSON, or as bytes.
     let sql = house.installation.sql().await;
-    let hexadecimal: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal = CANARY.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
     let tables = "select c.relname::text from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace";
     let tables = sql.query(tables, &[]).await.unwrap();
     assert!(tables.len() > 25, "{} tables", tables.len());

@@ -198,7 +198,8 @@ impl Installation {
         let logs = entries.filter_map(|entry| {
             let path = entry.ok()?.path();
             let name = path.file_name()?.to_string_lossy().into_owned();
-            let text = std::fs::read(&path).ok().filter(|_| name.ends_with(".log"))?;
+            let text =
+                std::fs::read(&path).ok().filter(|_| path.extension().is_some_and(|kind| kind == "log"))?;
             Some((name, String::from_utf8_lossy(&text).into_owned()))
         });
         let mut logs: Vec<_> = logs.collect();

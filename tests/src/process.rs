@@ -106,10 +106,10 @@ impl Process {
     /// # Panics
     /// When it does not end within a minute.
     pub async fn ended(&mut self) -> ExitStatus {
-        match timeout(END_LIMIT, self.child.wait()).await {
-            Ok(status) => status.expect("a process can be waited for"),
-            Err(_) => panic!("{} did not end within {} s", self.name, END_LIMIT.as_secs()),
-        }
+        let Ok(status) = timeout(END_LIMIT, self.child.wait()).await else {
+            panic!("{} did not end within {} s", self.name, END_LIMIT.as_secs())
+        };
+        status.expect("a process can be waited for")
     }
 
     /// Its exit status, when it has ended.
