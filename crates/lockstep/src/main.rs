@@ -1,5 +1,6 @@
 //! The one binary of Lockstep: every role, the operator's commands and the administrator's.
 
+#![expect(unreachable_pub, reason = "a binary has no outside: here `pub` means the crate")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people by printing")]
 
 mod cli;

@@ -61,23 +61,17 @@ pub(super) async fn answered(base: &Url, response: Response) -> Failure {
 
 fn sentence(status: StatusCode, problem: Record<'_>) -> String {
     let title = problem.filled("title").unwrap_or_else(|| status.to_string());
-    let mut text = match problem.filled("detail") {
+    let first = match problem.filled("detail") {
         Some(detail) => format!("{title}: {detail}"),
         None => title,
     };
-    let mut line = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            text.push_str(&format!("\n  {name}: {value}"));
-        }
+    let remedy = match status {
+        StatusCode::UNAUTHORIZED => Some(GIVE_A_KEY.to_owned()),
+        _ => problem.filled("remedy"),
     };
-    line("field", problem.filled("field"));
-    if status == StatusCode::UNAUTHORIZED {
-        line("what to do", Some(GIVE_A_KEY.to_owned()));
-    } else {
-        line("what to do", problem.filled("remedy"));
-    }
-    line("request", problem.filled("request_id"));
-    text
+    let lines = [("field", problem.filled("field")), ("what to do", remedy), ("request", problem.filled("request_id"))];
+    let lines = lines.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
+    std::iter::once(first).chain(lines).collect::<Vec<_>>().join("\n  ")
 }
 
 /// A file of the person's cannot be used; `what` is a verb.

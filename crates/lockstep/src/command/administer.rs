@@ -65,7 +65,7 @@ pub enum Administer {
 #[derive(Debug, Args)]
 pub struct Verbs<C: Subcommand> {
     /// Print what the API answers, as one JSON document.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1000)]
     json: bool,
     /// What to do.
     #[command(subcommand)]

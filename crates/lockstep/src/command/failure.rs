@@ -45,7 +45,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 64 for the configuration (EX_USAGE), 69 for a part that is away (EX_UNAVAILABLE), 1 for the rest.
+    /// 64 for the configuration (`EX_USAGE`), 69 for a part that is away (`EX_UNAVAILABLE`), 1 for the rest.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) => ExitCode::from(64),

@@ -54,7 +54,7 @@ pub enum Command {
         /// Which way: incoming or outgoing.
         #[arg(long)]
         direction: Option<Direction>,
-        /// In this state: received, draft, pending_send, sending, sent, failed or unknown.
+        /// In this state: received, draft, `pending_send`, sending, sent, failed or unknown.
         #[arg(long)]
         state: Option<EmailState>,
         /// With this address among its parties.

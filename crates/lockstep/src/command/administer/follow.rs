@@ -150,11 +150,10 @@ async fn all(context: &Context<'_>, jobs: &[Record<'_>]) -> Result<Vec<Value>, F
 /// One mailbox's line, with what did not work under it.
 fn summary(context: &Context<'_>, name: &str, job: Record<'_>) -> String {
     let outcome = if judged(job).is_ok() { "ok" } else { "failed" };
-    let mut text = marked(context, outcome, &format!("{name}: {}\n", said_of(job)));
-    for step in job.list("steps").into_iter().filter(|step| step.text("outcome") == "failed") {
-        text.push_str(&format!("        {}: {}\n", step.text("name"), indented(&step.text("detail"))));
-    }
-    text
+    let first = marked(context, outcome, &format!("{name}: {}\n", said_of(job)));
+    let failed = job.list("steps").into_iter().filter(|step| step.text("outcome") == "failed");
+    let failed = failed.map(|step| format!("        {}: {}\n", step.text("name"), indented(&step.text("detail"))));
+    std::iter::once(first).chain(failed).collect()
 }
 
 /// Prints the steps that have ended since; how many there were.

@@ -22,7 +22,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 pub enum Command {
     /// List the jobs, the newest first.
     List {
-        /// Of this kind: test_and_enable or key_rotation.
+        /// Of this kind: `test_and_enable` or `key_rotation`.
         #[arg(long)]
         kind: Option<JobKind>,
         #[command(flatten)]

@@ -29,7 +29,7 @@ pub enum Command {
         /// The user whose key it is, by address or id; leave it out for a service key.
         #[arg(long, conflicts_with = "scopes", required_unless_present = "scopes")]
         user: Option<String>,
-        /// What a service key may do: read, read_bodies, send or administer; may be given several times.
+        /// What a service key may do: read, `read_bodies`, send or administer; may be given several times.
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<Scope>,
     },
@@ -91,11 +91,9 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 }
 
 fn speaks_for(key: Record<'_>, users: &[Record<'_>]) -> String {
-    match key.filled("user") {
-        Some(id) => users.iter().find(|user| user.text("id") == id).map_or(id, |user| user.text("address")),
-        None => {
-            let scopes: Vec<_> = key.list("scopes").iter().filter_map(|scope| scope.0.as_str()).map(words).collect();
-            format!("a service: {}", scopes.join(", "))
-        }
+    if let Some(id) = key.filled("user") {
+        return users.iter().find(|user| user.text("id") == id).map_or(id, |user| user.text("address"));
     }
+    let scopes: Vec<_> = key.list("scopes").iter().filter_map(|scope| scope.0.as_str()).map(words).collect();
+    format!("a service: {}", scopes.join(", "))
 }

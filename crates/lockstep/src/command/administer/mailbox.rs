@@ -119,8 +119,8 @@ pub enum Command {
     Items {
         /// The address or id.
         mailbox: String,
-        /// With this decision: recorded, duplicate, not_accepted, before_the_floor, too_large, failed, undeliverable or
-        /// ignored_class.
+        /// With this decision: recorded, duplicate, `not_accepted`, `before_the_floor`, `too_large`, failed, undeliverable or
+        /// `ignored_class`.
         #[arg(long)]
         decision: Option<Decision>,
         #[command(flatten)]
@@ -173,16 +173,14 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                 format!("Stored the password of {username}. Try it: lockstep mailbox test {mailbox}")
             });
         }
-        Command::Test { mailboxes, profile, no_wait } => match profile {
-            Some(profile) => {
-                let id = api.id(Noun::Profile, &profile).await?;
-                test_profile(context, &id, !no_wait).await?;
-            }
-            None => {
-                let ids = test::ids(context, &mailboxes).await?;
-                test(context, &ids, !no_wait).await?;
-            }
-        },
+        Command::Test { profile: Some(profile), no_wait, .. } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            test_profile(context, &id, !no_wait).await?;
+        }
+        Command::Test { mailboxes, no_wait, .. } => {
+            let ids = test::ids(context, &mailboxes).await?;
+            test(context, &ids, !no_wait).await?;
+        }
         Command::Sync { mailbox, workload, wait } => {
             let id = api.id(Noun::Mailbox, &mailbox).await?;
             sync::now(context, &id, workload, wait).await?;

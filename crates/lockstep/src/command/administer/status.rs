@@ -50,10 +50,8 @@ fn picture(context: &Context<'_>, me: Record<'_>, status: Record<'_>, alerts: Re
         troubled(context, status, "held_back", "Held back"),
     ];
     if troubles.iter().all(String::is_empty) {
-        text.push_str(&format!(
-            "\n {}\n",
-            context.look.text("Nothing fails, nothing is switched off, nothing is held back.", Tone::Good)
-        ));
+        let well = "Nothing fails, nothing is switched off, nothing is held back.";
+        text.extend(["\n ", &context.look.text(well, Tone::Good), "\n"]);
     }
     text.extend(troubles);
     text.push_str(&newest(context, status, alerts));

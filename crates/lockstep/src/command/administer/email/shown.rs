@@ -101,14 +101,13 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
             plain(said),
         ]);
     }
-    let mut asked = format!("asked for {}", context.ago(email.time("sending.requested_at")));
     let not_before = email.time("sending.not_before");
-    if context.is_ahead(not_before) {
-        asked.push_str(&format!(", to leave {}", context.when(not_before)));
-    }
-    if let Some(canceled) = email.time("sending.canceled_at") {
-        asked.push_str(&format!(", taken back {}", context.ago(Some(canceled))));
-    }
+    let asked = [
+        Some(format!("asked for {}", context.ago(email.time("sending.requested_at")))),
+        context.is_ahead(not_before).then(|| format!("to leave {}", context.when(not_before))),
+        email.time("sending.canceled_at").map(|canceled| format!("taken back {}", context.ago(Some(canceled)))),
+    ];
+    let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
     format!("\n {}\n{}", context.look.text(&asked, Tone::Quiet), table::drawn(&table))
 }
 
@@ -116,9 +115,10 @@ fn body(context: &Context<'_>, email: Record<'_>) -> String {
     if email.at("body").is_none() {
         return String::new();
     }
-    let mut text = String::new();
     let files = email.list("body.attachments");
-    if !files.is_empty() {
+    let files = if files.is_empty() {
+        String::new()
+    } else {
         let mut table = context.look.table(&["file", "type", "size", "id"]);
         for file in files {
             table.add_row([
@@ -128,12 +128,12 @@ fn body(context: &Context<'_>, email: Record<'_>) -> String {
                 cell(file.text("id"), Tone::Quiet),
             ]);
         }
-        text.push_str(&format!("\n{}", table::drawn(&table)));
-    }
-    match (email.filled("body.text"), email.at("body.html")) {
-        (Some(body), _) => text.push_str(&format!("\n{}\n", body.trim_end())),
-        (None, Some(_)) => text.push_str("\n (only HTML; --json prints it)\n"),
-        (None, None) => text.push_str("\n (no text)\n"),
-    }
-    text
+        format!("\n{}", table::drawn(&table))
+    };
+    let body = match (email.filled("body.text"), email.at("body.html")) {
+        (Some(body), _) => body.trim_end().to_owned(),
+        (None, Some(_)) => " (only HTML; --json prints it)".to_owned(),
+        (None, None) => " (no text)".to_owned(),
+    };
+    format!("{files}\n{body}\n")
 }

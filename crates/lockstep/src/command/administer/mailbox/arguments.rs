@@ -29,13 +29,13 @@ pub struct Create {
     /// there.
     #[arg(long, value_name = "LOGIN")]
     login: Option<String>,
-    /// Which messages become records: all (the default for queues), known_senders_and_replies (for users) or none.
+    /// Which messages become records: all (the default for queues), `known_senders_and_replies` (for users) or none.
     #[arg(long)]
     acceptance: Option<Acceptance>,
-    /// How incoming mail is delivered: server_side (the default) or none.
+    /// How incoming mail is delivered: `server_side` (the default) or none.
     #[arg(long, value_name = "METHOD")]
     incoming: Option<DeliveryMethod>,
-    /// How outgoing mail is delivered: server_side (the default) or none.
+    /// How outgoing mail is delivered: `server_side` (the default) or none.
     #[arg(long, value_name = "METHOD")]
     outgoing: Option<DeliveryMethod>,
     /// Nothing received before this is processed, such as 2026-01-31T00:00:00Z; the moment it is first enabled when left
@@ -99,13 +99,13 @@ pub struct Update {
     /// forgotten and it waits for approval again.
     #[arg(long, value_name = "OWNER")]
     confirm_owner: Option<String>,
-    /// Which messages become records: all, known_senders_and_replies or none.
+    /// Which messages become records: all, `known_senders_and_replies` or none.
     #[arg(long)]
     acceptance: Option<Acceptance>,
-    /// How incoming mail is delivered: server_side or none.
+    /// How incoming mail is delivered: `server_side` or none.
     #[arg(long, value_name = "METHOD")]
     incoming: Option<DeliveryMethod>,
-    /// How outgoing mail is delivered: server_side or none.
+    /// How outgoing mail is delivered: `server_side` or none.
     #[arg(long, value_name = "METHOD")]
     outgoing: Option<DeliveryMethod>,
     /// Nothing received before this is processed, such as 2026-01-31T00:00:00Z.

@@ -89,11 +89,9 @@ pub(super) fn one(context: &Context<'_>, mailbox: Record<'_>) -> String {
         ("changed", plain(context.when(mailbox.time("modified_at")))),
         ("id", cell(mailbox.text("id"), Tone::Quiet)),
     ]);
-    let mut text = context.described(&mailbox.text("address"), &facts);
-    for workload in mailbox.list("workloads").into_iter().filter(|workload| workload.text("method") != "none") {
-        text.push_str(&format!("\n{}", one_workload(context, workload)));
-    }
-    text
+    let described = context.described(&mailbox.text("address"), &facts);
+    let workloads = mailbox.list("workloads").into_iter().filter(|workload| workload.text("method") != "none");
+    std::iter::once(described).chain(workloads.map(|workload| one_workload(context, workload))).collect()
 }
 
 fn backlog(context: &Context<'_>, mailbox: Record<'_>) -> Cell {
@@ -139,7 +137,7 @@ fn one_workload(context: &Context<'_>, workload: Record<'_>) -> String {
         ("the server said", plain(workload.text("test.said"))),
         ("more", plain(workload.text("disabled_by.page"))),
     ]);
-    format!("{}\n{}", context.look.title(&format!(" {}", workload.text("workload"))), table::drawn(&facts))
+    format!("\n {}\n{}", context.look.title(&workload.text("workload")), table::drawn(&facts))
 }
 
 /// What is to be done next until the mailbox works; empty once it does.

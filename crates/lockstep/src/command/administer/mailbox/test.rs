@@ -40,14 +40,10 @@ async fn followed(context: &Context<'_>, started: &Value, wait: bool) -> Result<
     context.show(started, |started| {
         let jobs = started.list("jobs");
         let number = i64::try_from(jobs.len()).unwrap_or_default();
-        let mut text = format!("Started {}.\n", count(number, "test", "tests"));
-        for job in &jobs {
-            text.push_str(&format!("  {}: lockstep job wait {}\n", job.text("name"), job.text("job")));
-        }
-        for skipped in started.list("skipped") {
-            text.push_str(&skipped_line(skipped));
-        }
-        text
+        let first = format!("Started {}.\n", count(number, "test", "tests"));
+        let jobs = jobs.iter().map(|job| format!("  {}: lockstep job wait {}\n", job.text("name"), job.text("job")));
+        let skipped = started.list("skipped").into_iter().map(skipped_line);
+        std::iter::once(first).chain(jobs).chain(skipped).collect()
     });
     Ok(())
 }
