@@ -72,6 +72,7 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
             store,
             mail: mail.clone(),
             keys,
+            drain: shutdown.drain.clone(),
         });
         let means = |parts: cycle::Parts| Means {
             parts,
@@ -116,6 +117,18 @@ fn checked(config: &Config, roles: &[Role]) -> Result<(), Problem> {
     if roles.iter().any(|role| matches!(role, Role::Scheduler | Role::Worker | Role::Jobs)) {
         broker::Publisher::new(&config.broker, "check")
             .map_err(|error| refused("broker.url", error.to_string()))?;
+    }
+    // A cycle that is taken back while it still runs would be run twice at once, and a send of it would be in doubt.
+    let (cycle, sweep) = (&config.cycle, &config.scheduler.sweep);
+    let longest = config.throttle.wait_seconds
+        + u64::from(cycle.max_seconds + cycle.smtp_message_seconds + cycle.smtp_verdict_seconds);
+    if roles.contains(&Role::Scheduler) && sweep.cycle_seconds < longest {
+        return Err(Problem::new(
+            "scheduler.sweep.cycle_seconds",
+            format!("{} s is less than a cycle may take, {longest} s", sweep.cycle_seconds),
+            "give at least throttle.wait_seconds + cycle.max_seconds + cycle.smtp_message_seconds + \
+             cycle.smtp_verdict_seconds",
+        ));
     }
     Ok(())
 }

@@ -31,8 +31,10 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     assert!(queue.contains("1 member") && queue.contains("Anna Berg <anna@example.com>"), "{queue}");
 
     for address in ["anna@example.com", "ben@example.com"] {
-        let create =
-            ["mailbox", "create", address, "--profile", "Example Mail", "--owner", address, "--acceptance", "all"];
+        let create = [
+            "mailbox", "create", address, "--profile", "Example Mail", "--owner", address, "--acceptance", "all",
+            "--received-after", "2020-01-01T00:00:00Z",
+        ];
         assert!(house.run(&create).contains(&format!("lockstep mailbox approve {address}")));
         house.run(&["mailbox", "approve", address]);
     }

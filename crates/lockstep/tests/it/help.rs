@@ -57,14 +57,19 @@ fn every_argument_and_every_command_has_a_sentence() {
         let first = text.lines().next().unwrap_or_default();
         assert!(!first.is_empty() && !first.starts_with("Usage:"), "{path:?} has no sentence");
         let lines: Vec<_> = text.lines().collect();
+        let mut among_arguments = false;
         for (place, line) in lines.iter().enumerate() {
-            let trimmed = line.trim_start();
-            let is_argument = trimmed.starts_with("--") || trimmed.starts_with("-c, ") || trimmed.starts_with('<');
-            // In the long form the sentence stands below, in the short form behind.
-            if is_argument && line.starts_with("  ") && !line.starts_with("   lockstep") {
-                let behind = trimmed.split_once("  ").is_some_and(|(_, sentence)| !sentence.trim().is_empty());
+            if !line.is_empty() && !line.starts_with(' ') {
+                among_arguments = matches!(*line, "Arguments:" | "Options:");
+            }
+            let argument = line.trim_start();
+            // Deeper in stands the text of sentences.
+            let is_first = line.len() - argument.len() <= 6;
+            if among_arguments && is_first && (argument.starts_with('-') || argument.starts_with('<')) {
+                // In the long form the sentence stands below, in the short form behind.
+                let behind = argument.split_once("  ").is_some_and(|(_, sentence)| !sentence.trim().is_empty());
                 let below = lines.get(place + 1).is_some_and(|next| next.starts_with("          "));
-                assert!(behind || below, "{path:?}: `{trimmed}` has no sentence");
+                assert!(behind || below, "{path:?}: `{argument}` has no sentence");
             }
         }
     }
