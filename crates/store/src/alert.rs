@@ -177,24 +177,27 @@ pub async fn resolve(
         .await
 }
 
-/// Puts an alert away; doing it again changes nothing. A user can put away only what the user sees.
+/// Puts an alert away; doing it again changes nothing. A user can put away only what the user sees, and of that not what
+/// is about a whole server: everybody on it would miss it.
 pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader) -> Result<()> {
-    let touched = tenant
-        .execute(
-            &format!(
-                "update alerts a set dismissed_at = coalesce(dismissed_at, now()) where id = $1 and {}",
-                visible("$2")
-            ),
+    let row = tenant
+        .query_opt(
+            &format!("select profile_id from alerts a where id = $1 and {}", visible("$2")),
             &[&id.0, &user(reader)],
         )
-        .await?;
-    if touched == 0 {
-        return Err(Refusal::Unknown { what: "alert", field: "id" }.into());
+        .await?
+        .ok_or(Refusal::Unknown { what: "alert", field: "id" })?;
+    if matches!(reader, AlertReader::User(_)) && row.try_get::<_, Option<Uuid>>("profile_id")?.is_some() {
+        return Err(Refusal::ForAdministrators { what: "an alert about a server" }.into());
     }
+    tenant
+        .execute("update alerts set dismissed_at = coalesce(dismissed_at, now()) where id = $1", &[&id.0])
+        .await?;
     Ok(())
 }
 
-/// The alerts that a reader sees, the newest first, before the last of the page before.
+/// The alerts that a reader sees, the newest first, before the last of the page before. What a server said about a whole
+/// profile was said to somebody's mailbox, and is for administrators.
 pub async fn list(
     tenant: &Tenant,
     reader: AlertReader,
@@ -205,7 +208,8 @@ pub async fn list(
     let rows = tenant
         .query(
             &format!(
-                "select id, kind, level, scope, class, email_id, mailbox_id, profile_id, parameters, server_said, count,
+                "select id, kind, level, scope, class, email_id, mailbox_id, profile_id, parameters,
+                        case when $8::uuid is null or profile_id is null then server_said end as server_said, count,
                         first_at, last_at, resolved_at, dismissed_at
                  from alerts a
                  where ($1 or (resolved_at is null and dismissed_at is null))
@@ -236,9 +240,10 @@ fn visible(parameter: &str) -> String {
         "({parameter}::uuid is null or exists (
             select from mailboxes m
             where m.organization_id = a.organization_id
-              and (m.id = a.mailbox_id or m.profile_id = a.profile_id
+              and ((m.id = a.mailbox_id and a.last_at >= m.mapped_at) or m.profile_id = a.profile_id
                    or m.id = (select e.mailbox_id from emails e
-                              where e.organization_id = a.organization_id and e.id = a.email_id))
+                              where e.organization_id = a.organization_id and e.id = a.email_id
+                                and e.created_at >= m.mapped_at))
               and (m.user_id = {parameter} or exists (
                    select from queue_members q where q.organization_id = m.organization_id
                       and q.queue_id = m.queue_id and q.user_id = {parameter})))

@@ -172,12 +172,18 @@ fn visible(parameter: &str) -> String {
           or exists (
               select from mailboxes m
               where m.organization_id = e.organization_id
-                and (m.id = e.mailbox_id or exists (
+                and ((m.id = e.mailbox_id and e.created_at >= m.mapped_at) or exists (
                      select from receipts r where r.organization_id = e.organization_id and r.email_id = e.id
-                        and r.mailbox_id = m.id))
+                        and r.mailbox_id = m.id and r.created_at >= m.mapped_at))
                 and {}))",
         own_mailbox(parameter)
     )
+}
+
+/// A condition on `receipts r` and their `mailboxes m`: got while the mailbox was the user's own, or a queue's of the user.
+/// What came before the mailbox was mapped to its present owner is not that owner's.
+fn own_receipt(parameter: &str) -> String {
+    format!("(r.created_at >= m.mapped_at and {})", own_mailbox(parameter))
 }
 
 /// A condition on `mailboxes m`: the user's own, or one of a queue the user is a member of.

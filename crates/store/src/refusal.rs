@@ -139,6 +139,12 @@ pub enum Refusal {
         /// Its name.
         mailbox: String,
     },
+    /// Something that concerns more people than the caller.
+    #[error("{what} is not for a user to decide about: ask an administrator")]
+    ForAdministrators {
+        /// What, such as `an alert about a server`.
+        what: &'static str,
+    },
     /// The email is in the wrong state for it.
     #[error("an email that is {state} cannot be {verb}: {remedy}")]
     WrongState {
@@ -167,7 +173,7 @@ impl Refusal {
             Self::NoRecipients => Some("to"),
             Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),
             Self::WrongState { .. } => Some("state"),
-            Self::ProfileInUse { .. } => None,
+            Self::ProfileInUse { .. } | Self::ForAdministrators { .. } => None,
         }
     }
 

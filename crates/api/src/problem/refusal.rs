@@ -26,7 +26,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::Unknown { .. } | Refusal::Invalid { .. } | Refusal::NoRecipients | Refusal::NoSender => {
             Kind::Invalid
         }
-        Refusal::NotYourSender { .. } => Kind::Forbidden,
+        Refusal::NotYourSender { .. } | Refusal::ForAdministrators { .. } => Kind::Forbidden,
         Refusal::Taken { .. }
         | Refusal::OwnerHasMailbox { .. }
         | Refusal::MailboxTaken { .. }

@@ -9,6 +9,7 @@ mod client;
 mod document;
 mod emails;
 mod fences;
+mod hostile;
 mod keys;
 mod nouns;
 mod snapshots;

@@ -4,13 +4,14 @@ use model::id::{AttachmentId, CopyId, EmailId, MailboxId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Attachment, COLUMNS, Email, EmailCopy, EmailParty, Reader, Receipt, own_mailbox, visible};
+use super::{Attachment, COLUMNS, Email, EmailCopy, EmailParty, Reader, Receipt, own_receipt, visible};
 use crate::blob::BlobId;
 use crate::change::{Author, Change, Fields};
 use crate::row::{named, owner};
 use crate::{Result, Tenant, change};
 
-/// One email with its parties and receipts, without its body; `None` when there is none that this reader may see.
+/// One email with its parties and receipts, without its body; `None` when there is none that this reader may see. A
+/// person sees the receipts of the own mailboxes alone: another one may be that of somebody in Bcc.
 pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<Email>> {
     let row = tenant
         .query_opt(
@@ -24,10 +25,13 @@ pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<
     let [mut email] = emails;
     let rows = tenant
         .query(
-            "select r.mailbox_id, m.name, r.copy_id, r.received_at from receipts r
-             join mailboxes m on m.organization_id = r.organization_id and m.id = r.mailbox_id
-             where r.email_id = $1 order by r.created_at, r.mailbox_id",
-            &[&id.0],
+            &format!(
+                "select r.mailbox_id, m.name, r.copy_id, r.received_at from receipts r
+                 join mailboxes m on m.organization_id = r.organization_id and m.id = r.mailbox_id
+                 where r.email_id = $1 and ($2::uuid is null or {}) order by r.created_at, r.mailbox_id",
+                own_receipt("$2")
+            ),
+            &[&id.0, &reader.user()],
         )
         .await?;
     for row in &rows {
@@ -79,7 +83,7 @@ pub async fn open_copy(
                      c.id
                  limit 1",
                 visible("$2"),
-                own_mailbox("$2")
+                own_receipt("$2")
             ),
             &[&id.0, &reader.user()],
         )

@@ -42,6 +42,8 @@ pub async fn remap(
         .await?;
     tenant.execute("delete from credentials where mailbox_id = $1", &[&id.0]).await?;
     update::test_again(tenant, id).await?;
+    // From here on no cycle of the former owner's can commit, and what was committed is older than this.
+    tenant.execute("update mailboxes set mapped_at = clock_timestamp() where id = $1", &[&id.0]).await?;
     tenant
         .execute(
             "update send_requests r set ended_at = now(), canceled_at = now() from emails e

@@ -166,6 +166,8 @@ async fn a_reader_sees_the_copy_of_the_own_receipt_and_no_other() {
     let seen = email::get(&tenant, id, Reader::User(world.bob)).await.unwrap().unwrap();
     assert_eq!(seen.owner, Some(Owner::User(world.ada)), "the first of To with a mailbox");
     assert_eq!(seen.parties.len(), 3, "a receipt adds no party");
+    assert_eq!(seen.receipts.len(), 1, "that somebody else got it too is not Bob's to know");
+    let seen = email::get(&tenant, id, Reader::Everything).await.unwrap().unwrap();
     assert_eq!(seen.receipts.len(), 2);
 }
 
