@@ -38,6 +38,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) folder: String,
     /// Whether a whole listing was decided about before: what is new since then is younger than the floor.
     pub(crate) caught_up: bool,
+    /// Whether nothing in the last batch was older than the floor.
+    pub(crate) among_the_young: bool,
     pub(crate) used: Used,
     pub(crate) decided: u32,
     /// When the cycle's time is over: what is on its way then is left to the next one.
@@ -66,13 +68,21 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     let folder = cycle.mailbox.incoming_folder();
     let caps = mail.config().caps();
     let until = started + caps.time;
-    let mut reading = Reading { cycle, folder, caught_up: false, used: Used::default(), decided: 0, until };
+    let mut reading = Reading {
+        cycle,
+        folder,
+        caught_up: false,
+        among_the_young: false,
+        used: Used::default(),
+        decided: 0,
+        until,
+    };
     let mut waiting = reading.compare(&listed, &item_ids).await?;
     tracing::debug!(listed = listed.len(), new = waiting.len(), "listed");
 
     let mut cut_off = false;
     while !waiting.is_empty() {
-        if caps.reached(reading.used, started.elapsed()) {
+        if caps.reached(reading.used, started.elapsed()) || cycle.parts.drain.is_cancelled() {
             cut_off = true;
             break;
         }

@@ -3,6 +3,12 @@
 -- Every tenant row belongs to one organization: its primary, unique and foreign keys contain organization_id, and
 -- forced row-level security shows a transaction only the organization that it named (V2). Text that a person wrote
 -- stays in the tables; nothing here is ever copied into a log line.
+--
+-- Where rows are many and others refer to them (mailboxes, emails, copies, send requests), only the primary key begins
+-- with the organization. Of a table that has no statistics yet, Postgres takes any key that begins so for as good as
+-- that one, and would check each foreign key by reading the whole organization.
+--
+-- Contents are compressed with lz4: the default costs more time than all the rest of storing a message.
 
 create table installation (
     only_row boolean primary key default true check (only_row),
@@ -152,9 +158,9 @@ create table mailboxes (
     created_at timestamptz not null default now(),
     modified_at timestamptz not null default now(),
     primary key (organization_id, id),
-    unique (organization_id, user_id),
-    unique (organization_id, queue_id),
-    unique (organization_id, external_id),
+    unique (user_id, organization_id),
+    unique (queue_id, organization_id),
+    constraint mailboxes_organization_id_external_id_key unique (external_id, organization_id),
     check (user_id is null or queue_id is null),
     check (not delete_after_processing or queue_id is not null),
     foreign key (organization_id, user_id) references users,
@@ -164,8 +170,8 @@ create table mailboxes (
 -- The installation-wide keys: a clash with another organization is refused without naming it.
 create unique index mailboxes_address_installation on mailboxes (address_key);
 create unique index mailboxes_login_installation on mailboxes (incoming_endpoint, login_key);
-create index mailboxes_address on mailboxes (organization_id, address_key);
-create index mailboxes_profile on mailboxes (organization_id, profile_id);
+create index mailboxes_address on mailboxes (address_key, organization_id);
+create index mailboxes_profile on mailboxes (profile_id, organization_id);
 
 create table credentials (
     organization_id uuid not null references organizations,
@@ -278,7 +284,7 @@ create table blob_chunks (
     organization_id uuid not null,
     sha256 bytea not null,
     number integer not null,
-    data bytea not null check (length(data) <= 1048576),
+    data bytea compression lz4 not null check (length(data) <= 1048576),
     primary key (organization_id, sha256, number),
     foreign key (organization_id, sha256) references blobs on delete cascade
 );
@@ -345,8 +351,8 @@ create table emails (
     created_at timestamptz not null default now(),
     modified_at timestamptz not null default now(),
     primary key (organization_id, id),
-    unique (organization_id, direction, identity),
-    unique (organization_id, external_id),
+    unique (identity, organization_id, direction),
+    constraint emails_organization_id_external_id_key unique (external_id, organization_id),
     foreign key (organization_id, mailbox_id) references mailboxes on delete set null (mailbox_id)
 );
 create index emails_message_id on emails (organization_id, message_id) where message_id is not null;
@@ -362,11 +368,11 @@ create table email_copies (
     content_hash bytea not null,
     raw_sha256 bytea,
     raw_size bigint not null default 0,
-    text_body text,
-    html_body text,
+    text_body text compression lz4,
+    html_body text compression lz4,
     created_at timestamptz not null default now(),
     primary key (organization_id, id),
-    unique (organization_id, email_id, content_hash),
+    unique (email_id, organization_id, content_hash),
     foreign key (organization_id, email_id) references emails on delete cascade,
     foreign key (organization_id, raw_sha256) references blobs
 );
@@ -472,10 +478,10 @@ create table send_requests (
     canceled_at timestamptz,
     ended_at timestamptz,
     primary key (organization_id, id),
-    unique (organization_id, message_id),
+    unique (message_id, organization_id),
     foreign key (organization_id, email_id) references emails on delete cascade
 );
-create index send_requests_email on send_requests (organization_id, email_id);
+create index send_requests_email on send_requests (email_id, organization_id);
 create unique index send_requests_open on send_requests (organization_id, email_id) where ended_at is null;
 
 create table send_recipients (

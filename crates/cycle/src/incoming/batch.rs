@@ -102,6 +102,7 @@ impl Reading<'_> {
         items.extend(unread);
         let tenant = self.fenced().await?;
         items.extend(self.judged(&tenant, read).await?);
+        self.among_the_young = !items.iter().any(is_old);
         self.commit(tenant, items).await?;
         drop(reserved);
         self.after(stopped)
@@ -121,9 +122,12 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether messages may be older than the floor: until a whole listing was decided about once.
+    /// Whether headers are worth asking for first: messages may be older than the floor until a whole listing was
+    /// decided about once, and old ones stand together. Where none was old, the next are read at once; one that is old
+    /// after all is judged when it is read.
     fn must_judge_age(&self, session: &Session) -> bool {
-        self.cycle.mailbox.floor.is_some() && !self.caught_up && session.capabilities().top
+        let may_be_old = self.cycle.mailbox.floor.is_some() && !self.caught_up && !self.among_the_young;
+        may_be_old && session.capabilities().top
     }
 
     /// Decides from headers alone: what is older than the floor, and what is too large. Gives back the rest.
@@ -320,6 +324,10 @@ impl New {
             verdict,
         }
     }
+}
+
+fn is_old(item: &IncomingItem) -> bool {
+    matches!(item.verdict, Verdict::Skip(Decision::BeforeTheFloor))
 }
 
 fn read(new: New, raw: Bytes, limits: &mime::Limits) -> Read {

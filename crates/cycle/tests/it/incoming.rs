@@ -1,5 +1,6 @@
 //! Mail from Dovecot into the records.
 
+use cycle::Config;
 use model::cadence::Outcome;
 use model::workload::Workload;
 use store::{mailbox, schedule};
@@ -115,6 +116,32 @@ async fn mail_older_than_the_floor_is_decided_from_its_header_and_no_content_is_
         5
     );
     assert_eq!(house.count("blobs").await, 1);
+}
+
+#[tokio::test]
+async fn mail_older_than_the_floor_is_found_wherever_it_stands_among_the_young() {
+    let house = House::with(Config { batch_items: 2, ..config() }, |_| {}).await;
+    let (_, id, address) = house.person("egon").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute("update mailboxes set process_email_received_after = '2026-11-20T12:00:00Z'", &[])
+        .await
+        .unwrap();
+    // Batches of two: the second comes after one without any old mail, the third and fourth after one with some.
+    for (number, old) in [false, false, true, false, true, true, false, true].into_iter().enumerate() {
+        let hour = if old { "10:00:00" } else { "12:00:01" };
+        let text = String::from_utf8(message(number, &address)).unwrap().replace("10:00:00", hour);
+        house.servers.deliver(&address, text.as_bytes());
+    }
+    house.cycle(id, Workload::Incoming).await;
+    for (what, expected) in [
+        ("emails", 4),
+        ("mailbox_items where decision = 'recorded'", 4),
+        ("mailbox_items where decision = 'before_the_floor' and email_id is null", 4),
+        ("blobs", 4),
+    ] {
+        assert_eq!(house.count(what).await, expected, "{what}");
+    }
 }
 
 #[tokio::test]

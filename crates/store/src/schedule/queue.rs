@@ -45,7 +45,9 @@ async fn take_turn(ring: &Ring, workload: Workload) -> Result<()> {
         "select pg_advisory_xact_lock(1279414347, $1),
                 set_config('idle_in_transaction_session_timeout', '5s', true),
                 -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them.
-                set_config('enable_bitmapscan', 'off', true)",
+                set_config('enable_bitmapscan', 'off', true),
+                -- What is in flight is counted at each scan, and sorted for it.
+                set_config('work_mem', '64MB', true)",
         &[&turn],
     )
     .await?;
@@ -68,7 +70,7 @@ pub async fn claim_due(ring: &Ring, scan: &Scan) -> Result<Vec<Queued>> {
     Ok(queued)
 }
 
-/// How many of one profile are looked at first.
+/// How many of one profile are looked at first; of few profiles twice as many as would fill the batch if each had them.
 const A_FEW: u32 = 4;
 
 async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<Queued>> {
@@ -115,7 +117,9 @@ async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<
                     select s.organization_id, s.ctid as place, s.ready_at from schedules s
                     where s.profile_id = r.profile_id
                       and s.workload = $1 and s.state = 'idle' and s.ready_at <= now() and s.wished_at is null
-                    order by s.ready_at limit least(r.room, $6::bigint)
+                    order by s.ready_at
+                    limit least(r.room, greatest($6::bigint, 2 * $2::bigint / (select greatest(1, count(*))
+                                                                               from rooms where room > 0)))
                 ) d
                 where r.room > 0 and d.organization_id = r.organization_id
             ), by_profile as (
