@@ -7,7 +7,7 @@ use model::mailbox::Owner;
 use tokio_postgres::Row;
 
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length, check_version};
+use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change, row};
 
 /// Somebody the organization knows.
@@ -72,7 +72,11 @@ fn read(row: &Row) -> Result<Contact> {
 
 /// Makes a contact.
 pub async fn create(tenant: &Tenant, new: &NewContact, by: &Author) -> Result<Contact> {
-    check_length("name", &new.name, 1, 200)?;
+    check_line("name", &new.name, 1, 200)?;
+    check_external_id(new.external_id.as_ref())?;
+    if let Some(owner) = new.owner {
+        check_owner(tenant, owner).await?;
+    }
     let id: ContactId = model::clock::new_id();
     let owner_kind = new.owner.map(|owner| owner.kind().as_str());
     let owner_id = new.owner.map(Owner::id);
@@ -129,7 +133,7 @@ pub async fn update(
     let old = read(&row)?;
     check_version("contact", expected, old.version)?;
     let name = update.name.as_ref().unwrap_or(&old.name);
-    check_length("name", name, 1, 200)?;
+    check_line("name", name, 1, 200)?;
     let mut addresses = update.addresses.as_ref().map_or_else(|| old.addresses.clone(), |list| texts(list));
     addresses.sort_unstable();
     addresses.dedup();
@@ -162,6 +166,17 @@ pub async fn delete(tenant: &Tenant, id: ContactId, expected: Option<i64>, by: &
     address::replace(tenant, "contact", id.0, "", &[]).await?;
     let fields = Fields::new().changed("deleted", &false, &true);
     change::write(tenant, Change { record_type: "contact", id: id.0, version: version + 1, by, fields }).await
+}
+
+/// The owner is one of the organization's: no foreign key can say so of two tables.
+async fn check_owner(tenant: &Tenant, owner: Owner) -> Result<()> {
+    let (what, table) = match owner {
+        Owner::User(_) => ("user", "users"),
+        Owner::Queue(_) => ("queue", "queues"),
+    };
+    let row =
+        tenant.query_opt(&format!("select from {table} where id = $1 for key share"), &[&owner.id()]).await?;
+    row.map(|_| ()).ok_or_else(|| Refusal::Unknown { what, field: "owner" }.into())
 }
 
 fn texts(addresses: &[EmailAddress]) -> Vec<String> {

@@ -10,7 +10,7 @@ use model::secret::{ExposeSecret as _, Secret};
 use sha2::{Digest as _, Sha256};
 
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_line};
 use crate::{Error, Result, Ring, Tenant, change, row};
 
 /// What a key begins with, so that people and scanners know it when they see it.
@@ -47,7 +47,7 @@ pub fn hash(key: &Secret) -> [u8; 32] {
 
 /// Makes a key. The secret is the only copy there will ever be.
 pub async fn create(tenant: &Tenant, name: &str, owner: &KeyOwner, by: &Author) -> Result<(KeyId, Secret)> {
-    check_length("name", name, 1, 200)?;
+    check_line("name", name, 1, 200)?;
     let id: KeyId = model::clock::new_id();
     let key = Secret::from(format!(
         "{PREFIX}{}",

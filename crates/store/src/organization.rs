@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use model::id::OrganizationId;
 
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_line};
 use crate::{Result, Tenant};
 
 /// A tenant.
@@ -19,7 +19,7 @@ pub struct Organization {
 
 /// Makes the organization that the transaction already names: begin it with a new id.
 pub async fn create(tenant: &Tenant, name: &str) -> Result<OrganizationId> {
-    check_length("name", name, 1, 100)?;
+    check_line("name", name, 1, 100)?;
     let made = tenant
         .execute(
             "insert into organizations (id, name) values (current_organization(), $1) on conflict do nothing",

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length, check_version};
+use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change};
 
 /// A shared inbox.
@@ -75,7 +75,8 @@ fn read(row: &Row) -> Result<Queue> {
 
 /// Makes a queue, with an address that mail resolves to.
 pub async fn create(tenant: &Tenant, new: &NewQueue, by: &Author) -> Result<Queue> {
-    check_length("name", &new.name, 1, 200)?;
+    check_line("name", &new.name, 1, 200)?;
+    check_external_id(new.external_id.as_ref())?;
     let id: QueueId = model::clock::new_id();
     tenant
         .execute(
@@ -129,7 +130,7 @@ pub async fn update(
     let old = read(&row)?;
     check_version("queue", expected, old.version)?;
     let name = update.name.as_ref().unwrap_or(&old.name);
-    check_length("name", name, 1, 200)?;
+    check_line("name", name, 1, 200)?;
     let address = update.address.as_ref().map_or(old.address.as_str(), EmailAddress::as_str);
     let mut members = update.members.clone().unwrap_or_else(|| old.members.clone());
     members.sort_unstable();

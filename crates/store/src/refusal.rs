@@ -1,6 +1,7 @@
 //! What a person asked for and cannot have: the field, the cause and the remedy. A refusal is never a fault of ours,
 //! and it never carries a secret, an address, a subject or a body.
 
+use jiff::Timestamp;
 use model::email::EmailState;
 use model::id::MailboxId;
 use model::workload::Workload;
@@ -203,4 +204,33 @@ pub(crate) fn check_length(
     }
     let cause = format!("`{field}` has {length} characters");
     Err(Refusal::invalid(field, cause, format!("give it {least} to {most}, without NUL")))
+}
+
+/// A text of one line: a name that stands in a header, a login that stands in a command. U+2028 and U+2029 end a line for
+/// some readers.
+pub(crate) fn check_line(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), Refusal> {
+    check_length(field, text, least, most)?;
+    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if !text.chars().any(breaks) {
+        return Ok(());
+    }
+    let cause = format!("`{field}` has a line break or another control character");
+    Err(Refusal::invalid(field, cause, "write it as one line of text"))
+}
+
+/// The host application's id of a record. It stands in an index, which holds no longer one.
+pub(crate) fn check_external_id(id: Option<&String>) -> Result<(), Refusal> {
+    id.map_or(Ok(()), |id| check_length("external_id", id, 1, 255))
+}
+
+/// A time that a person gave. Postgres's calendar begins later than ours, and nobody means a time before the common era.
+pub(crate) fn check_time(field: &'static str, time: Option<Timestamp>) -> Result<(), Refusal> {
+    const YEAR_ONE: i64 = -62_135_596_800;
+    match time {
+        Some(time) if time.as_second() < YEAR_ONE => {
+            let cause = format!("`{field}` lies before the year 1");
+            Err(Refusal::invalid(field, cause, "give a time such as 2025-01-31T00:00:00Z"))
+        }
+        _ => Ok(()),
+    }
 }

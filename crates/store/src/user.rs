@@ -8,7 +8,7 @@ use model::mailbox::Role;
 use tokio_postgres::Row;
 
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length, check_version};
+use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change, row};
 
 /// A person.
@@ -78,7 +78,8 @@ fn read(row: &Row) -> Result<User> {
 
 /// Makes a user, with an address that mail resolves to.
 pub async fn create(tenant: &Tenant, new: &NewUser, by: &Author) -> Result<User> {
-    check_length("name", &new.name, 1, 200)?;
+    check_line("name", &new.name, 1, 200)?;
+    check_external_id(new.external_id.as_ref())?;
     let id: UserId = model::clock::new_id();
     let row = tenant
         .query_one(
@@ -133,7 +134,7 @@ pub async fn update(
     let old = read(&row)?;
     check_version("user", expected, old.version)?;
     let name = update.name.as_ref().unwrap_or(&old.name);
-    check_length("name", name, 1, 200)?;
+    check_line("name", name, 1, 200)?;
     let address = update.address.as_ref().map_or(old.address.as_str(), EmailAddress::as_str);
     let role = update.role.unwrap_or(old.role);
     let active = update.active.unwrap_or(old.active);

@@ -217,3 +217,126 @@ async fn a_request_keeps_its_id_and_its_trace() {
     let unfit = world.admin.request(Method::GET, "me").header("x-request-id", "a b\tc");
     assert_ne!(answer(unfit).await.headers["x-request-id"], "a b\tc");
 }
+
+/// Letters that no compression shortens.
+fn noise(length: usize) -> String {
+    let mut text = String::new();
+    while text.len() < length {
+        text.push_str(&model::clock::new_id::<model::id::EmailId>().to_string());
+    }
+    text
+}
+
+#[tokio::test]
+async fn an_external_id_that_no_index_holds_is_refused() {
+    let world = world().await;
+    let mut profile = new_profile("Long");
+    profile["external_id"] = noise(20_000).into();
+    let user = json!({"name": "Eve", "address": "eve@example.com"});
+    let mailbox = json!({"address": "eve@example.com", "profile": world.profile});
+    let news = [
+        ("users", user.clone()),
+        ("queues", user),
+        ("contacts", json!({"name": "Eve"})),
+        ("mailboxes", mailbox),
+        ("emails", json!({})),
+        ("profiles", profile),
+    ];
+    for (path, mut new) in news {
+        new["external_id"] = noise(20_000).into();
+        world.admin.post(path, new.clone()).await.problem(422, "external_id");
+        new["external_id"] = "ä".repeat(255).into();
+        world.admin.post(path, new).await.expect(201);
+    }
+    let about = |kind: &str| json!({"regarding": {"type": kind, "id": world.bob_id}});
+    world.ada.post("emails", about(&noise(20_000))).await.problem(422, "regarding.type");
+    world.ada.post("emails", about("account")).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_stands_in_a_header_or_a_command_is_one_line() {
+    let world = world().await;
+    for text in ["Eve\r\nBcc: x@example.com", "Eve\u{7}", "Eve\u{85}", "Eve\u{2028}"] {
+        let named = json!({"name": text, "address": "eve@example.com"});
+        world.admin.post("users", named.clone()).await.problem(422, "name");
+        world.admin.post("queues", named).await.problem(422, "name");
+        world.admin.post("contacts", json!({"name": text})).await.problem(422, "name");
+        world.admin.post("keys", json!({"name": text, "scopes": ["read"]})).await.problem(422, "name");
+        world.admin.post("profiles", new_profile(text)).await.problem(422, "name");
+        let mailbox = json!({"name": text, "address": "eve@example.com", "profile": world.profile});
+        world.admin.post("mailboxes", mailbox).await.problem(422, "name");
+        let login = json!({"incoming_login": text});
+        world
+            .admin
+            .patch(&format!("mailboxes/{}", world.ada_box), login)
+            .await
+            .problem(422, "incoming_login");
+        world.ada.post("emails", json!({"subject": text})).await.problem(422, "subject");
+        let to = json!({"to": [{"address": "eve@example.com", "name": text}]});
+        world.ada.post("emails", to).await.problem(422, "to[0].name");
+        let credential = json!({"username": text, "password": "x"});
+        let path = format!("mailboxes/{}/credential", world.ada_box);
+        world.admin.put(&path, credential).await.problem(422, "username");
+    }
+}
+
+#[tokio::test]
+async fn a_time_before_any_calendar_is_refused() {
+    let world = world().await;
+    let early = json!("-009999-06-01T00:00:00Z");
+    let field = "process_email_received_after";
+    let mut profile = new_profile("Early");
+    profile[field] = early.clone();
+    world.admin.post("profiles", profile).await.problem(422, field);
+    world
+        .admin
+        .patch(&format!("profiles/{}", world.profile), json!({field: early}))
+        .await
+        .problem(422, field);
+    let mailbox = json!({"address": "eve@example.com", "profile": world.profile, field: early});
+    world.admin.post("mailboxes", mailbox).await.problem(422, field);
+    world
+        .admin
+        .patch(&format!("mailboxes/{}", world.ada_box), json!({field: early}))
+        .await
+        .problem(422, field);
+    world.enable(&world.ada_box).await;
+    let draft = json!({"from": world.ada_box, "to": [{"address": "bob@example.com"}]});
+    let draft = id(&world.ada.post("emails", draft).await.expect(201));
+    let send = format!("emails/{draft}/send");
+    world.ada.post(&send, json!({"not_before": early})).await.problem(422, "not_before");
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_made_up_is_refused() {
+    use base64::Engine as _;
+    let world = world().await;
+    for text in [
+        r#"items ["2024-01-01T00:00:00Z","a\u0000b","c"]"#,
+        r#"items ["2024-01-01T00:00:00Z","ab","c\u0000"]"#,
+        r#"items ["-009999-06-01T00:00:00Z","ab","c"]"#,
+        "items []",
+        "emails 1",
+    ] {
+        let cursor = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(text);
+        let path = format!("mailboxes/{}/items?cursor={cursor}", world.ada_box);
+        world.ada.get(&path).await.problem(400, "cursor");
+    }
+}
+
+#[tokio::test]
+async fn a_contact_belongs_to_a_user_or_queue_of_the_organization() {
+    let world = world().await;
+    let (other, key) = world.served.organization("Difference Engines").await;
+    let stranger = world.served.nobody.with_key(Some(&key)).get("me").await.expect(200);
+    assert_ne!(other, world.organization);
+    let new = |kind: &str, id: &Value| json!({"name": "Eve", "owner": {"kind": kind, "id": id}});
+    for (kind, id) in [
+        ("user", &stranger["user"]["id"]),
+        ("queue", &stranger["user"]["id"]),
+        ("user", &json!(world.support)),
+    ] {
+        world.admin.post("contacts", new(kind, id)).await.problem(422, "owner");
+    }
+    world.admin.post("contacts", new("queue", &json!(world.support))).await.expect(201);
+}

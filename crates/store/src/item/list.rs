@@ -8,6 +8,7 @@ use model::email::Decision;
 use model::id::MailboxId;
 
 use super::{COLUMNS, Item, read};
+use crate::refusal::check_time;
 use crate::{Result, Tenant};
 
 /// Where a page of items ended; its text is for cursors and means nothing else.
@@ -35,7 +36,10 @@ impl FromStr for ItemPlace {
     type Err = serde_json::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (seen_at, folder, item_id) = serde_json::from_str(text)?;
+        let (seen_at, folder, item_id): (Timestamp, String, String) = serde_json::from_str(text)?;
+        if folder.contains('\0') || item_id.contains('\0') || check_time("cursor", Some(seen_at)).is_err() {
+            return Err(serde::de::Error::custom("nothing that Postgres stores"));
+        }
         Ok(Self { seen_at, folder, item_id })
     }
 }

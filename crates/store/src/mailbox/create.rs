@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{Mailbox, check_owner, clash, get, refused, unknown};
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_external_id, check_line, check_time};
 use crate::{Result, Tenant, change, profile, schedule};
 
 /// What a mailbox is made of.
@@ -47,7 +47,9 @@ const INSERT: &str = "insert into mailboxes (organization_id, id, name, address,
 
 /// Makes a mailbox: not approved, not tested, not enabled, with a row in the ring for each workload.
 pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Mailbox> {
-    check_length("name", &new.name, 1, 200)?;
+    check_line("name", &new.name, 1, 200)?;
+    check_time("process_email_received_after", new.process_email_received_after)?;
+    check_external_id(new.external_id.as_ref())?;
     check_deletion(new.delete_after_processing, new.owner)?;
     let profile = profile::get(tenant, new.profile)
         .await?
@@ -63,7 +65,7 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
         }
         (None, _) => new.address.as_str().to_owned(),
     };
-    check_length("incoming_login", &login, 1, 320)?;
+    check_line("incoming_login", &login, 1, 320)?;
     if let Some(refusal) = clash(tenant, None, new.address.as_str(), &endpoint, &login).await? {
         return Err(refusal.into());
     }

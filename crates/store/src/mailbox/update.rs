@@ -13,7 +13,7 @@ use super::create::check_deletion;
 use super::{Mailbox, clash, get, locked, refused, touch, unknown};
 use crate::change::{Author, Change, Fields};
 use crate::credential::CredentialOwner;
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_line, check_time};
 use crate::seal::KeyRing;
 use crate::{Result, Tenant, change, credential, profile, schedule};
 
@@ -47,11 +47,12 @@ pub async fn update(
 ) -> Result<Mailbox> {
     let old = locked(tenant, id, expected).await?;
     let name = update.name.as_ref().unwrap_or(&old.name);
-    check_length("name", name, 1, 200)?;
+    check_line("name", name, 1, 200)?;
+    check_time("process_email_received_after", update.process_email_received_after)?;
     let address = update.address.as_ref().map_or(old.address.as_str(), EmailAddress::as_str);
     let profile_id = update.profile.unwrap_or(old.profile);
     let login = update.incoming_login.as_ref().unwrap_or(&old.incoming_login);
-    check_length("incoming_login", login, 1, 320)?;
+    check_line("incoming_login", login, 1, 320)?;
     let acceptance = update.acceptance.unwrap_or(old.acceptance);
     let floor = update.process_email_received_after.or(old.process_email_received_after);
     let delete = update.delete_after_processing.unwrap_or(old.delete_after_processing);
@@ -168,7 +169,7 @@ pub async fn set_password(
     by: &Author,
 ) -> Result<()> {
     let mailbox = locked(tenant, id, None).await?;
-    check_length("username", username, 1, 320)?;
+    check_line("username", username, 1, 320)?;
     let profile = profile::get(tenant, mailbox.profile).await?.ok_or_else(unknown)?;
     if profile.fields.limits.credentials_on != CredentialsOn::Mailbox {
         return Err(Refusal::invalid(

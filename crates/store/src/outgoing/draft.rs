@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Held, hold};
 use crate::blob::{self, BlobId};
 use crate::change::{Author, Change, Fields};
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_external_id, check_line};
 use crate::row::{narrow, wide};
 use crate::{Error, Result, Tenant, address, change};
 
@@ -255,11 +255,10 @@ async fn touch(tenant: &Tenant, held: &Held, fields: Fields, by: &Author) -> Res
 }
 
 fn check(draft: &Draft) -> Result<()> {
-    check_length("subject", &draft.subject, 0, 998)?;
-    if draft.subject.contains(['\r', '\n']) {
-        return Err(
-            Refusal::invalid("subject", "`subject` has more than one line", "write it in one line").into()
-        );
+    check_line("subject", &draft.subject, 0, 998)?;
+    check_external_id(draft.external_id.as_ref())?;
+    if let Some((kind, _)) = &draft.regarding {
+        check_line("regarding.type", kind, 1, 50)?;
     }
     for (field, body) in [("text", &draft.text), ("html", &draft.html)] {
         if body.as_ref().is_some_and(|body| body.contains('\0')) {
@@ -332,7 +331,7 @@ async fn put_attachment(
 }
 
 async fn put_stored(tenant: &Tenant, copy: CopyId, attachment: &StoredAttachment) -> Result<AttachmentId> {
-    check_length("name", &attachment.name, 1, 255)?;
+    check_line("name", &attachment.name, 1, 255)?;
     let id: AttachmentId = model::clock::new_id();
     tenant
         .execute(

@@ -13,7 +13,7 @@ use model::workload::Workload;
 
 use super::{hold, set_state};
 use crate::change::{Author, Change, Fields};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_time};
 use crate::{Error, Result, Tenant, change, row, schedule};
 
 /// Asks for a draft or a failed email to be sent, not before a time if one is given: Pending send, with a Message-ID
@@ -27,6 +27,7 @@ pub async fn request_send(
     not_before: Option<Timestamp>,
     by: &Author,
 ) -> Result<SendRequestId> {
+    check_time("not_before", not_before)?;
     let held = hold(tenant, id, expected).await?;
     if !matches!(held.state, EmailState::Draft | EmailState::Failed) {
         let remedy = match held.state {

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use model::endpoint::Endpoint;
 
 use super::ProfileFields;
-use crate::refusal::{Refusal, check_length};
+use crate::refusal::{Refusal, check_external_id, check_length, check_line, check_time};
 
 pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
-    check_length("name", &new.name, 1, 100)?;
+    check_line("name", &new.name, 1, 100)?;
     check_length("description", &new.description, 0, 2000)?;
     endpoint("incoming.host", "incoming.port", &new.incoming)?;
     endpoint("outgoing.host", "outgoing.port", &new.outgoing)?;
@@ -17,7 +17,14 @@ pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
     number("min_polling_minutes", new.min_polling_minutes, 0..=1440)?;
     let timeout = u32::try_from(new.connect_timeout.as_millis()).unwrap_or(u32::MAX);
     number("connect_timeout_ms", timeout, 1..=100_000)?;
+    check_time("process_email_received_after", new.process_email_received_after)?;
+    check_external_id(new.external_id.as_ref())?;
     match &new.ca_certificate {
+        Some(pem) if pem.contains("PRIVATE KEY-----") => Err(Refusal::invalid(
+            "ca_certificate",
+            "`ca_certificate` holds a private key, and everybody who may see the profile would see it",
+            "give the certificate of the authority alone; take the key for known to others where it was stored",
+        )),
         Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => Err(Refusal::invalid(
             "ca_certificate",
             "`ca_certificate` holds no certificate",

@@ -11,7 +11,7 @@ use super::{ProfileFields, unknown};
 use crate::alert::{self, Subject};
 use crate::change::{Author, Change, Fields};
 use crate::credential::CredentialOwner;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, check_line};
 use crate::seal::KeyRing;
 use crate::{Error, Result, Tenant, change, credential, schedule};
 
@@ -60,6 +60,7 @@ pub async fn set_password(
     password: &Secret,
     by: &Author,
 ) -> Result<()> {
+    check_line("username", username, 1, 320)?;
     let profile = super::get(tenant, id).await?.ok_or(unknown("profile"))?;
     if profile.fields.limits.credentials_on != CredentialsOn::Profile {
         return Err(Refusal::invalid(

@@ -171,17 +171,16 @@ fn check(draft: &Draft) -> Result<(), Problem> {
         return Err(Problem::invalid("to", cause, "give up to 10000, or send several emails"));
     }
     let lists = [("to", &draft.to), ("cc", &draft.cc), ("bcc", &draft.bcc), ("reply_to", &draft.reply_to)];
+    // U+2028 and U+2029 end a line for some readers.
+    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
     for (field, list) in lists {
         for (place, entry) in list.iter().enumerate() {
-            if entry
-                .name
-                .as_ref()
-                .is_some_and(|name| name.chars().count() > 200 || name.contains(['\r', '\n']))
+            if entry.name.as_ref().is_some_and(|name| name.chars().count() > 200 || name.chars().any(breaks))
             {
                 let field = format!("{field}[{place}].name");
                 return Err(Problem::invalid(
                     &field,
-                    "the name is too long or has several lines",
+                    "the name is too long or has a line break or another control character",
                     "give up to 200 characters in one line",
                 ));
             }
