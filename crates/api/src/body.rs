@@ -172,6 +172,7 @@ fn wrong_value(path: &str, said: &str) -> Problem {
         return Problem::invalid(&field, format!("there is no field `{field}` here"), remedy);
     }
     let field = if parent.is_empty() { "body" } else { parent };
+    let said = &without_value(said);
     if let Some((cause, remedy)) = said.split_once("; ") {
         return Problem::invalid(field, cause, remedy);
     }
@@ -181,6 +182,17 @@ fn wrong_value(path: &str, said: &str) -> Problem {
         }
         None => Problem::invalid(field, format!("`{field}`: {said}"), "correct the value"),
     }
+}
+
+/// Serde repeats a value of the wrong type, and any value may be a password in the wrong place: what kind it is says enough.
+fn without_value(said: &str) -> String {
+    let Some((cause, expected)) =
+        said.rsplit_once(", expected ").filter(|_| said.starts_with("invalid type: "))
+    else {
+        return said.to_owned();
+    };
+    let kind = cause.split(['`', '"']).next().unwrap_or_default().trim_end();
+    format!("{kind}, expected {expected}")
 }
 
 fn joined(parent: &str, name: &str) -> String {

@@ -47,8 +47,16 @@ pub(super) struct NewCredential {
 impl NewCredential {
     pub(super) fn check(&self) -> Result<(), Problem> {
         use model::secret::ExposeSecret as _;
-        let length = self.password.expose_secret().len();
-        if (1..=4096).contains(&length) {
+        let password = self.password.expose_secret();
+        // No protocol can say it, and some would take what follows for a command.
+        if password.contains(['\r', '\n']) {
+            return Err(Problem::invalid(
+                "password",
+                "`password` has a line break",
+                "give the password alone; one that was read from a file often ends with a line break",
+            ));
+        }
+        if (1..=4096).contains(&password.len()) {
             return Ok(());
         }
         Err(Problem::invalid(

@@ -281,6 +281,38 @@ async fn what_stands_in_a_header_or_a_command_is_one_line() {
 }
 
 #[tokio::test]
+async fn a_password_is_in_no_answer_whatever_is_wrong_with_it() {
+    let world = world().await;
+    let wrong = [
+        (json!(20_260_131), "password"),
+        (json!(20_260.131), "password"),
+        (json!(["20260131"]), "password"),
+        (json!({"20260131": 1}), "password"),
+        (json!("20260131\n"), "password"),
+        (json!("20260131\0"), "password"),
+    ];
+    for (password, field) in wrong {
+        let new = json!({"username": "ada", "password": password});
+        let problem = world
+            .admin
+            .put(&format!("mailboxes/{}/credential", world.ada_box), new)
+            .await
+            .problem(422, field);
+        let told = problem.to_string();
+        assert!(!told.contains("20260") && !told.contains("20_260"), "{told}");
+    }
+    let whole = format!("mailboxes/{}/credential", world.ada_box);
+    let told = world.admin.put(&whole, json!("20260131")).await.problem(422, "body").to_string();
+    assert!(!told.contains("20260131"), "{told}");
+    let mut profile = new_profile("Key");
+    profile["ca_certificate"] = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n\
+        -----BEGIN PRIVATE KEY-----\n20260131\n-----END PRIVATE KEY-----\n"
+        .into();
+    let told = world.admin.post("profiles", profile).await.problem(422, "ca_certificate").to_string();
+    assert!(!told.contains("20260131"), "{told}");
+}
+
+#[tokio::test]
 async fn a_time_before_any_calendar_is_refused() {
     let world = world().await;
     let early = json!("-009999-06-01T00:00:00Z");
