@@ -13,6 +13,8 @@ pub(crate) fn sanitized(html: &str) -> String {
             (!remote && !matches!(attribute, "srcset" | "background" | "poster" | "cite"))
                 .then(|| value.into())
         })
+        // A path alone would lead to the application that shows the mail, which is not what its sender knows.
+        .url_relative(ammonia::UrlRelative::Deny)
         .link_rel(Some("noopener noreferrer nofollow"))
         .clean(html)
         .to_string()
@@ -26,11 +28,12 @@ mod tests {
     fn nothing_acts_and_nothing_is_loaded_from_elsewhere() {
         let html = r#"<p onclick="x()">Hi <script>alert(1)</script><img src="https://spy.test/p.gif" alt="logo">
             <img src="cid:picture@here"><a href="javascript:x()">bad</a> <a href="https://ok.test/">good</a>
+            <a href="/log-out">path</a> <a href="//spy.test/">host</a>
             <form action="https://spy.test"><input name="password"></form><style>@import url(https://spy.test)</style>
             <iframe src="https://spy.test"></iframe><svg><image href="https://spy.test"/></svg></p>"#;
         let safe = sanitized(html);
         for bad in
-            ["script", "onclick", "spy.test", "javascript", "<form", "<input", "<style", "<iframe", "<svg"]
+            ["script", "onclick", "spy.test", "javascript", "log-out", "<form", "<input", "<style", "<iframe", "<svg"]
         {
             assert!(!safe.contains(bad), "{bad} in {safe}");
         }
