@@ -53,6 +53,26 @@ impl Ending {
         Self { outcome, explained: Some(explained), server_worked: false }
     }
 
+    /// The database was asked and did not take it: a fault of ours about this mailbox, which asking again does not mend.
+    /// Counted like any other failure of the mailbox, so that it ends in an alert instead of going on for ever.
+    pub(crate) fn of_store(error: &store::Error, mailbox: &MailboxForCycle) -> Self {
+        if matches!(error, store::Error::Away(_) | store::Error::Sealed(_)) {
+            return Self::ours();
+        }
+        let failure = Failure {
+            scope: FailureScope::Mailbox,
+            alert: AlertKind::LockstepFault,
+            said: None,
+            retry_after: None,
+        };
+        let parameters = json!({"endpoint": mailbox.endpoint().key(), "reason": error.to_string()});
+        Self {
+            outcome: Outcome::Failed(failure.clone()),
+            explained: Some(Explained { failure, parameters }),
+            server_worked: false,
+        }
+    }
+
     /// There is nothing to sign in with: as good as refused.
     pub(crate) fn without_credential(mailbox: &MailboxForCycle) -> Self {
         let failure = Failure {

@@ -30,6 +30,7 @@ const OF_THE_SERVER: &[AlertKind] = &[
 /// Kinds that pass when a cycle of the mailbox works again.
 const OF_THE_MAILBOX: &[AlertKind] = &[
     AlertKind::ProtocolViolated,
+    AlertKind::LockstepFault,
     AlertKind::CredentialsMissing,
     AlertKind::MailboxRefused,
     AlertKind::MailboxLocked,

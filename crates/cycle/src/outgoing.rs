@@ -86,7 +86,8 @@ pub(crate) async fn run(
     let (mut used, mut tried, mut cut_off) = (Used::default(), 0, false);
     for next in pending {
         // A server that says goodbye after so many messages is done with for this time; the rest is due at once.
-        if caps.reached(used, started.elapsed()) || !session.is_open() {
+        let stop = caps.reached(used, started.elapsed()) || cycle.parts.drain.is_cancelled();
+        if stop || !session.is_open() {
             cut_off = true;
             break;
         }

@@ -12,6 +12,7 @@ use store::outgoing::Pending;
 use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
 use store::{Store, credential, mailbox, schedule};
+use tokio_util::sync::CancellationToken;
 
 use crate::ending::{Ending, Interrupted};
 use crate::outgoing;
@@ -26,6 +27,8 @@ pub struct Parts {
     pub mail: Mail,
     /// What secrets are opened with.
     pub keys: Arc<KeyRing>,
+    /// Cancelled when the process is to stop: a cycle ends at its next seam, as at a cap.
+    pub drain: CancellationToken,
 }
 
 /// A cycle that is ours to run.
@@ -117,7 +120,7 @@ impl Cycle {
             }
             Err(Interrupted::Store(error)) => {
                 tracing::warn!("the cycle ends early: {error}");
-                Some(Ending::ours())
+                Some(Ending::of_store(&error, &self.mailbox))
             }
             Err(Interrupted::Mail(error)) => Some(Ending::failed(&error, &self.mailbox)),
             Err(Interrupted::LeaseLost) => Some(Ending::ours()),

@@ -96,6 +96,8 @@ names! {
         SendTooLate = "send_too_late",
         /// A mailbox was tested and enabled.
         MailboxEnabled = "mailbox_enabled",
+        /// A cycle could not be run for a reason inside Lockstep.
+        LockstepFault = "lockstep_fault",
         /// One of our own parts is away.
         LockstepPartAway = "lockstep_part_away",
     }

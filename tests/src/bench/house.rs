@@ -28,6 +28,7 @@ use store::testing::TestDatabase;
 use store::user::NewUser;
 use store::{Store, Tenant, mailbox, profile, schedule, session, user};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::Trouble;
 
@@ -94,6 +95,7 @@ impl House {
             store: store.clone(),
             mail: Mail::new(network, config, defaults("throttle.shares")?)?,
             keys: Arc::new(KeyRing::from_text(&format!("bench:{key}"))?),
+            drain: CancellationToken::new(),
         };
         let organization = database.organization("bench").await?;
         let fields = ProfileFields {

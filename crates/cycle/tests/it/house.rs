@@ -25,6 +25,7 @@ use store::user::NewUser;
 use store::{Tenant, mailbox, profile, schedule, session, user};
 use throttle::{ClassShare, Shares};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 static MAIL: OnceCell<MailServers> = OnceCell::const_new();
@@ -82,6 +83,7 @@ impl House {
             store: database.store.clone(),
             mail: Mail::new(network, config, shares).unwrap(),
             keys: Arc::new(KeyRing::from_text(&format!("test:{key}")).unwrap()),
+            drain: CancellationToken::new(),
         };
         let organization = database.organization("contoso").await.unwrap();
         let mut fields = ProfileFields {

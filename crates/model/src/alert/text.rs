@@ -269,6 +269,15 @@ pub(super) const fn facts(kind: K) -> Facts {
             "The mailbox was tested and enabled for: {workloads}.",
             "Nothing needs to be done.",
         ),
+        K::LockstepFault => of(
+            Error,
+            Mailbox,
+            Transient,
+            "Lockstep itself is at fault",
+            "A cycle of the mailbox could not be run for a reason inside Lockstep: {reason}.",
+            "Report this with the log of that time. Nothing is lost: Lockstep tries ten times, five minutes apart, \
+             before it switches the workload off.",
+        ),
         K::LockstepPartAway => of(
             Warning,
             Profile,

@@ -1,3 +1,5 @@
+//! The table of the cadence, row by row, and what each failure costs.
+
 use super::*;
 
 fn terms(policy: Policy, workload: Workload) -> Terms {

@@ -1,3 +1,5 @@
+//! The configuration as people get it wrong and right: every mistake names its key and its remedy.
+
 use super::*;
 
 fn with(variables: &[(&str, &str)]) -> Result<Config, Problem> {
@@ -51,4 +53,22 @@ fn a_mistake_names_its_key_its_variable_and_the_remedy() {
     let unknown = with(&[("LOCKSTEP__PROCESS__DRAIN_SECOND", "5")]).unwrap_err().to_string();
     assert!(unknown.contains("drain_second"), "{unknown}");
     assert!(with(&[("LOCKSTEP__NETWORK__ALLOW", "everything")]).unwrap_err().key.starts_with("network.allow"));
+}
+
+#[test]
+fn a_mistake_beside_a_secret_does_not_show_the_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lockstep.toml");
+    for text in [
+        "[coordinator]\ntoken = \"hunter2\nlease_millis = 1\n",
+        "[coordinator]\ntoken = hunter2\n",
+        "[coordinator]\ntoken = [\"hunter2\"]\n",
+        "[coordinator]\ntoken = { hunter2 = 1 }\n",
+        "[coordinator]\ntoken = \"a\"\ntoken = \"hunter2\"\n",
+        "coordinator = \"hunter2\"\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let problem = load(Some(&file), Vec::new()).unwrap_err().to_string();
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
 }
