@@ -38,16 +38,7 @@ pub(crate) async fn pending(
         };
         alert::raise(tenant, &alert).await?;
     }
-    for email in outgoing::expire(tenant, mailbox.id, mailbox.max_send_age, by).await? {
-        let alert = NewAlert {
-            kind: AlertKind::SendTooLate,
-            subject: Subject::Email(email),
-            detail: String::new(),
-            parameters: json!({"hours": mailbox.max_send_age.as_secs() / 3600}),
-            server_said: None,
-        };
-        alert::raise(tenant, &alert).await?;
-    }
+    outgoing::age(tenant, mailbox.id, mailbox.max_send_age, by).await?;
     outgoing::next_pending(tenant, mailbox.id, parts.mail.config().max_items.into()).await
 }
 

@@ -83,7 +83,7 @@ grant select on endpoints to lockstep_ring;
 create policy ring on emails for select to lockstep_ring using (true);
 grant select (organization_id, id, mailbox_id, state) on emails to lockstep_ring;
 create policy ring on send_requests for select to lockstep_ring using (true);
-grant select (organization_id, id, email_id, not_before, ended_at) on send_requests to lockstep_ring;
+grant select (organization_id, id, email_id, requested_at, not_before, ended_at) on send_requests to lockstep_ring;
 create policy ring on send_recipients for select to lockstep_ring using (true);
 grant select (organization_id, send_request_id, state, next_try_at) on send_recipients to lockstep_ring;
 

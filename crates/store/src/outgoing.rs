@@ -1,6 +1,7 @@
 //! Sending without sending twice: drafts, send requests, attempts and their answers. `Sending` is committed before a
 //! message leaves, an answer is written down whoever brings it, and what is in doubt waits for a person.
 
+mod age;
 mod answer;
 mod attempt;
 mod cycle;
@@ -9,6 +10,7 @@ mod draft;
 mod request;
 mod state;
 
+pub use age::{TOLD_AFTER, age, held_up};
 pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
 pub use attempt::{Attempt, DueRecipient, begin_attempt};
 pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};

@@ -229,6 +229,10 @@ impl Writing {
             // A late answer settles what a newer claim found in doubt.
             alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(answered.email), None).await?;
         }
+        if answered.decided && answered.state != EmailState::PendingSend {
+            let email = Subject::Email(answered.email);
+            alert::resolve(tenant, &[AlertKind::SendWaiting], email, None).await?;
+        }
         if let Some(told) = &self.told
             && answered.decided
         {

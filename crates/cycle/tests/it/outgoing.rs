@@ -148,3 +148,35 @@ impl House {
         panic!("{count} messages never arrived");
     }
 }
+
+#[tokio::test]
+async fn a_send_that_waits_is_told_about_and_never_sent_late_even_where_no_cycle_runs() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, other) = house.person("other").await;
+    let email = pending(&house, from, Draft { to: to(&other), ..Draft::default() }).await;
+    let tenant = house.tenant().await;
+    store::mailbox::disable(&tenant, from, Workload::Outgoing, None, &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    let store = &house.parts.store;
+    let held_up = async || store.in_ring(async |ring| outgoing::held_up(ring, 10).await).await.unwrap();
+    assert_eq!(held_up().await, []);
+
+    testing::pass(&house.database, outgoing::TOLD_AFTER).await.unwrap();
+    assert_eq!(held_up().await, [(house.organization, from)]);
+    let day = Duration::from_secs(24 * 3600);
+    let tenant = house.tenant().await;
+    outgoing::age(&tenant, from, day, &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert_eq!(state(&house, email).await, EmailState::PendingSend);
+    assert_eq!(house.count("alerts where kind = 'send_waiting' and resolved_at is null").await, 1);
+
+    testing::pass(&house.database, day).await.unwrap();
+    let tenant = house.tenant().await;
+    outgoing::age(&tenant, from, day, &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert_eq!(state(&house, email).await, EmailState::Failed);
+    assert_eq!(house.count("alerts where kind = 'send_waiting' and resolved_at is null").await, 0);
+    assert_eq!(house.count("alerts where kind = 'send_too_late' and resolved_at is null").await, 1);
+    assert_eq!(held_up().await, []);
+}
