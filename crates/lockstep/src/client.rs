@@ -86,7 +86,12 @@ impl Api {
     }
 
     /// Up to `limit` items of a list, over as many pages as that takes, in the shape of one page; all without a limit.
-    pub async fn list(&self, path: &[&str], query: Query<'_>, limit: Option<usize>) -> Result<Value, Failure> {
+    pub async fn list(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        limit: Option<usize>,
+    ) -> Result<Value, Failure> {
         let mut items: Vec<Value> = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -107,7 +112,13 @@ impl Api {
     }
 
     /// Sends a file as it is, without holding it in memory.
-    pub async fn upload(&self, path: &[&str], query: Query<'_>, file: &Path, kind: &str) -> Result<Value, Failure> {
+    pub async fn upload(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+        file: &Path,
+        kind: &str,
+    ) -> Result<Value, Failure> {
         let unreadable = |error| trouble::file(file, "read", &error);
         let content = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let size = content.metadata().await.map_err(unreadable)?.len();
@@ -126,7 +137,9 @@ impl Api {
         W: tokio::io::AsyncWrite + Unpin,
     {
         let mut response = self.sent(self.request(Method::GET, path)?).await?;
-        while let Some(piece) = response.chunk().await.map_err(|error| trouble::unreachable(&self.base, &error))? {
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| trouble::unreachable(&self.base, &error))?
+        {
             into.write_all(&piece).await.map_err(|error| trouble::unwritable(&error))?;
         }
         into.flush().await.map_err(|error| trouble::unwritable(&error))
@@ -144,7 +157,11 @@ impl Api {
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| trouble::unreachable(&self.base, &error))?;
-        if response.status().is_success() { Ok(response) } else { Err(trouble::answered(&self.base, response).await) }
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(trouble::answered(&self.base, response).await)
+        }
     }
 
     async fn answered(&self, request: RequestBuilder) -> Result<Value, Failure> {
@@ -159,7 +176,11 @@ impl Api {
 
 fn base(url: &str) -> Result<Url, config::Problem> {
     let problem = |wrong: String| {
-        config::Problem::new("client.url", wrong, "give the address of the API, such as https://lockstep.example.com:8080")
+        config::Problem::new(
+            "client.url",
+            wrong,
+            "give the address of the API, such as https://lockstep.example.com:8080",
+        )
     };
     let parsed = Url::parse(url).map_err(|error| problem(format!("`{url}` is no address: {error}")))?;
     match parsed.scheme() {
@@ -181,7 +202,8 @@ fn authorities(file: &str) -> Result<Vec<reqwest::Certificate>, config::Problem>
             "give a PEM file with the authority of the API's certificate, or leave it empty",
         )
     };
-    let pem = std::fs::read(file).map_err(|error| problem(format!("the file {file} cannot be read: {error}")))?;
+    let pem =
+        std::fs::read(file).map_err(|error| problem(format!("the file {file} cannot be read: {error}")))?;
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(problem(format!("the file {file} holds no certificate"))),

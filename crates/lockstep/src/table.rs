@@ -3,7 +3,7 @@
 
 mod time;
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, TableStyle};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, TableStyle};
 
 pub use time::{ago, exact, lasting};
 
@@ -28,18 +28,21 @@ impl Tone {
     /// The tone of a state, by the names that the API uses.
     pub fn of(state: &str) -> Self {
         match state {
-            "approved" | "success" | "succeeded" | "ok" | "sent" | "accepted" | "recorded" | "yes" | "done" => Self::Good,
-            "pending" | "warning" | "deferred" | "unknown" | "snooze" | "canceled" | "too_large" | "not_accepted"
-            | "sending" | "pending_send" => Self::Uneasy,
-            "failed" | "failure" | "error" | "rejected" | "refused" | "bounced" | "undeliverable" | "stop" | "fail" => {
-                Self::Bad
-            }
-            "none" | "empty" | "not_run" | "idle" | "skipped" | "information" | "duplicate" | "before_the_floor"
-            | "ignored_class" | "" | "-" => Self::Quiet,
+            "approved" | "success" | "succeeded" | "ok" | "sent" | "accepted" | "recorded" | "yes"
+            | "done" => Self::Good,
+            "pending" | "warning" | "deferred" | "unknown" | "snooze" | "canceled" | "too_large"
+            | "not_accepted" | "sending" | "pending_send" => Self::Uneasy,
+            "failed" | "failure" | "error" | "rejected" | "refused" | "bounced" | "undeliverable"
+            | "stop" | "fail" => Self::Bad,
+            "none" | "empty" | "not_run" | "idle" | "skipped" | "information" | "duplicate"
+            | "before_the_floor" | "ignored_class" | "" | "-" => Self::Quiet,
             _ => Self::Plain,
         }
     }
 }
+
+/// How wide sentences are where there is no terminal.
+const PAGE: u16 = 100;
 
 /// Where the text goes: how wide it may be, and whether colours are understood.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,8 @@ impl Look {
     /// What standard output is: a terminal of some width, or a file or pipe without colours and bounds.
     pub fn of_standard_output() -> Self {
         let terminal = console::Term::stdout();
-        let width = if terminal.is_term() { terminal.size_checked().map(|(_, columns)| columns) } else { None };
+        let width =
+            if terminal.is_term() { terminal.size_checked().map(|(_, columns)| columns) } else { None };
         Self { width, colour: terminal.is_term() && console::colors_enabled() }
     }
 
@@ -65,13 +69,26 @@ impl Look {
     /// A table with these columns.
     pub fn table(self, columns: &[&str]) -> Table {
         let mut table = self.bare();
-        table.set_header(columns.iter().map(|column| Cell::new(column.to_uppercase()).add_attribute(Attribute::Dim)));
+        table.set_header(
+            columns.iter().map(|column| Cell::new(column.to_uppercase()).add_attribute(Attribute::Dim)),
+        );
+        for (column, name) in table.column_iter_mut().zip(columns) {
+            // An id is copied as a whole.
+            if *name == "id" {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         table
+    }
+
+    /// A table without columns of its own, for sentences: they are wrapped even where there is no terminal.
+    pub fn prose(self) -> Table {
+        Self { width: self.width.or(Some(PAGE)), ..self }.bare()
     }
 
     /// A table of facts: a name and a value per row. Values that are empty are left out.
     pub fn facts<N: AsRef<str>>(self, rows: impl IntoIterator<Item = (N, Cell)>) -> Table {
-        let mut table = self.bare();
+        let mut table = self.prose();
         for (name, value) in rows {
             if !value.content().is_empty() {
                 table.add_row([Cell::new(name.as_ref()).add_attribute(Attribute::Dim), value]);
@@ -190,8 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_never_broken_over_two_lines() {
+        let id = "01989c5e-7d5e-7cc0-8000-000000000000";
+        let mut table = Look { width: Some(60), colour: false }.table(&["what", "id"]);
+        table.add_row([plain("word ".repeat(20)), plain(id)]);
+        assert!(drawn(&table).contains(id));
+    }
+
+    #[test]
     fn sizes_and_counts_read_like_language() {
-        assert_eq!([bytes(0), bytes(999), bytes(1_234), bytes(25_650_000)], ["0 B", "999 B", "1.2 kB", "25.6 MB"]);
-        assert_eq!([count(1, "mailbox", "mailboxes"), count(0, "mailbox", "mailboxes")], ["1 mailbox", "0 mailboxes"]);
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1_234), bytes(25_650_000)],
+            ["0 B", "999 B", "1.2 kB", "25.6 MB"]
+        );
+        assert_eq!(
+            [count(1, "mailbox", "mailboxes"), count(0, "mailbox", "mailboxes")],
+            ["1 mailbox", "0 mailboxes"]
+        );
     }
 }

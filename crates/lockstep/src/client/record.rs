@@ -47,7 +47,10 @@ impl<'a> Record<'a> {
 
     /// The elements of an array; none when there is none.
     pub fn list(self, path: &str) -> Vec<Record<'a>> {
-        self.at(path).and_then(Value::as_array).map(|items| items.iter().map(Record).collect()).unwrap_or_default()
+        self.at(path)
+            .and_then(Value::as_array)
+            .map(|items| items.iter().map(Record).collect())
+            .unwrap_or_default()
     }
 
     /// The items of a page.

@@ -37,7 +37,7 @@ impl Api {
         self.find(noun, given).await?.ok_or_else(|| {
             Failure::Said(format!(
                 "there is no {name} called `{given}`\n  what to do: give its {key} or its id; `lockstep {name} list` \
-                 shows both"
+                 shows what there is"
             ))
         })
     }

@@ -69,7 +69,11 @@ fn sentence(status: StatusCode, problem: Record<'_>) -> String {
         StatusCode::UNAUTHORIZED => Some(GIVE_A_KEY.to_owned()),
         _ => problem.filled("remedy"),
     };
-    let lines = [("field", problem.filled("field")), ("what to do", remedy), ("request", problem.filled("request_id"))];
+    let lines = [
+        ("field", problem.filled("field")),
+        ("what to do", remedy),
+        ("request", problem.filled("request_id")),
+    ];
     let lines = lines.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
     std::iter::once(first).chain(lines).collect::<Vec<_>>().join("\n  ")
 }
@@ -81,7 +85,10 @@ pub(super) fn file(path: &Path, what: &str, error: &std::io::Error) -> Failure {
 
 /// What comes cannot be written down.
 pub(super) fn unwritable(error: &std::io::Error) -> Failure {
-    said(&format!("the content cannot be written: {error}"), "check the space and the permissions of its place")
+    said(
+        &format!("the content cannot be written: {error}"),
+        "check the space and the permissions of its place",
+    )
 }
 
 fn said(cause: &str, remedy: &str) -> Failure {

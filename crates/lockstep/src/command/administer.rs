@@ -91,11 +91,15 @@ impl Extent {
 
 /// The body of a change: what was given. Refused when nothing was.
 fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Result<Value, Failure> {
-    let known = fields.iter().map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", ");
+    let known =
+        fields.iter().map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", ");
     let body: Map<String, Value> =
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     if body.is_empty() {
-        return Err(context::refused("nothing to change was given", &format!("give at least one of {known}")));
+        return Err(context::refused(
+            "nothing to change was given",
+            &format!("give at least one of {known}"),
+        ));
     }
     Ok(Value::Object(body))
 }

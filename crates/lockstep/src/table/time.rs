@@ -13,13 +13,14 @@ pub fn ago(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A length of time in seconds in its largest unit, rounded down: `42 s`, `5 min`, `3 h`, `12 days`.
+/// A length of time in seconds in its largest unit, rounded down: `42 s`, `5 min`, `3 h`, `12 days`, `3 years`.
 pub fn lasting(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{} s", seconds.max(0)),
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
+        172_800..63_072_000 => format!("{} days", seconds / 86_400),
+        _ => format!("{} years", seconds / 31_536_000),
     }
 }
 
@@ -51,6 +52,7 @@ mod tests {
             (-7_199, "119 min ago"),
             (-7_200, "2 h ago"),
             (-200_000, "2 days ago"),
+            (-70_000_000, "2 years ago"),
             (90, "in 90 s"),
             (300, "in 5 min"),
         ] {

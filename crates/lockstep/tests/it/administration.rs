@@ -19,8 +19,19 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     assert!(house.run(&["mailbox", "list"]).contains("lockstep mailbox create"));
 
     let profile = [
-        "profile", "create", "Example Mail", "--incoming", &incoming, "--incoming-tls", "start_tls", "--outgoing",
-        &outgoing, "--outgoing-tls", "start_tls", "--ca-file", authority.to_str().unwrap(),
+        "profile",
+        "create",
+        "Example Mail",
+        "--incoming",
+        &incoming,
+        "--incoming-tls",
+        "start_tls",
+        "--outgoing",
+        &outgoing,
+        "--outgoing-tls",
+        "start_tls",
+        "--ca-file",
+        authority.to_str().unwrap(),
     ];
     let made = house.run(&profile);
     assert!(made.contains("lockstep mailbox create ADDRESS --profile 'Example Mail'"), "{made}");
@@ -32,8 +43,17 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
 
     for address in ["anna@example.com", "ben@example.com"] {
         let create = [
-            "mailbox", "create", address, "--profile", "Example Mail", "--owner", address, "--acceptance", "all",
-            "--received-after", "2020-01-01T00:00:00Z",
+            "mailbox",
+            "create",
+            address,
+            "--profile",
+            "Example Mail",
+            "--owner",
+            address,
+            "--acceptance",
+            "all",
+            "--received-after",
+            "2020-01-01T00:00:00Z",
         ];
         assert!(house.run(&create).contains(&format!("lockstep mailbox approve {address}")));
         house.run(&["mailbox", "approve", address]);
@@ -46,12 +66,23 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     assert!(tested.contains("ok    incoming") && tested.contains("ok    outgoing"), "{tested}");
     let failed = house.try_run(&["mailbox", "test", "ben@example.com"]);
     assert_eq!(failed.code, 1, "{}", failed.out);
-    assert!(failed.out.contains("FAIL  incoming") && failed.err.contains("what to do"), "{}{}", failed.out, failed.err);
-    assert!(!format!("{}{}{}", failed.out, failed.err, house.log()).contains("wrong"), "a password is never shown");
+    assert!(
+        failed.out.contains("FAIL  incoming") && failed.err.contains("what to do"),
+        "{}{}",
+        failed.out,
+        failed.err
+    );
+    assert!(
+        !format!("{}{}{}", failed.out, failed.err, house.log()).contains("wrong"),
+        "a password is never shown"
+    );
     assert!(house.run(&["mailbox", "list", "--failing"]).contains("test failed"));
     assert!(house.run(&["alert", "list"]).contains("error"));
     let status = house.run(&["status"]);
-    assert!(status.contains("Example") && status.contains("Newest alerts") && status.contains("alive"), "{status}");
+    assert!(
+        status.contains("Example") && status.contains("Newest alerts") && status.contains("alive"),
+        "{status}"
+    );
 
     house.feed(&["mailbox", "set-password", "ben@example.com", "--password-stdin"], "b secret\n");
     let both = house.run(&["mailbox", "test", "--profile", "Example Mail"]);
@@ -61,8 +92,20 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     let file = house.directory.path().join("report.csv");
     std::fs::write(&file, "a,b\n1,2\n").unwrap();
     let draft = [
-        "email", "draft", "--from", "anna@example.com", "--to", "Ben Olsen <ben@example.com>", "--subject", "The report",
-        "--text", "Here it is.", "--attach", file.to_str().unwrap(), "--send", "--wait",
+        "email",
+        "draft",
+        "--from",
+        "anna@example.com",
+        "--to",
+        "Ben Olsen <ben@example.com>",
+        "--subject",
+        "The report",
+        "--text",
+        "Here it is.",
+        "--attach",
+        file.to_str().unwrap(),
+        "--send",
+        "--wait",
     ];
     let sent = house.run(&draft);
     assert!(sent.contains("sent") && sent.contains("accepted"), "{sent}");
@@ -79,7 +122,15 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     }
     assert!(house.run(&["email", "raw", &arrived]).contains("Subject: The report"));
     let answer = [
-        "email", "draft", "--from", "ben@example.com", "--to", "anna@example.com", "--in-reply-to", &arrived, "--text",
+        "email",
+        "draft",
+        "--from",
+        "ben@example.com",
+        "--to",
+        "anna@example.com",
+        "--in-reply-to",
+        &arrived,
+        "--text",
         "Thanks.",
     ];
     let answer = house.json(&answer);
@@ -99,10 +150,21 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
 async fn what_is_refused_is_said_with_field_cause_and_remedy() {
     let house = House::api().await;
     let profile = |incoming: &'static str| {
-        house.refused(&["profile", "create", "Example", "--incoming", incoming, "--outgoing", "127.0.0.1:587"])
+        house.refused(&[
+            "profile",
+            "create",
+            "Example",
+            "--incoming",
+            incoming,
+            "--outgoing",
+            "127.0.0.1:587",
+        ])
     };
     let port = profile("127.0.0.1:70000");
-    assert!(port.contains("field: incoming.port") && port.contains("70000") && port.contains("what to do:"), "{port}");
+    assert!(
+        port.contains("field: incoming.port") && port.contains("70000") && port.contains("what to do:"),
+        "{port}"
+    );
     let closed = profile("10.1.2.3");
     assert!(closed.contains("field: incoming.host") && closed.contains("network.allow"), "{closed}");
     assert!(closed.contains("request: "), "the request's id leads to the log: {closed}");
@@ -122,7 +184,10 @@ async fn what_is_refused_is_said_with_field_cause_and_remedy() {
         ["mailbox", "create", address, "--profile", profile, "--owner", "anna@example.com"]
     };
     let unknown = house.refused(&mailbox("anna@example.com", "Nothing"));
-    assert!(unknown.contains("there is no profile called `Nothing`") && unknown.contains("lockstep profile list"), "{unknown}");
+    assert!(
+        unknown.contains("there is no profile called `Nothing`") && unknown.contains("lockstep profile list"),
+        "{unknown}"
+    );
     house.run(&mailbox("anna@example.com", "Example"));
     let second = house.refused(&mailbox("anna2@example.com", "Example"));
     assert!(second.contains("field: owner") && second.contains("what to do:"), "{second}");
@@ -135,7 +200,9 @@ async fn what_is_refused_is_said_with_field_cause_and_remedy() {
     assert!(asleep.contains("what to do:"), "{asleep}");
     let large = house.directory.path().join("large.bin");
     std::fs::File::create(&large).unwrap().set_len(60 * 1024 * 1024).unwrap();
-    let large = house.refused(&[&draft(&["--to", "ben@example.com", "--attach"])[..], &[large.to_str().unwrap()]].concat());
+    let large = house.refused(
+        &[&draft(&["--to", "ben@example.com", "--attach"])[..], &[large.to_str().unwrap()]].concat(),
+    );
     for part in ["60 MB", "25 MB", "max_message_mb", "the draft is kept"] {
         assert!(large.contains(part), "`{part}` is missing in:\n{large}");
     }
@@ -162,8 +229,14 @@ async fn what_is_refused_is_said_with_field_cause_and_remedy() {
     let mut stranger = crate::program::lockstep(&["user", "list"]);
     let url = house.json(&["user", "list"]);
     assert_eq!(url["items"].as_array().unwrap().len(), 2);
-    stranger.env("LOCKSTEP_CONFIG", house.directory.path().join("lockstep.toml")).env("LOCKSTEP__CLIENT__KEY", "lk_none");
+    stranger
+        .env("LOCKSTEP_CONFIG", house.directory.path().join("lockstep.toml"))
+        .env("LOCKSTEP__CLIENT__KEY", "lk_none");
     let stranger = crate::program::run(stranger);
     assert_eq!(stranger.code, 1);
-    assert!(stranger.err.contains("LOCKSTEP__CLIENT__KEY") && !stranger.err.contains("lk_none"), "{}", stranger.err);
+    assert!(
+        stranger.err.contains("LOCKSTEP__CLIENT__KEY") && !stranger.err.contains("lk_none"),
+        "{}",
+        stranger.err
+    );
 }

@@ -14,5 +14,8 @@ fn the_printed_openapi_document_is_the_committed_one() {
     let ended = run(lockstep(&["openapi"]));
     assert_eq!(ended.code, 0, "{}", ended.err);
     let committed = include_str!("../../../../docs/openapi.json");
-    assert!(ended.out.trim_end() == committed.trim_end(), "docs/openapi.json is stale: `lockstep openapi > docs/openapi.json`");
+    assert!(
+        ended.out.trim_end() == committed.trim_end(),
+        "docs/openapi.json is stale: `lockstep openapi > docs/openapi.json`"
+    );
 }

@@ -13,9 +13,11 @@ fn help(path: &[&str]) -> String {
 
 /// The commands that a help lists.
 fn commands(help: &str) -> Vec<String> {
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A name stands two spaces in; the rest of a long sentence further.
-    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split_once(' ').map(|(name, _)| name.to_owned()));
+    let names =
+        listed.filter_map(|line| line.strip_prefix("  ")?.split_once(' ').map(|(name, _)| name.to_owned()));
     names.filter(|name| !name.is_empty() && name != "help").collect()
 }
 
@@ -43,7 +45,8 @@ fn every_command_has_the_committed_help() {
         // One file per noun: a page, not a book.
         for noun in all.chunk_by(|(one, _), (next, _)| !one.is_empty() && one.first() == next.first()) {
             let name = noun[0].0.first().map_or("lockstep", String::as_str);
-            let pages = noun.iter().map(|(path, text)| format!("$ lockstep {} --help\n{text}", path.join(" ")));
+            let pages =
+                noun.iter().map(|(path, text)| format!("$ lockstep {} --help\n{text}", path.join(" ")));
             insta::assert_snapshot!(format!("help_{name}"), pages.collect::<Vec<_>>().join("\n\n"));
         }
     });
@@ -67,7 +70,8 @@ fn every_argument_and_every_command_has_a_sentence() {
             let is_first = line.len() - argument.len() <= 6;
             if among_arguments && is_first && (argument.starts_with('-') || argument.starts_with('<')) {
                 // In the long form the sentence stands below, in the short form behind.
-                let behind = argument.split_once("  ").is_some_and(|(_, sentence)| !sentence.trim().is_empty());
+                let behind =
+                    argument.split_once("  ").is_some_and(|(_, sentence)| !sentence.trim().is_empty());
                 let below = lines.get(place + 1).is_some_and(|next| next.starts_with("          "));
                 assert!(behind || below, "{path:?}: `{argument}` has no sentence");
             }

@@ -77,12 +77,18 @@ impl House {
         succeeded(&run(lockstep(&["--config", file, "migrate"])));
         let roles: &[&str] = if others.is_some() { &["run"] } else { &["api"] };
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let roles = lockstep(&[&["--config", file], roles].concat()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let made = ["--config", file, "organization", "create", "Example", "--admin", "grace@example.com", "--json"];
+        let roles = lockstep(&[&["--config", file], roles].concat())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let made =
+            ["--config", file, "organization", "create", "Example", "--admin", "grace@example.com", "--json"];
         let made = run(lockstep(&made));
         succeeded(&made);
         let key = serde_json::from_str::<Value>(&made.out).unwrap()["secret"].as_str().unwrap().to_owned();
-        let mut house = Self { roles, directory, configuration, key, mail, _postgres: postgres, _others: others };
+        let mut house =
+            Self { roles, directory, configuration, key, mail, _postgres: postgres, _others: others };
         house.is_up(api).await;
         house
     }

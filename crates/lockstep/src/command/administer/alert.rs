@@ -89,8 +89,11 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 /// One alert, out of the list of all: the API has no path of its own for it.
 async fn one(context: &Context<'_>, id: &str) -> Result<Value, Failure> {
     let page = context.api.list(&["alerts"], &[("closed", "true".to_owned())], None).await?;
-    let found = Record(&page).items().into_iter().find(|alert| alert.text("id") == id).map(|alert| alert.0.clone());
-    found.ok_or_else(|| refused(&format!("there is no alert {id}"), "`lockstep alert list --closed` shows all with their ids"))
+    let found =
+        Record(&page).items().into_iter().find(|alert| alert.text("id") == id).map(|alert| alert.0.clone());
+    found.ok_or_else(|| {
+        refused(&format!("there is no alert {id}"), "`lockstep alert list --closed` shows all with their ids")
+    })
 }
 
 /// A level in its tone.

@@ -48,7 +48,8 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                 Some(called) => Some(owner_called(context, &called).await?),
                 None => None,
             };
-            let body = json!({"name": name, "addresses": addresses, "owner": owner, "external_id": external_id});
+            let body =
+                json!({"name": name, "addresses": addresses, "owner": owner, "external_id": external_id});
             let contact = api.post(&["contacts"], &body).await?;
             context.show(&contact, |contact| shown(context, contact));
         }

@@ -83,7 +83,9 @@ impl<'a> Context<'a> {
 
     /// A time exactly and by its distance; empty when there is none.
     pub(super) fn when(&self, time: Option<Timestamp>) -> String {
-        time.map_or_else(String::new, |time| format!("{} ({})", table::exact(time), table::ago(time, self.now)))
+        time.map_or_else(String::new, |time| {
+            format!("{} ({})", table::exact(time), table::ago(time, self.now))
+        })
     }
 
     /// Whether a time has yet to come.

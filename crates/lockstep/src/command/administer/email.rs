@@ -153,7 +153,12 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 }
 
 /// Asks for an email to be sent, and waits for what comes of it when asked to.
-async fn send(context: &Context<'_>, id: &str, not_before: Option<Timestamp>, wait: bool) -> Result<(), Failure> {
+async fn send(
+    context: &Context<'_>,
+    id: &str,
+    not_before: Option<Timestamp>,
+    wait: bool,
+) -> Result<(), Failure> {
     let options = not_before.map_or_else(|| json!({}), |time| json!({"not_before": time}));
     let email = context.api.post(&["emails", id, "send"], &options).await?;
     if !wait {
@@ -172,7 +177,9 @@ async fn send(context: &Context<'_>, id: &str, not_before: Option<Timestamp>, wa
         )),
         state => Err(refused(
             &format!("the email was not sent: it is {}", words(state)),
-            &format!("the server's words stand beside each recipient; `lockstep alert list --email {id}` says what to do"),
+            &format!(
+                "the server's words stand beside each recipient; `lockstep alert list --email {id}` says what to do"
+            ),
         )),
     }
 }
@@ -188,7 +195,8 @@ async fn settled(context: &Context<'_>, id: &str) -> Result<Value, Failure> {
             return Ok(email);
         }
         // A deferred recipient is tried again much later; a person should not stare at a spinner for that.
-        let deferred = view.list("sending.recipients").into_iter().find(|one| one.text("state") == "deferred");
+        let deferred =
+            view.list("sending.recipients").into_iter().find(|one| one.text("state") == "deferred");
         if let Some(one) = deferred {
             drop(spinner);
             return Err(refused(
@@ -220,7 +228,10 @@ async fn download(context: &Context<'_>, path: &[&str], output: Option<PathBuf>)
     let Some(file) = output else { return context.api.download(path, &mut tokio::io::stdout()).await };
     let made = tokio::fs::File::create(&file).await;
     let mut into = made.map_err(|error| {
-        refused(&format!("{} cannot be written: {error}", file.display()), "check the path and its permissions")
+        refused(
+            &format!("{} cannot be written: {error}", file.display()),
+            "check the path and its permissions",
+        )
     })?;
     context.api.download(path, &mut into).await?;
     context.show(&json!({"file": file}), |_| format!("Written to {}.", file.display()));

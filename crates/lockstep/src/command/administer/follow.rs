@@ -68,7 +68,10 @@ pub(super) async fn one(context: &Context<'_>, id: &str) -> Result<(), Failure> 
         }
         looks += 1;
         if looks == PATIENCE && view.text("state") != "running" && !context.json {
-            spinner.say(context, "  …     nobody takes the job yet: is a job service running (`lockstep jobs`)?\n");
+            spinner.say(
+                context,
+                "  …     nobody takes the job yet: is a job service running (`lockstep jobs`)?\n",
+            );
         }
         tokio::time::sleep(LOOK).await;
     };
@@ -86,7 +89,12 @@ pub(super) async fn tests(context: &Context<'_>, started: &Value) -> Result<(), 
     let (jobs, skipped) = (view.list("jobs"), view.list("skipped"));
     if !context.json {
         for test in &skipped {
-            let text = format!("{}: {}\n        what to do: {}\n", test.text("name"), test.text("cause"), test.text("remedy"));
+            let text = format!(
+                "{}: {}\n        what to do: {}\n",
+                test.text("name"),
+                test.text("cause"),
+                test.text("remedy")
+            );
             context.say(&marked(context, "failed", &text));
         }
     }
@@ -119,7 +127,8 @@ pub(super) async fn tests(context: &Context<'_>, started: &Value) -> Result<(), 
 /// Follows several jobs; returns them in the order they ended.
 async fn all(context: &Context<'_>, jobs: &[Record<'_>]) -> Result<Vec<Value>, Failure> {
     let spinner = Spinner::new(context);
-    let mut waiting: Vec<(String, String)> = jobs.iter().map(|job| (job.text("job"), job.text("name"))).collect();
+    let mut waiting: Vec<(String, String)> =
+        jobs.iter().map(|job| (job.text("job"), job.text("name"))).collect();
     let mut ended = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         spinner.shows(format!("{} of {} tested", ended.len(), jobs.len()));
@@ -152,13 +161,15 @@ fn summary(context: &Context<'_>, name: &str, job: Record<'_>) -> String {
     let outcome = if judged(job).is_ok() { "ok" } else { "failed" };
     let first = marked(context, outcome, &format!("{name}: {}\n", said_of(job)));
     let failed = job.list("steps").into_iter().filter(|step| step.text("outcome") == "failed");
-    let failed = failed.map(|step| format!("        {}: {}\n", step.text("name"), indented(&step.text("detail"))));
+    let failed =
+        failed.map(|step| format!("        {}: {}\n", step.text("name"), indented(&step.text("detail"))));
     std::iter::once(first).chain(failed).collect()
 }
 
 /// Prints the steps that have ended since; how many there were.
 fn print_steps(context: &Context<'_>, spinner: &Spinner, job: Record<'_>, printed: usize) -> usize {
-    let ended = job.list("steps").into_iter().skip(printed).take_while(|step| step.text("outcome") != "running");
+    let ended =
+        job.list("steps").into_iter().skip(printed).take_while(|step| step.text("outcome") != "running");
     let mut number = 0;
     for step in ended {
         let mut line = step.text("name");

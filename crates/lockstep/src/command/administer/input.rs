@@ -19,7 +19,8 @@ pub struct Password {
 impl Password {
     /// Reads it: without echo from the terminal, or from standard input.
     pub(super) fn read(self, whose: &str) -> Result<Secret, Failure> {
-        let unreadable = |error: std::io::Error| refused(&format!("no password could be read: {error}"), REMEDY);
+        let unreadable =
+            |error: std::io::Error| refused(&format!("no password could be read: {error}"), REMEDY);
         let text = if self.password_stdin {
             let mut line = String::new();
             std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
@@ -38,7 +39,8 @@ impl Password {
     }
 }
 
-const REMEDY: &str = "type it when asked, or give --password-stdin and feed it: `… --password-stdin < password.txt`";
+const REMEDY: &str =
+    "type it when asked, or give --password-stdin and feed it: `… --password-stdin < password.txt`";
 
 /// The value that goes into a request's body.
 pub(super) fn exposed(password: &Secret) -> &str {

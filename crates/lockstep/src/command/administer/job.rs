@@ -52,7 +52,9 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let query: Vec<_> = kind.map(|kind| ("kind", kind.to_string())).into_iter().collect();
             let page = api.list(&["jobs"], &query, extent.most()).await?;
             let empty = "There are no jobs. `lockstep mailbox test` starts one.";
-            context.list(&page, &["what", "state", "asked for", "ended", "came of it", "id"], empty, |job| row(context, job));
+            context.list(&page, &["what", "state", "asked for", "ended", "came of it", "id"], empty, |job| {
+                row(context, job)
+            });
         }
         Command::Show { job } => {
             let job = api.get(&["jobs", &job], &[]).await?;
@@ -113,7 +115,11 @@ fn shown(context: &Context<'_>, job: Record<'_>) -> String {
     if !steps.is_empty() {
         let mut table = context.look.table(&["step", "outcome", "what was found"]);
         for step in steps {
-            table.add_row([plain(step.text("name")), state(&step.text("outcome")), plain(step.text("detail"))]);
+            table.add_row([
+                plain(step.text("name")),
+                state(&step.text("outcome")),
+                plain(step.text("detail")),
+            ]);
         }
         text.push('\n');
         text.push_str(&table::drawn(&table));

@@ -86,9 +86,8 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         }
         Command::List { extent } => {
             let page = api.list(&["profiles"], &[], extent.most()).await?;
-            let empty =
-                "There are no profiles yet. Name the first mail server: lockstep profile create --help shows how";
-            let columns = ["name", "incoming", "outgoing", "credentials", "mailboxes", "state", "id"];
+            let empty = "There are no profiles yet. Name the first mail server: lockstep profile create --help shows how";
+            let columns = ["name", "incoming", "outgoing", "credentials", "mailboxes", "state"];
             context.list(&page, &columns, empty, row);
         }
         Command::Show { profile } => {
@@ -130,7 +129,11 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 /// A name as a shell takes it.
 fn quoted(name: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '@');
-    if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+    if !name.is_empty() && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
 }
 
 fn row(profile: Record<'_>) -> Vec<Cell> {
@@ -141,7 +144,6 @@ fn row(profile: Record<'_>) -> Vec<Cell> {
         credentials(profile),
         plain(profile.text("mailboxes")),
         standing(profile),
-        cell(profile.text("id"), Tone::Quiet),
     ]
 }
 
@@ -184,7 +186,8 @@ fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
         0 => String::new(),
         minutes => format!("at most every {}", count(minutes, "minute", "minutes")),
     };
-    let authority = if profile.at("ca_certificate").is_some() { "its own, beside the system's" } else { "the system's" };
+    let authority =
+        if profile.at("ca_certificate").is_some() { "its own, beside the system's" } else { "the system's" };
     let facts = context.look.facts([
         ("description", plain(profile.text("description"))),
         ("incoming", server("incoming", "POP3")),

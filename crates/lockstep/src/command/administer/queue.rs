@@ -85,13 +85,12 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         Command::List { extent } => {
             let page = api.list(&["queues"], &[], extent.most()).await?;
             let empty = "There are no queues yet. Make one: lockstep queue create ADDRESS --member USER";
-            context.list(&page, &["address", "name", "members", "since", "id"], empty, |queue| {
+            context.list(&page, &["address", "name", "members", "since"], empty, |queue| {
                 vec![
                     cell(queue.text("address"), Tone::Loud),
                     plain(queue.text("name")),
                     plain(queue.list("members").len().to_string()),
                     plain(context.ago(queue.time("created_at"))),
-                    cell(queue.text("id"), Tone::Quiet),
                 ]
             });
             return Ok(());

@@ -41,22 +41,30 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     let setting = match command {
         Command::List => {
             let page = api.list(&["settings"], &[], None).await?;
-            context.list(&page, &["setting", "value", "default", "what it does"], "There are no settings.", |setting| {
-                let tone = if setting.flag("is_set") { Tone::Loud } else { Tone::Plain };
-                vec![
-                    cell(setting.text("name"), Tone::Loud),
-                    cell(setting.text("value"), tone),
-                    cell(setting.text("default"), Tone::Quiet),
-                    plain(setting.text("meaning")),
-                ]
-            });
+            context.list(
+                &page,
+                &["setting", "value", "default", "what it does"],
+                "There are no settings.",
+                |setting| {
+                    let tone = if setting.flag("is_set") { Tone::Loud } else { Tone::Plain };
+                    vec![
+                        cell(setting.text("name"), Tone::Loud),
+                        cell(setting.text("value"), tone),
+                        cell(setting.text("default"), Tone::Quiet),
+                        plain(setting.text("meaning")),
+                    ]
+                },
+            );
             return Ok(());
         }
         Command::Get { name } => api.get(&["settings", &name], &[]).await?,
         Command::Set { name, value, .. } => {
             let value = value.as_deref().map_or(Value::Null, read);
             if value == Value::String(String::new()) {
-                return Err(refused("the value is empty", "give a value, or --default to go back to the default"));
+                return Err(refused(
+                    "the value is empty",
+                    "give a value, or --default to go back to the default",
+                ));
             }
             api.put(&["settings", &name], &json!({"value": value})).await?
         }

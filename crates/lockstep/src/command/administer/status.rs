@@ -49,7 +49,8 @@ fn picture(context: &Context<'_>, me: Record<'_>, status: Record<'_>, alerts: Re
         held_profiles(context, status),
         troubled(context, status, "held_back", "Held back"),
     ];
-    if troubles.iter().all(String::is_empty) {
+    let open = status.number("alerts.error") + status.number("alerts.warning");
+    if open == 0 && troubles.iter().all(String::is_empty) {
         let well = "Nothing fails, nothing is switched off, nothing is held back.";
         text.extend(["\n ", &context.look.text(well, Tone::Good), "\n"]);
     }
@@ -106,7 +107,8 @@ fn facts(context: &Context<'_>, status: Record<'_>) -> String {
             Tone::Uneasy,
         ),
     };
-    let levels = [("error", "error", "errors"), ("warning", "warning", "warnings"), ("information", "note", "notes")];
+    let levels =
+        [("error", "error", "errors"), ("warning", "warning", "warnings"), ("information", "note", "notes")];
     let open: Vec<_> = levels
         .into_iter()
         .map(|(level, one, many)| (status.number(&format!("alerts.{level}")), one, many))
@@ -119,7 +121,8 @@ fn facts(context: &Context<'_>, status: Record<'_>) -> String {
         _ => Tone::Bad,
     };
     let open = if open.is_empty() { "none is open".to_owned() } else { open.join(", ") };
-    let facts = [("workers", workers), ("sending", sending), ("in doubt", doubt), ("alerts", cell(open, tone))];
+    let facts =
+        [("workers", workers), ("sending", sending), ("in doubt", doubt), ("alerts", cell(open, tone))];
     table::drawn(&context.look.facts(facts))
 }
 
@@ -170,7 +173,13 @@ fn held_profiles(context: &Context<'_>, status: Record<'_>) -> String {
         };
         table.add_row([plain(entry.text("name")), plain(entry.text("mailboxes")), plain(why), plain(until)]);
     }
-    section(context, "Servers and profiles that hold their mailboxes back", total, &table::drawn(&table), entries.len().min(SHOWN))
+    section(
+        context,
+        "Servers and profiles that hold their mailboxes back",
+        total,
+        &table::drawn(&table),
+        entries.len().min(SHOWN),
+    )
 }
 
 fn section(context: &Context<'_>, title: &str, total: i64, table: &str, shown: usize) -> String {
@@ -178,7 +187,11 @@ fn section(context: &Context<'_>, title: &str, total: i64, table: &str, shown: u
         0 => String::new(),
         more => format!(" … and {more} more (`lockstep mailbox list --failing`, or --json)\n"),
     };
-    format!("\n {} {}\n{table}{more}", context.look.title(title), context.look.text(&format!("({total})"), Tone::Quiet))
+    format!(
+        "\n {} {}\n{table}{more}",
+        context.look.title(title),
+        context.look.text(&format!("({total})"), Tone::Quiet)
+    )
 }
 
 fn newest(context: &Context<'_>, status: Record<'_>, alerts: Record<'_>) -> String {
@@ -186,21 +199,26 @@ fn newest(context: &Context<'_>, status: Record<'_>, alerts: Record<'_>) -> Stri
     if items.is_empty() {
         return "\n".to_owned();
     }
-    let mut table = context.look.table(&["level", "what happened", "what to do", "times", "last"]);
-    for alert in &items {
-        table.add_row([
-            super::alert::level(*alert),
-            plain(alert.text("happened")),
-            plain(alert.text("remedy")),
-            plain(alert.text("count")),
-            plain(context.ago(alert.time("last_at"))),
-        ]);
-    }
-    let open: i64 = ["error", "warning", "information"].iter().map(|level| status.number(&format!("alerts.{level}"))).sum();
+    let told = |alert: Record<'_>| {
+        let times = match alert.number("count") {
+            number if number > 1 => format!(", {number} times"),
+            _ => String::new(),
+        };
+        let when = context.ago(alert.time("last_at"));
+        plain(format!("{} ({when}{times})\nWhat to do: {}", alert.text("happened"), alert.text("remedy")))
+    };
+    let mut table = context.look.prose();
+    table.add_rows(items.iter().map(|alert| [super::alert::level(*alert), told(*alert)]));
+    let open: i64 = ["error", "warning", "information"]
+        .iter()
+        .map(|level| status.number(&format!("alerts.{level}")))
+        .sum();
     let title = format!(
         "\n {} {}\n",
         context.look.title("Newest alerts"),
-        context.look.text(&format!("({} of {open}; `lockstep alert list` shows all)", items.len()), Tone::Quiet)
+        context
+            .look
+            .text(&format!("({} of {open}; `lockstep alert list` shows all)", items.len()), Tone::Quiet)
     );
     format!("{title}{}\n", table::drawn(&table))
 }

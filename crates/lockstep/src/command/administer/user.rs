@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         Command::List { extent } => {
             let page = api.list(&["users"], &[], extent.most()).await?;
             let empty = "There are no users yet. Add the first: lockstep user create ADDRESS";
-            context.list(&page, &["address", "name", "role", "active", "since", "id"], empty, |user| {
+            context.list(&page, &["address", "name", "role", "active", "since"], empty, |user| {
                 let active = user.flag("active");
                 vec![
                     cell(user.text("address"), Tone::Loud),
@@ -84,7 +84,6 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                     plain(user.text("role")),
                     cell(if active { "yes" } else { "no" }, if active { Tone::Plain } else { Tone::Uneasy }),
                     plain(context.ago(user.time("created_at"))),
-                    cell(user.text("id"), Tone::Quiet),
                 ]
             });
         }

@@ -20,8 +20,10 @@ fn every_key_of_the_defaults_has_a_comment() {
         if line.trim_start().starts_with('#') {
             commented = true;
         } else if line.contains(" = ") {
+            // Keys that belong together stand under one comment.
             assert!(commented, "no comment above: {line}");
-            commented = false;
+        } else {
+            commented = line.starts_with('[') && commented;
         }
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn row(context: &Context<'_>, email: Record<'_>) -> Vec<Cell> {
 /// The addresses of the parties with these roles.
 fn parties(email: Record<'_>, roles: &[&str]) -> Vec<String> {
     let parties = email.list("parties").into_iter();
-    parties.filter(|party| roles.contains(&party.text("role").as_str())).map(|party| party.text("address")).collect()
+    parties
+        .filter(|party| roles.contains(&party.text("role").as_str()))
+        .map(|party| party.text("address"))
+        .collect()
 }
 
 /// The parties of one role with their names, a line each.
@@ -44,7 +47,8 @@ fn named(email: Record<'_>, role: &str) -> Cell {
 
 /// An email as a whole.
 pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
-    let warnings: Vec<_> = email.list("warnings").iter().filter_map(|warning| warning.0.as_str()).map(words).collect();
+    let warnings: Vec<_> =
+        email.list("warnings").iter().filter_map(|warning| warning.0.as_str()).map(words).collect();
     let twice = if email.flag("maybe_duplicate") { "may have been sent twice" } else { "" };
     let facts = context.look.facts([
         ("state", state(&email.text("state"))),
@@ -79,7 +83,8 @@ fn receipts(context: &Context<'_>, email: Record<'_>) -> String {
     }
     let mut table = context.look.table(&["got by", "received"]);
     for receipt in receipts {
-        table.add_row([plain(receipt.text("mailbox_name")), plain(context.when(receipt.time("received_at")))]);
+        table
+            .add_row([plain(receipt.text("mailbox_name")), plain(context.when(receipt.time("received_at")))]);
     }
     format!("\n{}", table::drawn(&table))
 }
@@ -88,9 +93,11 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
     if email.at("sending").is_none() {
         return String::new();
     }
-    let mut table = context.look.table(&["recipient", "as", "stands", "tries", "next try", "the server said"]);
+    let mut table =
+        context.look.table(&["recipient", "as", "stands", "tries", "next try", "the server said"]);
     for recipient in email.list("sending.recipients") {
-        let codes = [recipient.text("reply_code"), recipient.text("enhanced_code"), recipient.text("server_said")];
+        let codes =
+            [recipient.text("reply_code"), recipient.text("enhanced_code"), recipient.text("server_said")];
         let said = codes.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         table.add_row([
             plain(recipient.text("address")),
@@ -105,7 +112,9 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
     let asked = [
         Some(format!("asked for {}", context.ago(email.time("sending.requested_at")))),
         context.is_ahead(not_before).then(|| format!("to leave {}", context.when(not_before))),
-        email.time("sending.canceled_at").map(|canceled| format!("taken back {}", context.ago(Some(canceled)))),
+        email
+            .time("sending.canceled_at")
+            .map(|canceled| format!("taken back {}", context.ago(Some(canceled)))),
     ];
     let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
     format!("\n {}\n{}", context.look.text(&asked, Tone::Quiet), table::drawn(&table))

@@ -8,7 +8,7 @@ use crate::command::administer::context::Context;
 use crate::table::{self, Tone, cell, count, plain, state, words};
 
 /// The columns of a list.
-pub(super) const COLUMNS: &[&str] = &["address", "owner", "profile", "approval", "incoming", "outgoing", "id"];
+pub(super) const COLUMNS: &[&str] = &["address", "owner", "profile", "approval", "incoming", "outgoing"];
 
 /// One row of a list.
 pub(super) fn row(context: &Context<'_>, mailbox: Record<'_>) -> Vec<Cell> {
@@ -23,7 +23,6 @@ pub(super) fn row(context: &Context<'_>, mailbox: Record<'_>) -> Vec<Cell> {
         state(&mailbox.text("approval")),
         workload("incoming"),
         workload("outgoing"),
-        cell(mailbox.text("id"), Tone::Quiet),
     ]
 }
 
@@ -67,12 +66,17 @@ fn standing(context: &Context<'_>, workload: Record<'_>) -> Cell {
 
 /// A mailbox as a whole.
 pub(super) fn one(context: &Context<'_>, mailbox: Record<'_>) -> String {
-    let password = if mailbox.flag("has_password") { plain("stored") } else { cell("none of its own", Tone::Quiet) };
+    let password =
+        if mailbox.flag("has_password") { plain("stored") } else { cell("none of its own", Tone::Quiet) };
     let floor = match mailbox.time("process_email_received_after") {
         Some(time) => plain(context.when(Some(time))),
         None => cell("the moment it is first enabled", Tone::Quiet),
     };
-    let deletes = if mailbox.flag("delete_after_processing") { "deletes messages on the server once recorded" } else { "" };
+    let deletes = if mailbox.flag("delete_after_processing") {
+        "deletes messages on the server once recorded"
+    } else {
+        ""
+    };
     let facts = context.look.facts([
         ("name", plain(mailbox.text("name"))),
         ("owner", owner(mailbox)),
@@ -90,7 +94,8 @@ pub(super) fn one(context: &Context<'_>, mailbox: Record<'_>) -> String {
         ("id", cell(mailbox.text("id"), Tone::Quiet)),
     ]);
     let described = context.described(&mailbox.text("address"), &facts);
-    let workloads = mailbox.list("workloads").into_iter().filter(|workload| workload.text("method") != "none");
+    let workloads =
+        mailbox.list("workloads").into_iter().filter(|workload| workload.text("method") != "none");
     std::iter::once(described).chain(workloads.map(|workload| one_workload(context, workload))).collect()
 }
 
@@ -153,5 +158,5 @@ pub(super) fn next_step(context: &Context<'_>, mailbox: Record<'_>) -> String {
     } else {
         return String::new();
     };
-    format!("\nNext: {}\n", context.look.text(&step, Tone::Loud))
+    format!("\n Next: {}\n", context.look.text(&step, Tone::Loud))
 }

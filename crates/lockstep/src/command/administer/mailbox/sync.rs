@@ -19,7 +19,12 @@ const LOOKS: u32 = 2400;
 const SETTLED: u32 = 12;
 
 /// Synchronizes now.
-pub(super) async fn now(context: &Context<'_>, id: &str, workload: Workload, wait: bool) -> Result<(), Failure> {
+pub(super) async fn now(
+    context: &Context<'_>,
+    id: &str,
+    workload: Workload,
+    wait: bool,
+) -> Result<(), Failure> {
     let path = ["mailboxes", id, "workloads", workload.as_str(), "sync"];
     let wished = context.api.post(&path, &Value::Null).await?;
     if !wait {
@@ -45,7 +50,12 @@ pub(super) async fn now(context: &Context<'_>, id: &str, workload: Workload, wai
 }
 
 /// Waits for the end of a cycle that began after the wish: of a cycle that ran already, the one behind it.
-async fn ended(context: &Context<'_>, id: &str, workload: Workload, wished: &Value) -> Result<Value, Failure> {
+async fn ended(
+    context: &Context<'_>,
+    id: &str,
+    workload: Workload,
+    wished: &Value,
+) -> Result<Value, Failure> {
     let before = of(Record(wished), workload);
     let mut last = before.text("schedule.last_finished_at");
     let mut to_come = if before.text("schedule.state") == "running" { 2 } else { 1 };

@@ -18,7 +18,11 @@ pub(super) async fn ids(context: &Context<'_>, called: &[String]) -> Result<Vec<
 }
 
 /// Tests and enables these mailboxes.
-pub(in crate::command::administer) async fn test(context: &Context<'_>, ids: &[String], wait: bool) -> Result<(), Failure> {
+pub(in crate::command::administer) async fn test(
+    context: &Context<'_>,
+    ids: &[String],
+    wait: bool,
+) -> Result<(), Failure> {
     let started = match ids {
         // Of one alone the API says as an error what stands in its way.
         [id] => context.api.post(&["mailboxes", id, "test"], &Value::Null).await?,
@@ -28,7 +32,11 @@ pub(in crate::command::administer) async fn test(context: &Context<'_>, ids: &[S
 }
 
 /// Tests and enables all mailboxes of a profile.
-pub(in crate::command::administer) async fn test_profile(context: &Context<'_>, id: &str, wait: bool) -> Result<(), Failure> {
+pub(in crate::command::administer) async fn test_profile(
+    context: &Context<'_>,
+    id: &str,
+    wait: bool,
+) -> Result<(), Failure> {
     let started = context.api.post(&["profiles", id, "test"], &Value::Null).await?;
     followed(context, &started, wait).await
 }
@@ -41,7 +49,8 @@ async fn followed(context: &Context<'_>, started: &Value, wait: bool) -> Result<
         let jobs = started.list("jobs");
         let number = i64::try_from(jobs.len()).unwrap_or_default();
         let first = format!("Started {}.\n", count(number, "test", "tests"));
-        let jobs = jobs.iter().map(|job| format!("  {}: lockstep job wait {}\n", job.text("name"), job.text("job")));
+        let jobs =
+            jobs.iter().map(|job| format!("  {}: lockstep job wait {}\n", job.text("name"), job.text("job")));
         let skipped = started.list("skipped").into_iter().map(skipped_line);
         std::iter::once(first).chain(jobs).chain(skipped).collect()
     });

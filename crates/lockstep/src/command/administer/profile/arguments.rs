@@ -144,12 +144,14 @@ pub struct Update {
 impl Update {
     /// The change to a profile as it is at present.
     pub(super) fn body(&self, present: Record<'_>) -> Result<Value, Failure> {
-        let moved = |location: Option<&Location>, tls: Option<Tls>, which: &str, usual: i64| match (location, tls) {
-            (Some(location), tls) => Some(location.body(tls, usual)),
-            (None, Some(tls)) => present.at(which).map(|location| with_tls(location, tls)),
-            (None, None) => None,
-        };
-        let [description, authority, connections, in_flight, polling, timeout, after, mail, id] = self.more.fields()?;
+        let moved =
+            |location: Option<&Location>, tls: Option<Tls>, which: &str, usual: i64| match (location, tls) {
+                (Some(location), tls) => Some(location.body(tls, usual)),
+                (None, Some(tls)) => present.at(which).map(|location| with_tls(location, tls)),
+                (None, None) => None,
+            };
+        let [description, authority, connections, in_flight, polling, timeout, after, mail, id] =
+            self.more.fields()?;
         let authority = if self.forget_ca { (authority.0, Some(Value::Null)) } else { authority };
         given([
             ("name", self.name.clone().map(Value::from)),
@@ -172,6 +174,9 @@ impl Update {
 
 fn pem(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| {
-        refused(&format!("{} cannot be read: {error}", file.display()), "give a PEM file with the authority's certificate")
+        refused(
+            &format!("{} cannot be read: {error}", file.display()),
+            "give a PEM file with the authority's certificate",
+        )
     })
 }

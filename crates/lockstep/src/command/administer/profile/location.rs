@@ -25,7 +25,8 @@ impl FromStr for Location {
             (Some((host, port)), None) if !host.contains(':') => (host, Some(port)),
             _ => (text, None),
         };
-        let port = port.map(|port| port.parse().map_err(|_| format!("`{port}` is no port; give HOST or HOST:PORT")));
+        let port =
+            port.map(|port| port.parse().map_err(|_| format!("`{port}` is no port; give HOST or HOST:PORT")));
         Ok(Self { host: host.to_owned(), port: port.transpose()? })
     }
 }
@@ -95,7 +96,11 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1", 995),
             ("2001:db8::1", "2001:db8::1", 995),
         ] {
-            assert_eq!(body(text, None, 995), json!({"host": host, "port": port, "tls": "implicit"}), "{text}");
+            assert_eq!(
+                body(text, None, 995),
+                json!({"host": host, "port": port, "tls": "implicit"}),
+                "{text}"
+            );
         }
         assert!("mail.example.com:pop3".parse::<Location>().unwrap_err().contains("is no port"));
         assert!("[2001:db8::1".parse::<Location>().is_err());
