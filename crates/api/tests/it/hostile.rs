@@ -89,3 +89,19 @@ async fn an_alert_about_a_server_is_an_administrators_to_put_away_and_keeps_the_
     assert_eq!(seen["items"][0]["server_said"], "535 not ada@example.com");
     world.admin.post(&format!("alerts/{alert}/dismiss"), json!({})).await.expect(204);
 }
+
+#[tokio::test]
+async fn what_is_in_doubt_goes_out_again_only_for_who_may_still_send_from_its_mailbox() {
+    let world = world().await;
+    world.enable(&world.ada_box).await;
+    let draft = json!({"from": world.ada_box, "to": [{"address": "x@example.com"}]});
+    let email = id(&world.ada.post("emails", draft).await.expect(201));
+    world.ada.post(&format!("emails/{email}/send"), json!({})).await.expect(202);
+    let owner = world.served.database.owner().await.unwrap();
+    assert_eq!(owner.execute("update emails set state = 'unknown'", &[]).await.unwrap(), 1);
+    let (carl_id, _) = carl(&world).await;
+    map_adas_box_to(&world, json!({"kind": "user", "id": carl_id})).await;
+    world.ada.post(&format!("emails/{email}/resend"), json!({})).await.problem(403, "from");
+    let email = world.ada.get(&format!("emails/{email}")).await.expect(200);
+    assert_eq!(email["state"], "unknown");
+}

@@ -1,5 +1,6 @@
 //! Unknown: a person decides, and nothing is doubled silently.
 
+use model::actor::Principal;
 use model::alert::AlertKind;
 use model::email::EmailState;
 use model::id::EmailId;
@@ -20,18 +21,24 @@ pub enum Resolution {
     Resend,
 }
 
-/// Decides what was in doubt; returns where the email stands now.
+/// Decides what was in doubt; returns where the email stands now. Sending again asks for the same as sending did: the
+/// mailbox may be somebody else's by now. Without a principal the organization decides.
 pub async fn resolve_unknown(
     tenant: &Tenant,
     id: EmailId,
     expected: Option<i64>,
     resolution: Resolution,
+    principal: Option<&Principal>,
     by: &Author,
 ) -> Result<EmailState> {
     let held = hold(tenant, id, expected).await?;
     if held.state != EmailState::Unknown {
         let remedy = "there is nothing in doubt";
         return Err(Refusal::WrongState { state: held.state, verb: "decided about", remedy }.into());
+    }
+    if resolution == Resolution::Resend {
+        let mailbox = held.mailbox.ok_or(Refusal::NoSender)?;
+        super::request::check_sender(tenant, mailbox, principal).await?;
     }
     alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id), None).await?;
     match resolution {

@@ -261,7 +261,7 @@ async fn a_resend_is_marked_and_a_late_answer_no_longer_decides() {
     let first = begun(&world, id, 1).await.unwrap();
     let tenant = world.tenant().await;
     recover(&tenant, world.ada_box, 2, &author()).await.unwrap();
-    let resent = resolve_unknown(&tenant, id, None, Resolution::Resend, &author()).await.unwrap();
+    let resent = resolve_unknown(&tenant, id, None, Resolution::Resend, None, &author()).await.unwrap();
     tenant.commit().await.unwrap();
     assert_eq!(resent, EmailState::PendingSend);
     assert_eq!(world.count("select count(*) from alerts where kind = 'maybe_sent_twice'").await, 1);
@@ -283,9 +283,9 @@ async fn marked_as_sent_is_sent_for_those_of_the_try_in_doubt() {
     let attempt = begun(&world, id, 1).await.unwrap();
     answered(&world, &answer(&attempt, SendAnswer::Unknown, &[])).await;
     let tenant = world.tenant().await;
-    let sent = resolve_unknown(&tenant, id, None, Resolution::MarkSent, &author()).await.unwrap();
+    let sent = resolve_unknown(&tenant, id, None, Resolution::MarkSent, None, &author()).await.unwrap();
     assert_eq!(sent, EmailState::Sent);
-    let twice = refusal(resolve_unknown(&tenant, id, None, Resolution::Resend, &author()).await);
+    let twice = refusal(resolve_unknown(&tenant, id, None, Resolution::Resend, None, &author()).await);
     assert!(matches!(twice, Refusal::WrongState { state: EmailState::Sent, .. }), "{twice}");
     tenant.commit().await.unwrap();
     assert_eq!(recipients(&world, id).await, [Accepted; 3]);

@@ -124,6 +124,7 @@ async fn resolve(
     let tenant = caller.begin().await?;
     let email = seen(caller, &tenant, EmailId(id)).await?;
     outgoing_only(&email)?;
-    outgoing::resolve_unknown(&tenant, email.id, version, resolution, caller.author()).await?;
+    let principal = caller.confined_to().map(|_| caller.principal());
+    outgoing::resolve_unknown(&tenant, email.id, version, resolution, principal, caller.author()).await?;
     answer(caller, tenant, email.id).await
 }
