@@ -33,14 +33,16 @@ pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Con
         .source(Some(variables.into_iter().filter(|(name, _)| name.starts_with("LOCKSTEP__")).collect()));
     let merged = sources.add_source(environment).build().map_err(|error| Problem {
         key: String::new(),
-        wrong: error.to_string(),
+        wrong: without_values(&error.to_string()),
         remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)".to_owned(),
     })?;
     serde_path_to_error::deserialize(merged).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner().to_string();
         // The library says `for key …`; the path says it better, and a secret's value is never repeated.
-        let wrong = inner.split(" for key `").next().unwrap_or(&inner).to_owned();
+        let wrong = inner.split(" for key `").next().unwrap_or(&inner);
+        let wrong = if may_be_secret(&path) { wrong.split(['`', '"']).next().unwrap_or_default() } else { wrong };
+        let wrong = wrong.trim_end().to_owned();
         let key = if path == "." { String::new() } else { path };
         Problem {
             key,
@@ -48,6 +50,30 @@ pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Con
             remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)".to_owned(),
         }
     })
+}
+
+/// A malformed file is shown with the line that is wrong, and that line may hold a secret: the name before `=` and the
+/// head of a section say enough.
+fn without_values(error: &str) -> String {
+    let shown = |line: &str| {
+        let Some((number, code)) = line.split_once('|') else { return Some(line.to_owned()) };
+        if !number.chars().all(|letter| letter.is_ascii_digit() || letter == ' ') {
+            return Some(line.to_owned());
+        }
+        let code = code.trim();
+        let name = code.split('=').next().filter(|_| code.contains('=')).map(str::trim_end);
+        let head = name.or_else(|| code.starts_with('[').then_some(code))?;
+        Some(format!("{number}| {head}"))
+    };
+    error.lines().filter_map(shown).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a key holds a secret, or a whole section that has one.
+fn may_be_secret(path: &str) -> bool {
+    match path.rsplit_once('.') {
+        Some((_, name)) => matches!(name, "url" | "redis_url" | "token" | "key" | "key_ring"),
+        None => true,
+    }
 }
 
 #[cfg(test)]
