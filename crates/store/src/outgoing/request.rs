@@ -96,7 +96,11 @@ pub(super) async fn make_due(
 }
 
 /// Whether the mailbox sends and the caller may send from it; returns its address's domain.
-pub(super) async fn check_sender(tenant: &Tenant, mailbox: MailboxId, principal: Option<&Principal>) -> Result<String> {
+pub(super) async fn check_sender(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    principal: Option<&Principal>,
+) -> Result<String> {
     let user = principal.and_then(|principal| principal.user).map(|(id, _)| id.0);
     let row = tenant
         .query_opt(
