@@ -57,30 +57,16 @@ pub async fn begin_attempt(
     if held.state != EmailState::PendingSend || held.mailbox != Some(mailbox) {
         return Ok(None);
     }
-    let busy = tenant
-        .query_opt("select from emails where mailbox_id = $1 and state = 'sending' limit 1", &[&mailbox.0])
-        .await?;
-    let request = tenant
-        .query_opt(
-            "select id, message_id, requested_at from send_requests
-             where email_id = $1 and ended_at is null and (not_before is null or not_before <= now())",
-            &[&email.0],
-        )
-        .await?;
+    // What does not need each other's answers is asked in one round trip, here and below: a mailbox sends one message
+    // after the other, so every round trip is time in which nothing is sent.
+    let (busy, request) = tokio::try_join!(busy(tenant, mailbox), open_request(tenant, email))?;
     let (None, Some(row)) = (busy, request) else { return Ok(None) };
     let request = SendRequestId(row.try_get("id")?);
-    let rows = tenant
-        .query(
-            "select position, address, role, attempts from send_recipients
-             where send_request_id = $1 and state in ('waiting', 'deferred') and next_try_at <= now() order by position",
-            &[&request.0],
-        )
-        .await?;
-    let recipients = rows.iter().map(recipient).collect::<Result<Vec<_>>>()?;
+    let message = message(tenant, email, row.try_get("message_id")?, row.try_get("requested_at")?);
+    let (recipients, message) = tokio::try_join!(due_recipients(tenant, request), message)?;
     if recipients.is_empty() {
         return Ok(None);
     }
-    let message = message(tenant, email, row.try_get("message_id")?, row.try_get("requested_at")?).await?;
     let id: AttemptId = model::clock::new_id();
     let positions: Vec<_> = recipients.iter().map(|recipient| recipient.position).collect();
     tenant
@@ -92,6 +78,34 @@ pub async fn begin_attempt(
         .await?;
     set_state(tenant, &held, EmailState::Sending, by).await?;
     Ok(Some(Attempt { id, email, request, message, recipients }))
+}
+
+/// A row when another email of the mailbox is in Sending.
+async fn busy(tenant: &Tenant, mailbox: MailboxId) -> Result<Option<Row>> {
+    tenant
+        .query_opt("select from emails where mailbox_id = $1 and state = 'sending' limit 1", &[&mailbox.0])
+        .await
+}
+
+async fn open_request(tenant: &Tenant, email: EmailId) -> Result<Option<Row>> {
+    tenant
+        .query_opt(
+            "select id, message_id, requested_at from send_requests
+             where email_id = $1 and ended_at is null and (not_before is null or not_before <= now())",
+            &[&email.0],
+        )
+        .await
+}
+
+async fn due_recipients(tenant: &Tenant, request: SendRequestId) -> Result<Vec<DueRecipient>> {
+    let rows = tenant
+        .query(
+            "select position, address, role, attempts from send_recipients
+             where send_request_id = $1 and state in ('waiting', 'deferred') and next_try_at <= now() order by position",
+            &[&request.0],
+        )
+        .await?;
+    rows.iter().map(recipient).collect()
 }
 
 fn recipient(row: &Row) -> Result<DueRecipient> {
@@ -107,6 +121,28 @@ fn address(row: &Row) -> Result<EmailAddress> {
     EmailAddress::from_str(row.try_get("address")?).map_err(|error| Error::Broken(error.to_string()))
 }
 
+async fn content(tenant: &Tenant, email: EmailId) -> Result<Row> {
+    tenant
+        .query_one(
+            "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted, c.id as copy_id,
+                    c.text_body, c.html_body
+             from emails e
+             join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
+             where e.id = $1",
+            &[&email.0],
+        )
+        .await
+}
+
+async fn parties(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
+    tenant
+        .query(
+            "select role, address, name from email_parties where email_id = $1 order by position",
+            &[&email.0],
+        )
+        .await
+}
+
 /// The message as it is to be built, attachments and all.
 async fn message(
     tenant: &Tenant,
@@ -114,22 +150,7 @@ async fn message(
     message_id: String,
     date: Timestamp,
 ) -> Result<OutgoingMessage> {
-    let email = tenant
-        .query_one(
-            "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted, c.id as copy_id,
-                    c.text_body, c.html_body
-             from emails e
-             join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
-             where e.id = $1",
-            &[&id.0],
-        )
-        .await?;
-    let parties = tenant
-        .query(
-            "select role, address, name from email_parties where email_id = $1 order by position",
-            &[&id.0],
-        )
-        .await?;
+    let (email, parties) = tokio::try_join!(content(tenant, id), parties(tenant, id))?;
     let mut from = None;
     let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &parties {
