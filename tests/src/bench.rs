@@ -30,10 +30,10 @@ use self::machine::Machine;
 pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
 /// The lines of the table that one measurement gives.
 type Measured = Result<Vec<Line>, Trouble>;
-type Measuring = Pin<Box<dyn Future<Output = Measured>>>;
+type Measuring = fn() -> Pin<Box<dyn Future<Output = Measured>>>;
 
 /// The measurements, by the names that one of them is asked for with.
-const ALL: &[(&str, fn() -> Measuring)] = &[
+const ALL: &[(&str, Measuring)] = &[
     ("incoming", || Box::pin(incoming::measure())),
     ("polls", || Box::pin(polls::measure())),
     ("outgoing", || Box::pin(outgoing::measure())),

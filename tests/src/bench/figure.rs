@@ -35,7 +35,7 @@ impl Line {
         Self { beside: Some((what.into(), value)), target: None, ..self.clone() }
     }
 
-    pub(super) fn to_reach(self, target: Target) -> Self {
+    pub(super) fn reaching(self, target: Target) -> Self {
         Self { target: Some(target), ..self }
     }
 
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn a_target_holds_or_not_and_an_absolute_one_is_silent_on_fewer_cores() {
         let line = Line::new("leases", 900.0, "1/s").beside("the script", 1000.0);
-        assert_eq!(line.clone().to_reach(Target::Ratio(0.8)).holds(1), Some(true));
-        assert_eq!(line.clone().to_reach(Target::Ratio(0.95)).holds(1), Some(false));
-        assert_eq!(line.clone().to_reach(Target::Absolute(1000.0, 4)).holds(4), Some(false));
-        assert_eq!(line.clone().to_reach(Target::Absolute(1000.0, 4)).holds(2), None);
+        assert_eq!(line.clone().reaching(Target::Ratio(0.8)).holds(1), Some(true));
+        assert_eq!(line.clone().reaching(Target::Ratio(0.95)).holds(1), Some(false));
+        assert_eq!(line.clone().reaching(Target::Absolute(1000.0, 4)).holds(4), Some(false));
+        assert_eq!(line.clone().reaching(Target::Absolute(1000.0, 4)).holds(2), None);
         assert_eq!(line.holds(4), None);
     }
 

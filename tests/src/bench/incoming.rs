@@ -76,20 +76,20 @@ pub(super) async fn measure() -> Measured {
     }
 
     let mut lines = vec![
-        line.clone().to_reach(Target::Absolute(20_000.0, 4)),
+        line.clone().reaching(Target::Absolute(20_000.0, 4)),
         line.beside("bare pipelined RETR", ceiling),
     ];
     for (peer, rate) in peers {
         let least = if peer == Peer::Mpop { 2.0 } else { 0.8 };
-        lines.push(line.beside(format!("{} to files", peer.name()), rate).to_reach(Target::Ratio(least)));
+        lines.push(line.beside(format!("{} to files", peer.name()), rate).reaching(Target::Ratio(least)));
     }
     Ok(lines)
 }
 
 async fn read_all(bare: &Bare, addresses: &[String]) -> Result<(), Trouble> {
     let mut reading = JoinSet::new();
-    for address in addresses.iter().cloned() {
-        let bare = bare.clone();
+    for address in addresses {
+        let (bare, address) = (bare.clone(), address.clone());
         reading.spawn(async move { bare.read(&address, WINDOW).await });
     }
     while let Some(brought) = reading.join_next().await {

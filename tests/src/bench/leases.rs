@@ -46,10 +46,10 @@ pub(super) async fn measure() -> Measured {
         let plural = if workers == 1 { "worker" } else { "workers" };
         let line =
             Line::new(format!("leases, {workers} {plural}, {where_to}"), ours, "acquired and released/s");
-        lines.push(line.beside("the script, one request a call", single).to_reach(Target::Ratio(0.8)));
+        lines.push(line.beside("the script, one request a call", single).reaching(Target::Ratio(0.8)));
         if (workers, servers) == (4, SERVERS) {
             lines.push(line.beside("the script, 128 requests a call", batched));
-            lines.push(line.to_reach(Target::Absolute(80_000.0, 4)));
+            lines.push(line.reaching(Target::Absolute(80_000.0, 4)));
         }
     }
     Ok(lines)

@@ -47,7 +47,7 @@ pub(super) async fn measure() -> Measured {
         }
         let words = if sessions == 1 { "session" } else { "sessions" };
         let line = Line::new(format!("SMTP submissions of 10 kB, {sessions} {words}"), ours, "messages/s");
-        lines.push(line.beside("smtp-source -d, no state", peer).to_reach(Target::Ratio(0.2)));
+        lines.push(line.beside("smtp-source -d, no state", peer).reaching(Target::Ratio(0.2)));
         let reused = Line::new(
             format!("– of which over a reused connection, {sessions} {words}"),
             percent(all - taken.connections, all),

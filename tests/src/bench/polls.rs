@@ -53,7 +53,7 @@ pub(super) async fn measure() -> Measured {
     let ours = rate(polls, begun);
     house.expect(&[("emails", MAILBOXES * MESSAGES), ("receipts", MAILBOXES * MESSAGES)]).await?;
     let line = Line::new("empty POP3 polls over TLS, whole cycles", ours, "polls/s");
-    Ok(vec![line.beside("a bare poll loop", ceiling).to_reach(Target::Ratio(0.5))])
+    Ok(vec![line.beside("a bare poll loop", ceiling).reaching(Target::Ratio(0.5))])
 }
 
 async fn poll_as_cycles(house: &Arc<House>, mailboxes: &[MailboxId]) -> Result<usize, Trouble> {
@@ -67,8 +67,8 @@ async fn poll_as_cycles(house: &Arc<House>, mailboxes: &[MailboxId]) -> Result<u
 
 async fn poll_all(bare: &Bare, addresses: &[String]) -> Result<(), Trouble> {
     let mut polling = JoinSet::new();
-    for address in addresses.iter().cloned() {
-        let bare = bare.clone();
+    for address in addresses {
+        let (bare, address) = (bare.clone(), address.clone());
         polling.spawn(async move { bare.poll(&address).await });
     }
     while let Some(listed) = polling.join_next().await {

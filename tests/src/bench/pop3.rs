@@ -1,5 +1,6 @@
 //! A bare POP3 client, the ceiling: it signs in over TLS, asks ahead of the answers and throws away what comes.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
@@ -53,8 +54,11 @@ impl Bare {
         while brought.messages < listed {
             if asked < listed && asked - brought.messages <= window / 2 {
                 let until = listed.min(brought.messages + window);
-                let requests: String =
-                    (asked + 1..=until).map(|number| format!("RETR {number}\r\n")).collect();
+                let requests = (asked + 1..=until).fold(String::new(), |mut requests, number| {
+                    // Writing to a String cannot fail.
+                    write!(requests, "RETR {number}\r\n").ok();
+                    requests
+                });
                 session.ask(&requests).await?;
                 asked = until;
             }

@@ -63,7 +63,7 @@ pub(super) async fn measure() -> Measured {
     store.in_ring(async |ring| session::start(ring, "bench", slots, Duration::from_secs(3600)).await).await?;
     let (batch, percent) = (defaults("scheduler.batch")?, defaults("scheduler.profile_share_percent")?);
 
-    let (begun, mut published, mut claiming) = (Instant::now(), 0, Duration::ZERO);
+    let (begun, mut confirmed, mut claiming) = (Instant::now(), 0, Duration::ZERO);
     while begun.elapsed() < TIME {
         let asked = Instant::now();
         let queued = store
@@ -95,9 +95,9 @@ pub(super) async fn measure() -> Measured {
         if outcomes.iter().any(|outcome| *outcome != Published::Confirmed) {
             return Err("the broker did not confirm everything".into());
         }
-        published += outcomes.len();
+        confirmed += outcomes.len();
     }
-    let ours = rate(published, begun);
+    let ours = rate(confirmed, begun);
     let elapsed = begun.elapsed();
 
     let row = database
@@ -106,25 +106,25 @@ pub(super) async fn measure() -> Measured {
         .query_one("select count(*) from schedules where state = 'queued' and claim = 1", &[])
         .await?;
     let queued: i64 = row.get(0);
-    let bodies = Drained::all(&rabbitmq.amqp_uri(VHOST), published).await?;
+    let bodies = Drained::all(&rabbitmq.amqp_uri(VHOST), confirmed).await?;
     let doubled = twice(bodies.bodies.iter());
-    if usize::try_from(queued) != Ok(published) || bodies.bodies.len() != published || doubled > 0 {
+    if usize::try_from(queued) != Ok(confirmed) || bodies.bodies.len() != confirmed || doubled > 0 {
         let found = bodies.bodies.len();
         return Err(
-            format!("{queued} queued, {published} confirmed, {found} delivered, {doubled} twice").into()
+            format!("{queued} queued, {confirmed} confirmed, {found} delivered, {doubled} twice").into()
         );
     }
     let ceiling = bodies.publish_alone(usize::try_from(config.publish_window.get())?).await?;
 
     let line = Line::new(
-        format!("due cycles, claimed and confirmed, {} of 300,000", words(published)),
+        format!("due cycles, claimed and confirmed, {} of 300,000", words(confirmed)),
         ours,
         "cycles/s",
     );
     let share = 100.0 * claiming.as_secs_f64() / elapsed.as_secs_f64();
     Ok(vec![
-        line.clone().to_reach(Target::Absolute(20_000.0, 4)),
-        line.beside("lapin alone, the same messages", ceiling).to_reach(Target::Ratio(0.5)),
+        line.clone().reaching(Target::Absolute(20_000.0, 4)),
+        line.beside("lapin alone, the same messages", ceiling).reaching(Target::Ratio(0.5)),
         Line::new("– of that time in the claim", share, "%"),
     ])
 }
