@@ -67,7 +67,7 @@ async fn several_are_tested_at_once_and_each_is_told_for_itself() {
     assert_eq!(house.api.workload(&bert, "incoming").await["enabled"], false);
     assert_eq!(house.api.workload(&bert, "incoming").await["test"]["result"], "failure");
     assert_eq!(house.api.workload(&carl, "incoming").await["test"]["result"], "not_run");
-    let refused = house.api.alerts("credentials_refused").await;
+    let refused = house.api.alerts("sign_in_refused").await;
     assert!(
         !refused.is_empty() && refused.iter().all(|alert| alert["mailbox"] == bert.id.as_str()),
         "{refused:#?}"
@@ -84,5 +84,5 @@ async fn several_are_tested_at_once_and_each_is_told_for_itself() {
     for mailbox in [&anna, &bert, &carl] {
         assert_eq!(house.api.workload(mailbox, "outgoing").await["enabled"], true);
     }
-    assert!(house.api.alerts("credentials_refused").await.is_empty());
+    assert!(house.api.alerts("sign_in_refused").await.is_empty());
 }

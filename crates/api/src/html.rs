@@ -32,9 +32,18 @@ mod tests {
             <form action="https://spy.test"><input name="password"></form><style>@import url(https://spy.test)</style>
             <iframe src="https://spy.test"></iframe><svg><image href="https://spy.test"/></svg></p>"#;
         let safe = sanitized(html);
-        for bad in
-            ["script", "onclick", "spy.test", "javascript", "log-out", "<form", "<input", "<style", "<iframe", "<svg"]
-        {
+        for bad in [
+            "script",
+            "onclick",
+            "spy.test",
+            "javascript",
+            "log-out",
+            "<form",
+            "<input",
+            "<style",
+            "<iframe",
+            "<svg",
+        ] {
             assert!(!safe.contains(bad), "{bad} in {safe}");
         }
         assert!(safe.contains(r#"src="cid:picture@here""#), "{safe}");

@@ -60,7 +60,12 @@ pub async fn test(mail: &Mail, mailbox: &MailboxForCycle, login: &str, password:
         Workload::Act => Ok(()),
     };
     if let Err(error) = tried {
-        finding.fail(error.phase().as_str(), explained(&error, mailbox.endpoint()));
+        let mut found = explained(&error, mailbox.endpoint());
+        if found.failure.alert == AlertKind::CredentialsRefused {
+            // Asked once, and nothing is switched off by it.
+            found.failure.alert = AlertKind::SignInRefused;
+        }
+        finding.fail(&error.phase().as_str().replace('_', " "), found);
     }
     finding
 }

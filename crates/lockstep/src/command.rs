@@ -57,9 +57,11 @@ async fn serve(mut config: Config, roles: &[Role], arguments: WorkerArguments) -
 
 /// The fallible part of serving, so that telemetry is flushed on every way out.
 async fn served(config: Config, roles: &[Role], telemetry: &Telemetry) -> Result<(), Failure> {
-    let shutdown = Shutdown::on_signals(Duration::from_secs(config.process.drain_seconds)).map_err(Failure::Signals)?;
+    let shutdown =
+        Shutdown::on_signals(Duration::from_secs(config.process.drain_seconds)).map_err(Failure::Signals)?;
     if !config.telemetry.metrics_listen.is_empty() {
-        telemetry::serve(&config.telemetry.metrics_listen, telemetry.registry(), shutdown.drain.clone()).await?;
+        telemetry::serve(&config.telemetry.metrics_listen, telemetry.registry(), shutdown.drain.clone())
+            .await?;
     }
     tracing::info!(roles = roles::names(roles), version = env!("CARGO_PKG_VERSION"), "starting");
     roles::run(config, roles, &shutdown).await

@@ -27,11 +27,15 @@ pub struct Verdict {
     pub rule: &'static str,
 }
 
+/// Whether a message is too old to be processed. Mail tells its time in whole seconds, so what came within the floor's own
+/// second is not older; without a date nothing is.
+pub fn before_the_floor(received: Option<Timestamp>, floor: Option<Timestamp>) -> bool {
+    matches!((received, floor), (Some(received), Some(floor)) if received.as_second() < floor.as_second())
+}
+
 /// Judges a message. Without a date it is not older than the floor: losing mail is worse than keeping some.
 pub fn accept(policy: Acceptance, facts: &Facts) -> Verdict {
-    if let (Some(received), Some(floor)) = (facts.received, facts.floor)
-        && received < floor
-    {
+    if before_the_floor(facts.received, facts.floor) {
         return Verdict { refused: Some(Decision::BeforeTheFloor), rule: "process_email_received_after" };
     }
     match policy {
@@ -76,6 +80,8 @@ mod tests {
             (second(99), second(100), Some(Decision::BeforeTheFloor)),
             (second(100), second(100), None),
             (second(101), second(100), None),
+            (second(100), Some(Timestamp::from_millisecond(100_999).unwrap()), None),
+            (second(99), Some(Timestamp::from_millisecond(100_999).unwrap()), Some(Decision::BeforeTheFloor)),
             (None, second(100), None),
             (second(1), None, None),
         ] {

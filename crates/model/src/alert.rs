@@ -60,6 +60,8 @@ names! {
         ServerBusy = "server_busy",
         /// The server answered against its protocol.
         ProtocolViolated = "protocol_violated",
+        /// A test's user name or password was refused.
+        SignInRefused = "sign_in_refused",
         /// The mailbox's own credentials were refused.
         CredentialsRefused = "credentials_refused",
         /// The profile's credentials were refused.

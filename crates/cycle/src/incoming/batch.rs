@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mail::mime;
 use mail::pop3::{Fetched, Listed, Session};
+use model::accept::before_the_floor;
 use model::alert::AlertKind;
 use model::email::Decision;
 use model::identity::identity;
@@ -163,7 +164,7 @@ impl Reading<'_> {
             let header =
                 headers.get(index).and_then(Option::as_ref).map(|header| mime::parse(header, &limits));
             let received_at = header.as_ref().and_then(|header| header.received.or(header.date));
-            let old = matches!((received_at, floor), (Some(received), Some(floor)) if received < floor);
+            let old = before_the_floor(received_at, floor);
             let (verdict, rule) = match (old, oversize) {
                 (true, _) => (Verdict::Skip(Decision::BeforeTheFloor), "process_email_received_after"),
                 (false, true) => (Verdict::Skip(Decision::TooLarge), "max_message_mb"),

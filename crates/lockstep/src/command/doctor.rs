@@ -14,7 +14,10 @@ pub(super) async fn run(config: &Config, mailbox: Option<&str>) -> Result<(), Fa
         }
     };
     println!("Looking at the parts of this installation:\n");
-    found("secrets", roles::key_ring(config).map(|_| "the key ring can be read".to_owned()).map_err(|e| e.to_string()));
+    found(
+        "secrets",
+        roles::key_ring(config).map(|_| "the key ring can be read".to_owned()).map_err(|e| e.to_string()),
+    );
     found("Postgres", postgres(config).await);
     found("RabbitMQ", rabbitmq(config).await);
     found("Redis", redis(config).await);
@@ -46,9 +49,15 @@ async fn rabbitmq(config: &Config) -> Result<String, String> {
 }
 
 async fn redis(config: &Config) -> Result<String, String> {
-    coordinator::check_redis(&config.coordinator).await.map(|report| report.to_string()).map_err(|error| error.to_string())
+    coordinator::check_redis(&config.coordinator)
+        .await
+        .map(|report| report.to_string())
+        .map_err(|error| error.to_string())
 }
 
 async fn coordinator(config: &Config) -> Result<String, String> {
-    throttle::check(&config.throttle).await.map(|report| report.to_string()).map_err(|error| error.to_string())
+    throttle::check(&config.throttle)
+        .await
+        .map(|report| report.to_string())
+        .map_err(|error| error.to_string())
 }

@@ -16,9 +16,8 @@ use crate::roles;
 pub(super) async fn run(config: &Config, command: OrganizationCommand) -> Result<(), Failure> {
     let OrganizationCommand::Create { name, admin, json } = command;
     let store = roles::opened(config, config.installation_id()?).await?;
-    let address: model::address::EmailAddress = admin
-        .parse()
-        .map_err(|error| Failure::Said(format!("--admin: {error}")))?;
+    let address: model::address::EmailAddress =
+        admin.parse().map_err(|error| Failure::Said(format!("--admin: {error}")))?;
     let by = Author::new(Actor::Operator, "organization create");
     let organization = model::clock::new_id();
     let tenant = store.tenant(organization).await?;
@@ -35,7 +34,8 @@ pub(super) async fn run(config: &Config, command: OrganizationCommand) -> Result
     )
     .await
     .map_err(refused)?;
-    let (key, secret) = store::key::create(&tenant, "first key", &KeyOwner::User(user.id), &by).await.map_err(refused)?;
+    let (key, secret) =
+        store::key::create(&tenant, "first key", &KeyOwner::User(user.id), &by).await.map_err(refused)?;
     tenant.commit().await?;
     if json {
         println!(
@@ -45,7 +45,10 @@ pub(super) async fn run(config: &Config, command: OrganizationCommand) -> Result
         return Ok(());
     }
     println!("Created the organization {name} ({organization}) with the administrator {}.", user.id);
-    println!("\nThe administrator's API key, shown this once and stored nowhere:\n\n  {}\n", secret.expose_secret());
+    println!(
+        "\nThe administrator's API key, shown this once and stored nowhere:\n\n  {}\n",
+        secret.expose_secret()
+    );
     println!("Use it with `export LOCKSTEP__CLIENT__KEY=…`, then `lockstep status`.");
     Ok(())
 }

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use config::{Environment, File, FileFormat};
+use config::{Environment, File, FileFormat, Map};
 
+use super::problem::variable;
 use super::{Config, Problem};
 
 /// Every key with its default and its meaning: the reference, and the defaults themselves.
 pub const DEFAULTS: &str = include_str!("../../../../config.default.toml");
+
+/// The keys that hold lists, separated by commas in the environment.
+const LISTS: [&str; 3] = ["network.allow", "throttle.urls", "worker.workloads"];
 
 /// Reads the configuration. `variables` are the process's environment, given so that tests have their own.
 pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Config, Problem> {
@@ -21,16 +25,20 @@ pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Con
         })?;
         sources = sources.add_source(File::from_str(&text, FileFormat::Toml));
     }
-    let environment = Environment::with_prefix("LOCKSTEP")
-        .prefix_separator("__")
-        .separator("__")
-        .try_parsing(true)
-        .list_separator(",")
-        .with_list_parse_key("network.allow")
-        .with_list_parse_key("throttle.urls")
-        .with_list_parse_key("worker.workloads")
-        .ignore_empty(true)
-        .source(Some(variables.into_iter().filter(|(name, _)| name.starts_with("LOCKSTEP__")).collect()));
+    let (lists, values): (Map<String, String>, Map<String, String>) = variables
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("LOCKSTEP__"))
+        .partition(|(name, _)| LISTS.iter().any(|key| *name == variable(key)));
+    // A list is taken apart; everything else stays the text it is until its key says what it must be, so that a token of
+    // digits is never read as a number.
+    let mut environment =
+        Environment::with_prefix("LOCKSTEP").prefix_separator("__").separator("__").ignore_empty(true);
+    sources = sources.add_source(environment.clone().source(Some(values)));
+    environment = environment.try_parsing(true).list_separator(",");
+    for key in LISTS {
+        environment = environment.with_list_parse_key(key);
+    }
+    let environment = environment.source(Some(lists));
     let merged = sources.add_source(environment).build().map_err(|error| Problem {
         key: String::new(),
         wrong: without_values(&error.to_string()),
@@ -41,13 +49,15 @@ pub fn load(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Con
         let inner = error.into_inner().to_string();
         // The library says `for key …`; the path says it better, and a secret's value is never repeated.
         let wrong = inner.split(" for key `").next().unwrap_or(&inner);
-        let wrong = if may_be_secret(&path) { wrong.split(['`', '"']).next().unwrap_or_default() } else { wrong };
+        let wrong =
+            if may_be_secret(&path) { wrong.split(['`', '"']).next().unwrap_or_default() } else { wrong };
         let wrong = wrong.trim_end().to_owned();
         let key = if path == "." { String::new() } else { path };
         Problem {
             key,
             wrong,
-            remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)".to_owned(),
+            remedy: "see config.default.toml for every key and its form (`lockstep config` prints it)"
+                .to_owned(),
         }
     })
 }

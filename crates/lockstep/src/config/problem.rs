@@ -20,12 +20,17 @@ impl Problem {
     }
 }
 
+/// The environment variable of a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("LOCKSTEP__{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.key.is_empty() {
             return write!(f, "configuration: {}\n  what to do: {}", self.wrong, self.remedy);
         }
-        let variable = format!("LOCKSTEP__{}", self.key.to_ascii_uppercase().replace('.', "__"));
+        let variable = variable(&self.key);
         write!(
             f,
             "configuration key `{}` (environment: {variable}): {}\n  what to do: {}",

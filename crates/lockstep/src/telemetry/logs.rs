@@ -21,7 +21,8 @@ pub(super) fn install(config: &Config, traces: Option<&SdkTracerProvider>) -> Re
     })?;
     // Whatever is asked for: at their finer levels these libraries write down statements with their values, headers and
     // frames, and with them what is never to be logged. What lapin calls errors is told by `broker`, in better words.
-    let quiet = ["tokio_postgres=warn", "h2=info", "hyper=info", "hyper_util=info", "rustls=info", "lapin=off"];
+    let quiet =
+        ["tokio_postgres=warn", "h2=info", "hyper=info", "hyper_util=info", "rustls=info", "lapin=off"];
     let quiet = quiet.iter().filter_map(|directive| directive.parse().ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
     let lines = match config.log_format {

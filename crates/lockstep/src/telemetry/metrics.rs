@@ -16,10 +16,10 @@ use crate::config::Problem;
 
 pub(super) fn provider(config: &Config, resource: Resource) -> Result<(SdkMeterProvider, Registry), Problem> {
     let registry = Registry::new();
-    let scrape = opentelemetry_prometheus::exporter()
-        .with_registry(registry.clone())
-        .build()
-        .map_err(|error| Problem::new("", error.to_string(), "report this: the metrics could not be set up"))?;
+    let scrape =
+        opentelemetry_prometheus::exporter().with_registry(registry.clone()).build().map_err(|error| {
+            Problem::new("", error.to_string(), "report this: the metrics could not be set up")
+        })?;
     let mut provider = SdkMeterProvider::builder().with_reader(scrape).with_resource(resource);
     if !config.otlp_url.is_empty() {
         let exporter = opentelemetry_otlp::MetricExporter::builder()
@@ -27,7 +27,11 @@ pub(super) fn provider(config: &Config, resource: Resource) -> Result<(SdkMeterP
             .with_endpoint(&config.otlp_url)
             .build()
             .map_err(|error| {
-                Problem::new("telemetry.otlp_url", error.to_string(), "give an address such as http://collector:4317")
+                Problem::new(
+                    "telemetry.otlp_url",
+                    error.to_string(),
+                    "give an address such as http://collector:4317",
+                )
             })?;
         provider = provider.with_periodic_exporter(exporter);
     }

@@ -25,7 +25,11 @@ pub(super) fn provider(config: &Config, resource: Resource) -> Result<Option<Sdk
         .with_endpoint(&config.otlp_url)
         .build()
         .map_err(|error| {
-            Problem::new("telemetry.otlp_url", error.to_string(), "give an address such as http://collector:4317")
+            Problem::new(
+                "telemetry.otlp_url",
+                error.to_string(),
+                "give an address such as http://collector:4317",
+            )
         })?;
     Ok(Some(
         SdkTracerProvider::builder()

@@ -110,6 +110,15 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Check that the profile names a mail server of the right kind and port. If it does, report the server's \
              words to whoever runs it. Lockstep tries again.",
         ),
+        K::SignInRefused => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "A test's sign-in is refused",
+            "The server {endpoint} refused the user name or password that the mailbox was tested with.",
+            "Store the present password with `lockstep mailbox set-password`, or on the profile when its credentials \
+             live there, then test again. If two-step sign-in is on, the server wants an app password.",
+        ),
         K::CredentialsRefused => of(
             Error,
             Mailbox,

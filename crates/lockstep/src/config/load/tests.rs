@@ -40,6 +40,15 @@ fn the_environment_passes_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn a_token_of_digits_stays_as_it_was_given() {
+    let config =
+        with(&[("LOCKSTEP__THROTTLE__TOKEN", "00123456"), ("LOCKSTEP__PROCESS__DRAIN_SECONDS", "8")])
+            .unwrap();
+    assert_eq!(model::secret::ExposeSecret::expose_secret(&config.throttle.token), "00123456");
+    assert_eq!(config.process.drain_seconds, 8);
+}
+
+#[test]
 fn networks_come_as_a_list_from_the_environment() {
     let config = with(&[("LOCKSTEP__NETWORK__ALLOW", "127.0.0.0/8,10.0.0.0/8")]).unwrap();
     assert_eq!(config.network.allow.len(), 2);
@@ -54,7 +63,9 @@ fn a_mistake_names_its_key_its_variable_and_the_remedy() {
 
     let unknown = with(&[("LOCKSTEP__PROCESS__DRAIN_SECOND", "5")]).unwrap_err().to_string();
     assert!(unknown.contains("drain_second"), "{unknown}");
-    assert!(with(&[("LOCKSTEP__NETWORK__ALLOW", "everything")]).unwrap_err().key.starts_with("network.allow"));
+    assert!(
+        with(&[("LOCKSTEP__NETWORK__ALLOW", "everything")]).unwrap_err().key.starts_with("network.allow")
+    );
 }
 
 #[test]
