@@ -6,6 +6,7 @@
 
 mod config;
 mod gauges;
+mod instruments;
 mod publish;
 mod pulse;
 mod scan;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 
+use crate::instruments::Instruments;
 use crate::pulse::Pulse;
 
 /// Why the scheduler cannot run at all; everything else it waits for and tries again.
@@ -40,8 +42,14 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let publisher = Publisher::new(&broker, "lockstep scheduler")?;
-    let mut scheduler =
-        Scheduler { store, publisher, config, pulse: Pulse::default(), last_scan: Instant::now() };
+    let mut scheduler = Scheduler {
+        store,
+        publisher,
+        config,
+        pulse: Pulse::default(),
+        instruments: Instruments::default(),
+        last_scan: Instant::now(),
+    };
     let mut pokes = schedule::listen(&database);
     let mut scans = ticking(scheduler.config.scan_millis);
     let mut sweeps = ticking(scheduler.config.sweep_seconds * 1000);
@@ -74,6 +82,7 @@ struct Scheduler {
     publisher: Publisher,
     config: Config,
     pulse: Pulse,
+    instruments: Instruments,
     last_scan: Instant,
 }
 

@@ -43,15 +43,10 @@ impl Scheduler {
         if !lost.is_empty() {
             tracing::warn!(workload = class, messages = lost.len(), "not published: due again");
         }
-        let meter = global::meter("lockstep");
         let labels = [KeyValue::new("workload", class)];
-        meter.u64_counter("lockstep.scheduler.published").build().add((count - lost.len()) as u64, &labels);
-        meter.u64_counter("lockstep.scheduler.not_published").build().add(lost.len() as u64, &labels);
-        meter
-            .f64_histogram("lockstep.scheduler.lateness")
-            .with_unit("s")
-            .build()
-            .record(latest.as_secs_f64(), &labels);
+        self.instruments.published.add((count - lost.len()) as u64, &labels);
+        self.instruments.not_published.add(lost.len() as u64, &labels);
+        self.instruments.published_late.record(latest.as_secs_f64(), &labels);
         lost
     }
 }

@@ -7,18 +7,19 @@ use cycle::life::Under;
 use cycle::{Cycle, Ending};
 use model::cadence::Outcome;
 use model::failure::{FailureScope, clamped};
-use opentelemetry::{KeyValue, global};
 use store::schedule::{self, Claim, ClaimedCycle};
 use throttle::Lease;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::instruments::Instruments;
 use crate::trace;
 
 /// Runs cycles for one session.
 pub(crate) struct Cycles {
     parts: cycle::Parts,
     under: Under,
+    instruments: Instruments,
 }
 
 /// How often the end of a cycle is tried to be written before it is left to the sweep.
@@ -39,7 +40,7 @@ impl Handler for Cycles {
 
 impl Cycles {
     pub(crate) fn new(parts: cycle::Parts, under: Under) -> Self {
-        Self { parts, under }
+        Self { parts, under, instruments: Instruments::default() }
     }
 
     async fn deliver(&self, delivery: Delivery, invitation: CycleInvitation) -> Claimed {
@@ -125,7 +126,7 @@ impl Cycles {
         for attempt in 1..=FINISH_TRIES {
             match cycle.finish(ending).await {
                 Ok(next) => {
-                    report(cycle, ending, took);
+                    self.instruments.record(cycle, ending, took);
                     tracing::debug!(next.reason = %next.reason, "finished");
                     return;
                 }
@@ -153,25 +154,5 @@ async fn leased(cycle: &mut Cycle, lease: &Lease) -> Option<Ending> {
             Some(Ending::ours())
         }
         ending = cycle.run(|| lease.check()) => ending,
-    }
-}
-
-fn report(cycle: &Cycle, ending: &Ending, took: Duration) {
-    let (outcome, items) = match &ending.outcome {
-        Outcome::Done { items, .. } => ("done", *items),
-        Outcome::Snooze { .. } => ("snooze", 0),
-        Outcome::Failed(failure) => (failure.scope.as_str(), 0),
-    };
-    let labels =
-        [KeyValue::new("workload", cycle.mailbox.workload.as_str()), KeyValue::new("outcome", outcome)];
-    let meter = global::meter("lockstep");
-    meter.f64_histogram("lockstep.cycle.duration").with_unit("s").build().record(took.as_secs_f64(), &labels);
-    meter.u64_counter("lockstep.cycle.items").build().add(items.into(), &labels);
-    if let Some(explained) = &ending.explained {
-        let labels = [
-            KeyValue::new("workload", cycle.mailbox.workload.as_str()),
-            KeyValue::new("kind", explained.failure.alert.as_str()),
-        ];
-        meter.u64_counter("lockstep.failures").build().add(1, &labels);
     }
 }

@@ -5,6 +5,7 @@
 
 mod config;
 mod handler;
+mod instruments;
 mod trace;
 
 use broker::Queue;
