@@ -28,10 +28,18 @@ impl Scheduler {
         // A scan that had to be cut short widens no window twice: what finished is counted since the last one began.
         let since_last = self.last_scan.elapsed();
         self.last_scan = Instant::now();
-        for workload in ORDER {
-            while self.scan_workload(workload, since_last).await {}
+        // In rounds, a batch of each: a send that is wished for while a backlog of incoming mail is queued waits for one
+        // batch of it, not for all.
+        loop {
+            let mut more = false;
+            for workload in ORDER {
+                more |= self.scan_workload(workload, since_last).await;
+            }
+            more |= self.scan_jobs().await;
+            if !more {
+                return;
+            }
         }
-        while self.scan_jobs().await {}
     }
 
     /// Queues and publishes one batch. Says whether another may be waiting.
