@@ -9,16 +9,13 @@ use model::network::NetworkPolicy;
 use store::Store;
 use store::seal::KeyRing;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::content::Content;
-use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::rights::Rights;
-use crate::{Config, Parts, caller, routes, trace};
+use crate::{Config, Parts, caller, contract, routes, trace};
 
 /// What every request is answered with.
 #[derive(Clone)]
@@ -95,35 +92,8 @@ fn surrounded(router: Router<App>, app: App) -> Router {
 /// The document alone.
 pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = described().into_openapi();
-    for (path, item) in &mut document.paths.paths {
-        let operations = [
-            ("get", &mut item.get),
-            ("put", &mut item.put),
-            ("post", &mut item.post),
-            ("patch", &mut item.patch),
-            ("delete", &mut item.delete),
-        ];
-        for (method, operation) in operations {
-            let Some(operation) = operation else { continue };
-            operation.operation_id = Some(operation_id(method, path));
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
-        }
-    }
+    contract::complete(&mut document);
     document
-}
-
-/// A name that is unique in the document: `get_mailboxes_id_items`.
-fn operation_id(method: &str, path: &str) -> String {
-    let words = path.trim_start_matches("/api/v1").replace(['{', '}'], "").replace(['/', '-', '.'], "_");
-    format!("{method}{words}")
-}
-
-/// How every operation answers when it cannot do what was asked.
-fn problem() -> Response {
-    ResponseBuilder::new()
-        .description("What went wrong: the cause, the field and the remedy (RFC 9457)")
-        .content("application/problem+json", Content::new(Some(Ref::from_schema_name("Problem"))))
-        .build()
 }
 
 fn described() -> OpenApiRouter<App> {

@@ -8,6 +8,7 @@ mod app;
 mod body;
 mod caller;
 mod config;
+mod contract;
 mod host;
 mod html;
 mod page;

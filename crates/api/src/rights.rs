@@ -121,7 +121,7 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
 }
 
 /// Requirements keep their contents to themselves; their JSON is `{"key": ["read"]}`, or `{}` where no key is asked for.
-fn named(operation: &Operation) -> Option<Right> {
+pub(crate) fn named(operation: &Operation) -> Option<Right> {
     let [requirement] = operation.security.as_ref()?.as_slice() else { return None };
     let value = serde_json::to_value(requirement).ok()?;
     let object = value.as_object()?;

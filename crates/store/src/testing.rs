@@ -35,11 +35,32 @@ impl TestDatabase {
     pub async fn create(owner_url: &str) -> Result<Self> {
         let server = Server(parse(&Secret::from(owner_url.to_owned()))?.config);
         let template = server.template().await?;
+        Self::copied(&server, &template).await
+    }
+
+    /// A second database with everything that is in this one, whose sessions all end: tests that spoil what they touch
+    /// each take a copy of what was costly to make.
+    pub async fn copy(&self) -> Result<Self> {
+        let parsed = parse(&self.owner_url)?.config;
+        let name = parsed.get_dbname().unwrap_or_default().to_owned();
+        let server = Server(parsed);
+        server
+            .owner(Some("postgres"))
+            .await?
+            .execute(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1",
+                &[&name],
+            )
+            .await?;
+        Self::copied(&server, &name).await
+    }
+
+    async fn copied(server: &Server, template: &str) -> Result<Self> {
         let name = format!("test_{}", model::clock::new_id::<Uuid>().simple());
         server
-            .owner(None)
+            .owner(Some("postgres"))
             .await?
-            .batch_execute(&format!("create database {} template {}", quoted(&name), quoted(&template)))
+            .batch_execute(&format!("create database {} template {}", quoted(&name), quoted(template)))
             .await?;
         let (url, owner_url) = (server.url(LOGIN, &name), server.owner_url(&name));
         let config = config(url.clone());

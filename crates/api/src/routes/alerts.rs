@@ -120,6 +120,7 @@ struct AlertQuery {
 /// Alerts, the newest first: a user's own, or all for administrators.
 #[utoipa::path(
     get, path = "/alerts", tag = "alerts", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(AlertQuery), responses((status = 200, body = Page<Alert>))
 )]
 async fn list(caller: Caller, Query(query): Query<AlertQuery>) -> Result<Json<Page<Alert>>, Problem> {
@@ -140,6 +141,7 @@ async fn list(caller: Caller, Query(query): Query<AlertQuery>) -> Result<Json<Pa
 /// Put an alert away; doing it again changes nothing. It is raised anew if its cause shows again.
 #[utoipa::path(
     post, path = "/alerts/{id}/dismiss", tag = "alerts", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The alert")), responses((status = 204, description = "Put away"))
 )]
 async fn dismiss(caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {

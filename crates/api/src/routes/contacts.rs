@@ -111,6 +111,7 @@ async fn create(
 /// All contacts, in the order they were made.
 #[utoipa::path(
     get, path = "/contacts", tag = "contacts", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("organization"))),
     params(ContactQuery), responses((status = 200, body = Page<Contact>))
 )]
 async fn list(caller: Caller, Query(query): Query<ContactQuery>) -> Result<Json<Page<Contact>>, Problem> {

@@ -76,6 +76,7 @@ async fn answer(caller: &Caller, tenant: Tenant, id: EmailId) -> Result<Versione
 /// Emails, the newest first: a user's own, or all for administrators; without bodies.
 #[utoipa::path(
     get, path = "/emails", tag = "emails", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(EmailQuery), responses((status = 200, body = Page<EmailSummary>))
 )]
 async fn list(caller: Caller, Query(query): Query<EmailQuery>) -> Result<Json<Page<EmailSummary>>, Problem> {
@@ -97,6 +98,7 @@ async fn list(caller: Caller, Query(query): Query<EmailQuery>) -> Result<Json<Pa
 /// One email with its parties, the mailboxes that got it, and its sending; without its body.
 #[utoipa::path(
     get, path = "/emails/{id}", tag = "emails", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The email")), responses((status = 200, body = Email))
 )]
 async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Email>>, Problem> {
@@ -107,6 +109,7 @@ async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Emai
 /// Remove a draft or a failed email.
 #[utoipa::path(
     delete, path = "/emails/{id}", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")

@@ -106,6 +106,7 @@ async fn create(
 /// Mailboxes in the order they were made: a user's own and those of the user's queues, or all for administrators.
 #[utoipa::path(
     get, path = "/mailboxes", tag = "mailboxes", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(MailboxQuery), responses((status = 200, body = Page<Mailbox>))
 )]
 async fn list(caller: Caller, Query(query): Query<MailboxQuery>) -> Result<Json<Page<Mailbox>>, Problem> {
@@ -141,6 +142,7 @@ async fn owner(tenant: &Tenant, id: Uuid) -> Result<Owner, Problem> {
 /// One mailbox.
 #[utoipa::path(
     get, path = "/mailboxes/{id}", tag = "mailboxes", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The mailbox")), responses((status = 200, body = Mailbox))
 )]
 async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Mailbox>>, Problem> {

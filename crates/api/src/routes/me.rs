@@ -59,7 +59,10 @@ struct MyUser {
 }
 
 /// Whom the key speaks for and what it may do.
-#[utoipa::path(get, path = "/me", tag = "me", security(("key" = ["any"])), responses((status = 200, body = Me)))]
+#[utoipa::path(
+    get, path = "/me", tag = "me", security(("key" = ["any"])),
+    extensions(("x-audience" = json!("own"))), responses((status = 200, body = Me))
+)]
 async fn me(caller: Caller) -> Result<Json<Me>, Problem> {
     let principal = caller.principal();
     let tenant = caller.begin().await?;

@@ -128,6 +128,7 @@ async fn create(
 /// All queues, in the order they were made.
 #[utoipa::path(
     get, path = "/queues", tag = "queues", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("organization"))),
     params(QueueQuery), responses((status = 200, body = Page<Queue>))
 )]
 async fn list(caller: Caller, Query(query): Query<QueueQuery>) -> Result<Json<Page<Queue>>, Problem> {
@@ -141,6 +142,7 @@ async fn list(caller: Caller, Query(query): Query<QueueQuery>) -> Result<Json<Pa
 /// One queue.
 #[utoipa::path(
     get, path = "/queues/{id}", tag = "queues", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("organization"))),
     params(("id" = Uuid, Path, description = "The queue")), responses((status = 200, body = Queue))
 )]
 async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Queue>>, Problem> {

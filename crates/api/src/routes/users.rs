@@ -137,6 +137,7 @@ async fn create(
 /// All users, in the order they were made.
 #[utoipa::path(
     get, path = "/users", tag = "users", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("organization"))),
     params(UserQuery), responses((status = 200, body = Page<User>))
 )]
 async fn list(caller: Caller, Query(query): Query<UserQuery>) -> Result<Json<Page<User>>, Problem> {
@@ -150,6 +151,7 @@ async fn list(caller: Caller, Query(query): Query<UserQuery>) -> Result<Json<Pag
 /// One user.
 #[utoipa::path(
     get, path = "/users/{id}", tag = "users", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("organization"))),
     params(("id" = Uuid, Path, description = "The user")), responses((status = 200, body = User))
 )]
 async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<User>>, Problem> {

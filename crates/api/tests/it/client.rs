@@ -55,6 +55,11 @@ impl Client {
         Self { http, base: base.to_owned(), key: key.map(str::to_owned) }
     }
 
+    /// Whose key it is; nothing without one.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+
     /// The same server with another key.
     pub(crate) fn with_key(&self, key: Option<&str>) -> Self {
         Self { key: key.map(str::to_owned), ..self.clone() }

@@ -4,6 +4,7 @@
 
 use lockstep_api as api;
 
+mod audience;
 mod bad_input;
 mod client;
 mod document;

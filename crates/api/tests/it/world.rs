@@ -54,6 +54,11 @@ pub(crate) async fn served(config: api::Config, allow: &[&str]) -> Served {
     static SERVER: OnceCell<servers::Postgres> = OnceCell::const_new();
     let server = SERVER.get_or_init(servers::Postgres::start).await;
     let database = TestDatabase::create(&server.owner_url("postgres")).await.unwrap();
+    serve(database, config, allow).await
+}
+
+/// Serves a database that is there.
+pub(crate) async fn serve(database: TestDatabase, config: api::Config, allow: &[&str]) -> Served {
     let listener = TcpListener::bind(config.listen).await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let ring = "test:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -133,8 +138,12 @@ async fn mailbox(admin: &Client, kind: &str, owner: &str, name: &str, profile: &
 }
 
 pub(crate) async fn world() -> World {
+    world_named("Analytical Engines").await
+}
+
+pub(crate) async fn world_named(name: &str) -> World {
     let served = served(config(), &["127.0.0.0/8", "::1/128"]).await;
-    let (organization, key) = served.organization("Analytical Engines").await;
+    let (organization, key) = served.organization(name).await;
     let admin = served.nobody.with_key(Some(&key));
     let (ada_id, ada) = person(&admin, "Ada").await;
     let (bob_id, bob) = person(&admin, "Bob").await;

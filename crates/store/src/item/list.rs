@@ -44,10 +44,12 @@ impl FromStr for ItemPlace {
     }
 }
 
-/// Items of a mailbox, the one decided about last first, after the last of the page before.
+/// Items of a mailbox, the one decided about last first, after the last of the page before. `owners_own` leaves out what
+/// was seen before the mailbox was mapped to its present owner: that is not theirs to know of.
 pub async fn list(
     tenant: &Tenant,
     mailbox: MailboxId,
+    owners_own: bool,
     decision: Option<Decision>,
     after: Option<&ItemPlace>,
     limit: i64,
@@ -58,6 +60,9 @@ pub async fn list(
                 "select {COLUMNS} from mailbox_items i
                  where i.mailbox_id = $1 and ($2::text is null or i.decision = $2)
                    and ($3::timestamptz is null or (i.seen_at, i.folder, i.item_id) < ($3, $4::text, $5::text))
+                   and (not $7 or i.first_seen_at >= (
+                        select m.mapped_at from mailboxes m
+                        where m.organization_id = i.organization_id and m.id = i.mailbox_id))
                  order by i.seen_at desc, i.folder desc, i.item_id desc limit $6"
             ),
             &[
@@ -67,6 +72,7 @@ pub async fn list(
                 &after.map(|place| &place.folder),
                 &after.map(|place| &place.item_id),
                 &limit,
+                &owners_own,
             ],
         )
         .await?;

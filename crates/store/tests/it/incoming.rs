@@ -337,12 +337,18 @@ async fn pages_of_items_show_each_once() {
     let tenant = world.tenant().await;
     let (mut after, mut seen) = (None, std::collections::HashSet::new());
     loop {
-        let page =
-            items::list(&tenant, world.ada_box, Some(Decision::Recorded), after.as_ref(), 30).await.unwrap();
+        let page = items::list(&tenant, world.ada_box, false, Some(Decision::Recorded), after.as_ref(), 30)
+            .await
+            .unwrap();
         let Some(last) = page.last() else { break };
         after = Some(items::ItemPlace::of(last).to_string().parse().unwrap());
         seen.extend(page.into_iter().map(|item| item.item_id));
     }
     assert_eq!(seen.len(), 100);
-    assert!(items::list(&tenant, world.ada_box, Some(Decision::Failed), None, 30).await.unwrap().is_empty());
+    assert!(
+        items::list(&tenant, world.ada_box, false, Some(Decision::Failed), None, 30)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -40,7 +40,8 @@ async fn migrating_twice_does_nothing_the_second_time() {
     let migration = empty(&database).await;
     let first = migrate::run(&migration).await.unwrap();
     assert_eq!(first.version, migrate::latest());
-    assert_eq!(first.applied.len(), usize::try_from(migrate::latest()).unwrap());
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    assert_eq!(first.applied.len(), files.count());
     assert!(first.login_created);
     let other = Migration { installation: model::clock::new_id(), ..migration.clone() };
     let second = migrate::run(&other).await.unwrap();

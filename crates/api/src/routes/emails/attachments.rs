@@ -51,6 +51,7 @@ struct UploadQuery {
 /// there it may have up to the organization's `max_message_mb` (1,048,576 bytes each).
 #[utoipa::path(
     post, path = "/emails/{id}/attachments", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         UploadQuery,
@@ -99,6 +100,7 @@ async fn upload(
 /// One file of an email, streamed as a download that no browser runs.
 #[utoipa::path(
     get, path = "/emails/{id}/attachments/{attachment}", tag = "emails", security(("key" = ["read_bodies"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The email"), ("attachment" = Uuid, Path, description = "The file")),
     responses((status = 200, description = "The file", content_type = "application/octet-stream", body = Vec<u8>))
 )]
@@ -109,6 +111,7 @@ async fn download(caller: Caller, Path((id, attachment)): Path<(Uuid, Uuid)>) ->
 /// Take a file out of a draft.
 #[utoipa::path(
     delete, path = "/emails/{id}/attachments/{attachment}", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("attachment" = Uuid, Path, description = "The file"),

@@ -79,6 +79,7 @@ async fn opened(caller: &Caller, id: Uuid) -> Result<EmailCopy, Problem> {
 /// An email's text, HTML and files. An administrator's look at somebody's mail is written into the change log.
 #[utoipa::path(
     get, path = "/emails/{id}/body", tag = "emails", security(("key" = ["read_bodies"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The email")), responses((status = 200, body = EmailBody))
 )]
 async fn body(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<EmailBody>, Problem> {
@@ -94,6 +95,7 @@ async fn body(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<EmailBody>, P
 /// The raw message as it came, streamed.
 #[utoipa::path(
     get, path = "/emails/{id}/raw", tag = "emails", security(("key" = ["read_bodies"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The email")),
     responses((status = 200, description = "The message", content_type = "message/rfc822", body = Vec<u8>))
 )]

@@ -223,6 +223,7 @@ async fn sender(caller: &Caller, tenant: &Tenant, from: Option<MailboxId>) -> Re
 /// Write an email. It stays a draft until it is sent.
 #[utoipa::path(
     post, path = "/emails", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     request_body = NewEmail, responses((status = 201, body = Email))
 )]
 pub(super) async fn create(
@@ -241,6 +242,7 @@ pub(super) async fn create(
 /// Change a draft or a failed email.
 #[utoipa::path(
     patch, path = "/emails/{id}", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")

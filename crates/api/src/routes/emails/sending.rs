@@ -37,6 +37,7 @@ struct SendOptions {
 /// Ask for a draft or a failed email to be sent, to everybody who has not got it yet.
 #[utoipa::path(
     post, path = "/emails/{id}/send", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")
@@ -62,6 +63,7 @@ async fn send(
 /// Take a send request back until a try is under way: whoever still waits is dropped, whoever has got it keeps it.
 #[utoipa::path(
     post, path = "/emails/{id}/cancel", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")
@@ -83,6 +85,7 @@ async fn cancel(
 /// Say of an email in doubt (`unknown`) that it was sent.
 #[utoipa::path(
     post, path = "/emails/{id}/mark-sent", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")
@@ -101,6 +104,7 @@ async fn mark_sent(
 /// duplicate.
 #[utoipa::path(
     post, path = "/emails/{id}/resend", tag = "emails", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")

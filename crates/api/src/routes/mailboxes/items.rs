@@ -85,6 +85,7 @@ struct ItemQuery {
 /// Everything ever seen in a mailbox with what was decided and why, the latest decision first.
 #[utoipa::path(
     get, path = "/mailboxes/{id}/items", tag = "mailboxes", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
     params(("id" = Uuid, Path, description = "The mailbox"), ItemQuery),
     responses((status = 200, body = Page<MailboxItem>))
 )]
@@ -96,8 +97,10 @@ async fn list(
     let wanted = Wanted::<ItemPlace>::new("items", query.limit, query.cursor.as_deref())?;
     let tenant = caller.begin().await?;
     let mailbox = seen(&caller, &tenant, MailboxId(id)).await?;
+    let owners_own = caller.confined_to().is_some();
     let items =
-        item::list(&tenant, mailbox.id, query.decision, wanted.after.as_ref(), wanted.limit()).await?;
+        item::list(&tenant, mailbox.id, owners_own, query.decision, wanted.after.as_ref(), wanted.limit())
+            .await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(items, |item| ItemPlace::of(item).to_string(), MailboxItem::from)))
 }

@@ -24,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Sync now: the workload is wished due at once. A back-off is still waited for.
 #[utoipa::path(
     post, path = "/mailboxes/{id}/workloads/{workload}/sync", tag = "mailboxes", security(("key" = ["send"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The mailbox"),
         ("workload" = schema::Workload, Path, description = "Which workload")
