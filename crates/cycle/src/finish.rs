@@ -25,14 +25,15 @@ const OF_THE_SERVER: &[AlertKind] = &[
     AlertKind::TlsMismatch,
     AlertKind::TlsNotOffered,
     AlertKind::ServerBusy,
+    // Said of the server when it greets nobody as it should, and of a mailbox when that happens later.
+    AlertKind::ProtocolViolated,
+    AlertKind::MailboxRefused,
 ];
 
 /// Kinds that pass when a cycle of the mailbox works again.
 const OF_THE_MAILBOX: &[AlertKind] = &[
-    AlertKind::ProtocolViolated,
     AlertKind::LockstepFault,
     AlertKind::CredentialsMissing,
-    AlertKind::MailboxRefused,
     AlertKind::MailboxLocked,
     AlertKind::UidlNotOffered,
 ];
