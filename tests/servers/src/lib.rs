@@ -21,6 +21,7 @@
 mod account;
 mod apart;
 mod error;
+mod gate;
 mod mail;
 mod ports;
 mod postgres;
@@ -30,6 +31,7 @@ mod redis;
 mod supervised;
 
 pub use error::Error;
+pub use gate::{Conversation, Fault, Gate};
 pub use mail::{MailServers, Options as MailOptions};
 pub use postgres::Postgres;
 pub use proxy::CountingProxy;

@@ -1,0 +1,92 @@
+//! Limits, counted where the server counts: at its door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cycle::lease_request;
+use model::workload::{ServiceClass, Workload};
+use store::credential;
+
+use crate::house::{House, config, message};
+use crate::provider::Provider;
+use crate::ring::Ring;
+
+pub(crate) async fn never_more_connections_than_allowed_are_open_and_everyone_gets_a_turn<P: Provider>() {
+    let house = House::<P>::with(config(), |profile| profile.limits.max_in_flight = 3).await;
+    let house = Arc::new(house);
+    let ring = Ring::start(&house.organization.0.simple().to_string()).await;
+    let people = house.people(16).await;
+    for person in &people {
+        house.provider.deliver(&person.address, &message(1, &person.address));
+    }
+    // Two processes, each with cycles of its own, all at once.
+    let (one, two) = (ring.process(), ring.process());
+    let mut cycles = Vec::new();
+    for (number, person) in people.iter().enumerate() {
+        let person = person.clone();
+        let throttle = if number % 2 == 0 { one.clone() } else { two.clone() };
+        let house = Arc::clone(&house);
+        cycles.push(tokio::spawn(async move {
+            // No more are claimed at once than fit into the window of the profile.
+            let mut cycle = loop {
+                match house.claimed(&person, Workload::Incoming).await {
+                    Some(cycle) => break cycle,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
+            let request = lease_request(&house.parts.mail, &cycle.mailbox, ServiceClass::Incoming);
+            let lease = throttle.acquire(request).await.unwrap();
+            let ending = cycle.run(|| lease.check()).await.unwrap();
+            lease.release().await;
+            cycle.finish(&ending).await.unwrap();
+        }));
+    }
+    for cycle in cycles {
+        cycle.await.unwrap();
+    }
+    let front = house.door(Workload::Incoming).front();
+    assert_eq!(front.maximum(), 3, "the limit is used and never passed");
+    assert!(front.total() >= people.len());
+    assert_eq!(house.count("(select distinct mailbox_id from receipts) r").await, 16);
+}
+
+pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider>() {
+    let house = House::<P>::build().await;
+    let ring = Ring::start(&house.organization.0.simple().to_string()).await;
+    let anna = house.person("anna").await;
+    for number in 0..50 {
+        house.provider.deliver(&anna.address, &message(number, &anna.address));
+    }
+    let throttle = ring.process();
+    let mut cycle = house.claimed(&anna, Workload::Incoming).await.unwrap();
+    let mailbox = cycle.mailbox.clone();
+    // What a person asked for while the cycle runs: a test, several times over.
+    let tests = (0..4).map(|_| async {
+        let request = lease_request(&house.parts.mail, &mailbox, ServiceClass::Jobs);
+        let lease = throttle.acquire(request).await.unwrap();
+        let tenant = house.tenant().await;
+        let id = mailbox.credential.unwrap();
+        let opened = credential::open(&tenant, &house.parts.keys, id).await.unwrap().unwrap();
+        drop(tenant);
+        assert_eq!(opened.username, anna.address);
+        let found = cycle::test(&house.parts.mail, &mailbox, &opened.username, &opened.secret).await;
+        lease.release().await;
+        assert!(found.failed.is_none(), "{:?}", found.steps);
+    });
+    let tests = futures_util::future::join_all(tests);
+    let running = async {
+        let request = lease_request(&house.parts.mail, &mailbox, ServiceClass::Incoming);
+        let lease = throttle.acquire(request).await.unwrap();
+        let ending = cycle.run(|| lease.check()).await.unwrap();
+        lease.release().await;
+        ending
+    };
+    let (_, ending) =
+        tokio::time::timeout(Duration::from_secs(60), Box::pin(async { tokio::join!(tests, running) }))
+            .await
+            .unwrap();
+    cycle.finish(&ending).await.unwrap();
+    let front = house.door(Workload::Incoming).front();
+    assert_eq!((front.maximum(), front.total()), (1, 5));
+    assert_eq!(house.count("emails").await, 50);
+}
