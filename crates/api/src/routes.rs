@@ -5,6 +5,7 @@ mod addresses;
 mod alerts;
 mod changes;
 mod contacts;
+mod deletion;
 mod emails;
 mod health;
 mod jobs;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(mailboxes::routes())
         .merge(emails::routes())
         .merge(contacts::routes())
+        .merge(deletion::routes())
         .merge(addresses::routes())
         .merge(alerts::routes())
         .merge(jobs::routes())

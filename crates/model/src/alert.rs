@@ -96,6 +96,8 @@ names! {
         SendWaiting = "send_waiting",
         /// A message was not sent in time and will not be sent any more.
         SendTooLate = "send_too_late",
+        /// A send was taken back, because of something that happened since it was asked for.
+        SendWithdrawn = "send_withdrawn",
         /// A mailbox was tested and enabled.
         MailboxEnabled = "mailbox_enabled",
         /// A cycle could not be run for a reason inside Lockstep.

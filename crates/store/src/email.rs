@@ -112,7 +112,7 @@ pub struct EmailParty {
 pub struct Receipt {
     /// Which mailbox.
     pub mailbox: MailboxId,
-    /// Its name.
+    /// Its name, also when it is gone.
     pub mailbox_name: String,
     /// Which copy.
     pub copy: CopyId,
@@ -161,7 +161,7 @@ const COLUMNS: &str = "e.id, e.direction, e.state, e.message_id, e.in_reply_to, 
     e.created_by, e.modified_by, e.version, e.created_at, e.modified_at";
 
 /// A condition on `emails e`: everything when the parameter is null, else what that user may see.
-fn visible(parameter: &str) -> String {
+pub(crate) fn visible(parameter: &str) -> String {
     format!(
         "({parameter}::uuid is null
           or (e.owner_kind = 'user' and e.owner_id = {parameter})
@@ -170,24 +170,29 @@ fn visible(parameter: &str) -> String {
               select from queue_members q where q.organization_id = e.organization_id and q.queue_id = e.owner_id
                  and q.user_id = {parameter}))
           or exists (
+              select from receipts r where r.organization_id = e.organization_id and r.email_id = e.id and {})
+          or exists (
               select from mailboxes m
-              where m.organization_id = e.organization_id
-                and ((m.id = e.mailbox_id and e.created_at >= m.mapped_at) or exists (
-                     select from receipts r where r.organization_id = e.organization_id and r.email_id = e.id
-                        and r.mailbox_id = m.id and r.created_at >= m.mapped_at))
+              where m.organization_id = e.organization_id and m.id = e.mailbox_id and e.created_at >= m.mapped_at
                 and {}))",
+        own_receipt(parameter),
         own_mailbox(parameter)
     )
 }
 
-/// A condition on `receipts r` and their `mailboxes m`: got while the mailbox was the user's own, or a queue's of the user.
-/// What came before the mailbox was mapped to its present owner is not that owner's.
+/// A condition on `receipts r`: got by a mailbox that was the user's own then, or that of a queue of the user. Where the
+/// mailbox is now, or whether it still is, changes nothing.
 fn own_receipt(parameter: &str) -> String {
-    format!("(r.created_at >= m.mapped_at and {})", own_mailbox(parameter))
+    format!(
+        "((r.owner_kind = 'user' and r.owner_id = {parameter})
+          or (r.owner_kind = 'queue' and exists (
+              select from queue_members q where q.organization_id = r.organization_id and q.queue_id = r.owner_id
+                 and q.user_id = {parameter})))"
+    )
 }
 
 /// A condition on `mailboxes m`: the user's own, or one of a queue the user is a member of.
-fn own_mailbox(parameter: &str) -> String {
+pub(crate) fn own_mailbox(parameter: &str) -> String {
     format!(
         "(m.user_id = {parameter} or exists (
             select from queue_members q where q.organization_id = m.organization_id and q.queue_id = m.queue_id

@@ -26,6 +26,7 @@ pub mod change;
 pub mod contact;
 pub mod credential;
 pub mod cursor;
+pub mod deletion;
 pub mod email;
 pub mod idempotency;
 pub mod incoming;

@@ -2,6 +2,7 @@
 //! approved, tested and enabled, and whatever was vouched for or tested must be so again once it changes.
 
 mod create;
+mod delete;
 mod for_cycle;
 mod map;
 mod update;
@@ -19,8 +20,10 @@ use crate::row::{named, named_if, owner};
 use crate::{Error, Result, Tenant};
 
 pub use create::{NewMailbox, create};
+pub use delete::{delete, deletion};
 pub use for_cycle::{MailboxForCycle, for_cycle};
-pub use map::remap;
+pub(crate) use map::keep_messages;
+pub use map::{remap, stop_for};
 pub use update::{MailboxUpdate, set_approval, set_password, update};
 pub use workload::{disable, enable, record_test, set_method};
 
@@ -264,8 +267,12 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
     Ok(())
 }
 
-/// A mailbox whose row this transaction holds, for a change.
+/// A mailbox whose row this transaction holds, for a change. Its rows in the ring are held first: a cycle that ends holds
+/// its own of these when it comes to the mailbox, and would wait here for us while we wait for it.
 async fn locked(tenant: &Tenant, id: MailboxId, expected: Option<i64>) -> Result<Mailbox> {
+    tenant
+        .query("select from schedules where mailbox_id = $1 order by workload for no key update", &[&id.0])
+        .await?;
     let row = tenant
         .query_opt("select version from mailboxes where id = $1 for no key update", &[&id.0])
         .await?
@@ -328,10 +335,23 @@ async fn check_owner(tenant: &Tenant, owner: Owner, except: Option<MailboxId>) -
         Owner::Queue(_) => ("queue", "queues"),
     };
     // Locked first and looked at after: whoever maps the same owner at the same time is seen by the second question.
-    tenant
-        .query_opt(&format!("select from {table} where id = $1 for no key update"), &[&owner.id()])
+    let active = match owner {
+        Owner::User(_) => "active",
+        Owner::Queue(_) => "true",
+    };
+    let row = tenant
+        .query_opt(&format!("select {active}, name from {table} where id = $1 for no key update"), &[&owner.id()])
         .await?
         .ok_or(Refusal::Unknown { what: kind, field: "owner" })?;
+    if !row.try_get::<_, bool>(0)? {
+        let name: String = row.try_get(1)?;
+        return Err(Refusal::invalid(
+            "owner",
+            format!("{name} is no longer active, and nobody would read the mailbox"),
+            "map it to somebody who is, or to a queue",
+        )
+        .into());
+    }
     let row = tenant
         .query_one(
             &format!(

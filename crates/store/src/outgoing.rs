@@ -9,6 +9,7 @@ mod doubt;
 mod draft;
 mod request;
 mod state;
+mod stop;
 
 pub use age::{TOLD_AFTER, age, held_up};
 pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
@@ -18,6 +19,7 @@ pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
 pub use request::{cancel, request_send};
 pub use state::{AttemptState, Backlog, RecipientStatus, SendState, backlog, state_of};
+pub(crate) use stop::stop;
 
 use model::email::EmailState;
 use model::id::{EmailId, MailboxId};
@@ -73,6 +75,16 @@ async fn set_state(
 
 /// Ends the open request once nobody waits any more, and moves the email to where its recipients put it.
 async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Result<EmailState> {
+    // Taken back while a try was under way: whom that try did not reach is not tried again.
+    tenant
+        .execute(
+            "update send_recipients rc set state = 'canceled' from send_requests r
+             where r.email_id = $1 and r.ended_at is null and r.canceled_at is not null
+               and r.organization_id = rc.organization_id and r.id = rc.send_request_id
+               and rc.state in ('waiting', 'deferred')",
+            &[&held.id.0],
+        )
+        .await?;
     let rows = tenant
         .query(
             "select rc.state from send_recipients rc

@@ -3,6 +3,7 @@
 
 mod check;
 mod consequence;
+mod delete;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::row::{self, named};
 use crate::{Error, Result, Tenant, change};
 
 pub use consequence::{pause, resume, set_password};
+pub use delete::{delete, deletion};
 
 /// Everything about a profile that an administrator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,23 +219,6 @@ pub async fn update(
     let version = old.version + 1;
     change::write(tenant, Change { record_type: "profile", id: id.0, version, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| unknown("id").into())
-}
-
-/// Removes a profile that no mailbox uses.
-pub async fn delete(tenant: &Tenant, id: ProfileId, expected: Option<i64>, by: &Author) -> Result<()> {
-    let present = tenant
-        .query_opt("select version from profiles where id = $1 for no key update", &[&id.0])
-        .await?
-        .ok_or(unknown("id"))?;
-    let version: i64 = present.try_get("version")?;
-    check_version("profile", expected, version)?;
-    let profile = get(tenant, id).await?.ok_or(unknown("id"))?;
-    if profile.mailboxes > 0 {
-        return Err(Refusal::ProfileInUse { name: profile.fields.name, mailboxes: profile.mailboxes }.into());
-    }
-    tenant.execute("delete from profiles where id = $1", &[&id.0]).await?;
-    let fields = Fields::new().changed("deleted", &false, &true);
-    change::write(tenant, Change { record_type: "profile", id: id.0, version: version + 1, by, fields }).await
 }
 
 fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {

@@ -1,5 +1,7 @@
 //! Queues: shared inboxes such as support@, with members who may read and send for them.
 
+mod delete;
+
 use jiff::Timestamp;
 use model::address::EmailAddress;
 use model::id::{QueueId, UserId};
@@ -9,6 +11,8 @@ use uuid::Uuid;
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change};
+
+pub use delete::{delete, deletion};
 
 /// A shared inbox.
 #[derive(Clone)]

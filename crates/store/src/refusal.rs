@@ -100,7 +100,13 @@ pub enum Refusal {
         owner: String,
     },
     /// The profile still serves mailboxes.
-    #[error("{mailboxes} mailboxes still use the profile `{name}`: move them to another profile first")]
+    #[error(
+        "{mailboxes} {} the profile `{name}`: move {} to another profile first (`lockstep mailbox list --profile`, \
+         `lockstep mailbox update --profile`), or remove {}",
+        if *mailboxes == 1 { "mailbox still uses" } else { "mailboxes still use" },
+        if *mailboxes == 1 { "it" } else { "them" },
+        if *mailboxes == 1 { "it" } else { "them" },
+    )]
     ProfileInUse {
         /// Its name.
         name: String,

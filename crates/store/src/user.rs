@@ -1,5 +1,7 @@
-//! Users: people who use the application and may own a mailbox. A user is never deleted, only made inactive: the
-//! records keep pointing to somebody.
+//! Users: people who use the application and may own a mailbox. One who leaves is made inactive and everything of theirs
+//! stops; one who is removed leaves a tombstone, and the records keep pointing to somebody.
+
+mod delete;
 
 use jiff::Timestamp;
 use model::address::EmailAddress;
@@ -9,7 +11,9 @@ use tokio_postgres::Row;
 
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_version};
-use crate::{Error, Result, Tenant, address, change, row};
+use crate::{Error, Result, Tenant, address, change, mailbox, row};
+
+pub use delete::{delete, deletion};
 
 /// A person.
 #[derive(Clone)]
@@ -119,7 +123,8 @@ pub async fn list(tenant: &Tenant, after: Option<UserId>, limit: i64) -> Result<
     rows.iter().map(read).collect()
 }
 
-/// Changes a user; `expected` is the version that the caller read.
+/// Changes a user; `expected` is the version that the caller read. One who is made inactive has left: their keys open
+/// nothing, their mailbox stops, and what they had waiting to be sent is a draft again.
 pub async fn update(
     tenant: &Tenant,
     id: UserId,
@@ -163,6 +168,9 @@ pub async fn update(
     address::replace(tenant, "user", id.0, &user.name, addresses).await?;
     change::write(tenant, Change { record_type: "user", id: id.0, version: user.version, by, fields })
         .await?;
+    if old.active && !active {
+        mailbox::stop_for(tenant, id, by).await?;
+    }
     Ok(user)
 }
 

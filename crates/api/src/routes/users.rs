@@ -54,7 +54,8 @@ struct UserChange {
     /// What they may do.
     #[schema(value_type = Option<schema::Role>)]
     role: Option<Role>,
-    /// Whether they may sign in; a user is never deleted.
+    /// Whether they may sign in. One who leaves is made inactive: their keys open nothing, their mailbox stops, and what
+    /// they had waiting to be sent is a draft again.
     active: Option<bool>,
 }
 

@@ -270,6 +270,14 @@ pub(super) const fn facts(kind: K) -> Facts {
             "The email could not be sent within {hours} hours and will not be sent any more.",
             "Look at the sender's mailbox for the reason, then send the email again if it is still wanted.",
         ),
+        K::SendWithdrawn => of(
+            Warning,
+            Email,
+            Permanent,
+            "A send was taken back",
+            "The email, or what of it had not left yet, was not sent: {reason}.",
+            "Nothing is lost. Mend the reason and ask for it to be sent again, or send it from a mailbox of your own.",
+        ),
         K::MailboxEnabled => of(
             Information,
             Mailbox,

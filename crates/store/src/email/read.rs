@@ -26,8 +26,10 @@ pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<
     let rows = tenant
         .query(
             &format!(
-                "select r.mailbox_id, m.name, r.copy_id, r.received_at from receipts r
-                 join mailboxes m on m.organization_id = r.organization_id and m.id = r.mailbox_id
+                "select r.mailbox_id, coalesce(m.name, t.name, '') as name, r.copy_id, r.received_at from receipts r
+                 left join mailboxes m on m.organization_id = r.organization_id and m.id = r.mailbox_id
+                 left join tombstones t on t.organization_id = r.organization_id and t.record_type = 'mailbox'
+                      and t.record_id = r.mailbox_id
                  where r.email_id = $1 and ($2::uuid is null or {}) order by r.created_at, r.mailbox_id",
                 own_receipt("$2")
             ),
@@ -78,7 +80,6 @@ pub async fn open_copy(
                  where e.id = $1 and {}
                  order by exists (
                      select from receipts r
-                     join mailboxes m on m.organization_id = r.organization_id and m.id = r.mailbox_id
                      where r.organization_id = c.organization_id and r.copy_id = c.id and {}) desc,
                      c.id
                  limit 1",

@@ -1,4 +1,5 @@
-//! Which mailbox got which copy. A receipt never adds a party: those come from headers only.
+//! Which mailbox got which copy, and whose it was then: a mailbox may move or go, and its receipts stay with whoever got
+//! them. A receipt never adds a party: those come from headers only.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,9 +19,12 @@ pub(super) async fn write(
     let received: Vec<_> = open.iter().map(|one| one.item.received_at).collect();
     let rows = tenant
         .query(
-            "insert into receipts (organization_id, email_id, mailbox_id, copy_id, received_at)
-             select distinct on (e, c) current_organization(), e, $4::uuid, c, r
+            "insert into receipts (organization_id, email_id, mailbox_id, copy_id, received_at, owner_kind, owner_id)
+             select distinct on (e, c) current_organization(), e, m.id, c, r,
+                    case when m.user_id is not null then 'user' when m.queue_id is not null then 'queue' end,
+                    coalesce(m.user_id, m.queue_id)
              from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as u(e, c, r)
+             join mailboxes m on m.id = $4::uuid
              order by e, c
              on conflict do nothing returning copy_id",
             &[&email_ids, &copy_ids, &received, &batch.mailbox.0],

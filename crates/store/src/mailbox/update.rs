@@ -159,7 +159,8 @@ pub async fn set_approval(
 }
 
 /// Stores the mailbox's user name and password. Workloads that are enabled stay so and are due at once with the new
-/// secret; a test is due again, because the last one was of the old secret.
+/// secret; a test is due again, because the last one was of the old secret. Another user name opens another maildrop:
+/// then they stop until they are tested and enabled again.
 pub async fn set_password(
     tenant: &Tenant,
     ring: &KeyRing,
@@ -179,7 +180,8 @@ pub async fn set_password(
         )
         .into());
     }
-    if !mailbox.incoming_login.eq_ignore_ascii_case(username) {
+    let elsewhere = !mailbox.incoming_login.eq_ignore_ascii_case(username);
+    if elsewhere {
         let endpoint = profile.fields.incoming.key();
         if let Some(refusal) = clash(tenant, Some(id), &mailbox.address, &endpoint, username).await? {
             return Err(refusal.into());
@@ -190,15 +192,19 @@ pub async fn set_password(
             .map_err(refused)?;
     }
     credential::put(tenant, ring, CredentialOwner::Mailbox(id), username, password, by).await?;
-    tenant
-        .execute(
-            "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null
-             where mailbox_id = $1",
-            &[&id.0],
-        )
-        .await?;
-    schedule::bump(tenant, id, None).await?;
-    for state in mailbox.workloads.iter().filter(|state| state.enabled) {
+    if elsewhere {
+        test_again(tenant, id).await?;
+    } else {
+        tenant
+            .execute(
+                "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null
+                 where mailbox_id = $1",
+                &[&id.0],
+            )
+            .await?;
+        schedule::bump(tenant, id, None).await?;
+    }
+    for state in mailbox.workloads.iter().filter(|state| state.enabled && !elsewhere) {
         schedule::make_due(tenant, id, state.workload, DueReason::Enabled, std::time::Duration::ZERO).await?;
     }
     let version = touch(tenant, id).await?;

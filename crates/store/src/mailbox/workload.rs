@@ -85,10 +85,19 @@ pub async fn enable(
 ) -> Result<()> {
     let mailbox = locked(tenant, id, None).await?;
     let old = state(&mailbox, workload)?;
+    let left = tenant
+        .query_one(
+            "select exists (select from users u join mailboxes m on m.organization_id = u.organization_id
+                                and m.user_id = u.id where m.id = $1 and not u.active)",
+            &[&id.0],
+        )
+        .await?;
     let cause = if old.method == DeliveryMethod::None {
         Some("its delivery method is `none`; set it to `server_side` first")
     } else if mailbox.owner.is_none() {
         Some("nobody owns it; map it to a user or a queue first")
+    } else if left.try_get(0)? {
+        Some("its owner is no longer active; map it to somebody else, or make them active again")
     } else if mailbox.approval != Approval::Approved {
         Some("it is not approved; an administrator approves it first (`lockstep mailbox approve`)")
     } else if old.test_result != TestResult::Success {

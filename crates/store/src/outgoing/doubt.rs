@@ -65,10 +65,10 @@ pub async fn resolve_unknown(
         }
         Resolution::Resend => {
             tenant.execute("update emails set maybe_duplicate = true where id = $1", &[&id.0]).await?;
-            // A new wish to send: its age counts from now.
+            // A new wish to send: its age counts from now, and it is taken back no more.
             tenant
                 .execute(
-                    "update send_requests set not_before = now() where email_id = $1 and ended_at is null",
+                    "update send_requests set not_before = now(), canceled_at = null where email_id = $1 and ended_at is null",
                     &[&id.0],
                 )
                 .await?;

@@ -271,11 +271,16 @@ async fn a_secret_is_opened_for_signing_in_and_shown_nowhere_else() {
     mailbox::set_password(&tenant, &ring(), world.ada_box, "ada-login", &password, &by).await.unwrap();
     let mailbox = mailbox::get(&tenant, world.ada_box).await.unwrap().unwrap();
     assert!(mailbox.has_password && mailbox.incoming_login == "ada-login");
+    assert_eq!(switched_on(&mailbox), [], "another login is another maildrop");
+    enabled(&tenant, world.ada_box).await;
+    mailbox::set_password(&tenant, &ring(), world.ada_box, "ADA-login", &password, &by).await.unwrap();
+    let mailbox = mailbox::get(&tenant, world.ada_box).await.unwrap().unwrap();
     assert_eq!(
         switched_on(&mailbox),
         [Workload::Incoming, Workload::Outgoing],
         "it goes on with the new secret"
     );
+    mailbox::set_password(&tenant, &ring(), world.ada_box, "ada-login", &password, &by).await.unwrap();
     let cycle = mailbox::for_cycle(&tenant, world.ada_box, Workload::Incoming).await.unwrap().unwrap();
     let id = cycle.credential.unwrap();
     let opened = credential::open(&tenant, &ring(), id).await.unwrap().unwrap();
@@ -286,7 +291,7 @@ async fn a_secret_is_opened_for_signing_in_and_shown_nowhere_else() {
     let stored = "select count(*) from credentials where encode(sealed, 'escape') like '%correct%'";
     assert_eq!(world.count(stored).await, 0);
     let written = "select count(*) from changes where record_type = 'credential' and fields ? 'secret'";
-    assert_eq!(world.count(written).await, 1);
+    assert_eq!(world.count(written).await, 3);
 
     // The same bytes under another credential open nothing.
     let tenant = world.tenant().await;

@@ -8,6 +8,7 @@ extern crate lockstep_store as store;
 mod away;
 mod incoming;
 mod jobs;
+mod leaving;
 mod mailboxes;
 mod migrations;
 mod outgoing;
