@@ -64,6 +64,9 @@ impl Cycle {
         };
         let mut next =
             next(&self.mailbox.terms(), &outcome, &history, pending_send, clock::random_fraction());
+        if let Some(pause) = self.login_delay.get() {
+            next = next.held_back(*pause);
+        }
         if matches!(outcome, Outcome::Done { .. }) && !ending.server_worked {
             // Nothing was tried: that proves nothing about what failed before, and its alerts stay.
             (next.failures, next.refusals) = (history.failures, history.refusals);

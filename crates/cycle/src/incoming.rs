@@ -2,7 +2,10 @@
 //! QUIT only when everything that was fetched is committed.
 
 mod batch;
+mod cursor;
+mod deletion;
 mod judge;
+mod known;
 mod large;
 mod listing;
 
@@ -12,13 +15,15 @@ use mail::pop3::{Listed, Session};
 use model::alert::AlertKind;
 use model::budget::Used;
 use model::workload::Workload;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
-use store::{Tenant, alert, cursor, item, schedule};
+use store::{Tenant, alert, item, schedule};
 use tokio::time::Instant;
 
 use crate::ending::{Ending, Interrupted};
 use crate::start::Cycle;
+use cursor::Cursor;
+use listing::Listing;
 
 /// Fewer messages than this may vanish at once without anybody being told.
 const MANY: u64 = 10;
@@ -28,20 +33,22 @@ const MANY: u64 = 10;
 pub(crate) struct New {
     pub(crate) listed: Listed,
     pub(crate) item_id: String,
-    /// Whether it failed before.
-    pub(crate) again: bool,
 }
 
 /// One cycle's reading of a mailbox.
 pub(crate) struct Reading<'a> {
     pub(crate) cycle: &'a Cycle,
     pub(crate) folder: String,
-    /// Whether a whole listing was decided about before: what is new since then is younger than the floor.
-    pub(crate) caught_up: bool,
+    /// What the cycle before left.
+    cursor: Cursor,
     /// Whether nothing in the last batch was older than the floor.
     pub(crate) among_the_young: bool,
     pub(crate) used: Used,
     pub(crate) decided: u32,
+    /// How many messages were asked for whole in this session.
+    pub(crate) retrieved: u32,
+    /// Items that were read in this session and are recorded for good.
+    pub(crate) kept_here: Vec<String>,
     /// When the cycle's time is over: what is on its way then is left to the next one.
     pub(crate) until: Instant,
 }
@@ -63,22 +70,23 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     let endpoint = &cycle.mailbox.server.incoming;
     let mut session = Session::sign_in(endpoint, &settings, mail.pop3_limits(), &login, &password).await?;
     drop(password);
-    let listed = session.list().await?;
-    let item_ids = listing::item_ids(&listed);
-    let folder = cycle.mailbox.incoming_folder();
+    cycle.note_login_delay(session.capabilities().login_delay);
+    let listing = Listing::of(&session.list().await?);
     let caps = mail.config().caps();
-    let until = started + caps.time;
     let mut reading = Reading {
         cycle,
-        folder,
-        caught_up: false,
+        folder: cycle.mailbox.incoming_folder(),
+        cursor: Cursor::default(),
         among_the_young: false,
         used: Used::default(),
         decided: 0,
-        until,
+        retrieved: 0,
+        kept_here: Vec::new(),
+        until: started + caps.time,
     };
-    let mut waiting = reading.compare(&listed, &item_ids).await?;
-    tracing::debug!(listed = listed.len(), new = waiting.len(), "listed");
+    let mut waiting = reading.compare(&mut session, &listing).await?;
+    tracing::debug!(listed = listing.len(), new = waiting.len(), "listed");
+    let listing = Some(listing).filter(|_| cycle.mailbox.delete_after_processing);
 
     let mut cut_off = false;
     while !waiting.is_empty() {
@@ -91,15 +99,23 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
             return Ok(Ending::done(reading.decided, true));
         }
     }
-    if !cut_off && !reading.caught_up {
-        reading.catch_up().await?;
+    if !cut_off && !reading.cursor.caught_up {
+        reading.leave(Cursor { caught_up: true, ..reading.cursor }).await?;
     }
-    if cycle.mailbox.delete_after_processing {
-        reading.delete(&mut session, &listed, &item_ids).await?;
+    if !reading.may_quit(&session) {
+        tracing::debug!("no QUIT: it would delete what was read");
+        session.drop_without_quit();
+        return Ok(Ending::done(reading.decided, cut_off));
     }
+    let asked = match &listing {
+        Some(listing) => reading.delete(&mut session, listing).await?,
+        None => Vec::new(),
+    };
     // Everything is committed: what QUIT says decides nothing but deletions, and those are asked for again.
-    if let Err(error) = session.quit().await {
-        tracing::debug!("QUIT was not answered: {error}");
+    match session.quit().await {
+        Ok(true) => reading.deleted(&asked).await?,
+        Ok(false) => tracing::warn!(asked = asked.len(), "the server kept what it was asked to delete"),
+        Err(error) => tracing::debug!("QUIT was not answered: {error}"),
     }
     Ok(Ending::done(reading.decided, cut_off))
 }
@@ -112,68 +128,81 @@ impl Reading<'_> {
         Ok(tenant)
     }
 
-    /// Asks the store which of the listed items have no decision: one query, however long the listing.
+    /// Asks the store which of the listed items have no decision: one query, however long the listing. Not more of
+    /// them are kept than a cycle may have.
     async fn compare(
         &mut self,
-        listed: &[Listed],
-        item_ids: &[String],
+        session: &mut Session,
+        listing: &Listing,
     ) -> Result<VecDeque<New>, Interrupted> {
-        let mailbox = &self.cycle.mailbox;
+        let mailbox = self.cycle.mailbox.id;
         let tenant = self.fenced().await?;
-        let unknown = item::unknown(&tenant, mailbox.id, &self.folder, item_ids).await?;
-        let gone = item::mark_gone(&tenant, mailbox.id, &self.folder, item_ids).await?;
-        self.caught_up = cursor::get(&tenant, mailbox.id, Workload::Incoming, &self.folder).await?.is_some();
-        // Where recorded mail is deleted on the server, by us, that much of it is gone each time.
-        if !mailbox.delete_after_processing && gone.gone >= MANY && gone.gone * 2 > gone.known {
-            let alert = NewAlert {
-                kind: AlertKind::MailboxEmptied,
-                subject: Subject::Mailbox(mailbox.id),
-                detail: String::new(),
-                parameters: json!({"gone": gone.gone, "known": gone.known}),
-                server_said: None,
-            };
-            alert::raise(&tenant, &alert).await?;
+        let value = store::cursor::get(&tenant, mailbox, Workload::Incoming, &self.folder).await?;
+        self.cursor = Cursor::read(value.as_ref());
+        let mut back = 0;
+        if session.listed_all() {
+            let compared = item::mark_gone(&tenant, mailbox, &self.folder, listing.item_ids()).await?;
+            self.tell_what_left(&tenant, &compared).await?;
+            back = compared.back;
         }
+        let tenant = if back > 0 {
+            tenant.commit().await?;
+            self.meet_again(session, listing).await?;
+            self.fenced().await?
+        } else {
+            tenant
+        };
+        let unknown = item::unknown(&tenant, mailbox, &self.folder, listing.item_ids()).await?;
         tenant.commit().await?;
-        let new = unknown.iter().filter_map(|unknown| {
-            let listed = listed.get(unknown.index)?.clone();
-            let item_id = item_ids.get(unknown.index)?.clone();
-            Some(New { listed, item_id, again: unknown.attempts > 0 })
-        });
+        // One more than may be read shows that something is left.
+        let most = usize::try_from(self.cycle.parts.mail.config().max_items).unwrap_or(usize::MAX);
         // What failed before comes last: a message that breaks its connection each time holds up none of the others.
-        let (again, first): (Vec<New>, Vec<New>) = new.partition(|new| new.again);
-        Ok(first.into_iter().chain(again).collect())
+        let (again, first): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|unknown| unknown.attempts > 0);
+        let new = first.into_iter().chain(again).take(most.saturating_add(1)).filter_map(|unknown| {
+            let (listed, item_id) = listing.get(unknown.index)?;
+            Some(New { listed, item_id: item_id.to_owned() })
+        });
+        Ok(new.collect())
     }
 
-    /// Notes that a whole listing is decided about.
-    async fn catch_up(&self) -> Result<(), Interrupted> {
-        let tenant = self.fenced().await?;
-        let value = json!({"caught_up": true});
-        cursor::put(&tenant, self.cycle.mailbox.id, Workload::Incoming, &self.folder, &value).await?;
-        tenant.commit().await?;
+    /// Tells people about messages that left without us, and reads with care what may come in their place: most names
+    /// at once are rather new names for the same messages, young and old.
+    async fn tell_what_left(
+        &mut self,
+        tenant: &Tenant,
+        compared: &item::Compared,
+    ) -> Result<(), Interrupted> {
+        if compared.unread > 0 {
+            self.warn(tenant, AlertKind::MessagesVanished, json!({"count": compared.unread})).await?;
+        }
+        if compared.gone >= MANY && compared.gone * 2 > compared.known {
+            let parameters = json!({"gone": compared.gone, "known": compared.known});
+            self.warn(tenant, AlertKind::MailboxEmptied, parameters).await?;
+            self.cursor.caught_up = false;
+            self.put(tenant, self.cursor).await?;
+        }
         Ok(())
     }
 
-    /// Asks the server to delete what is recorded here, for a queue whose mailbox asks for it. Takes effect at QUIT;
-    /// asked again in the next cycle where it did not.
-    async fn delete(
-        &self,
-        session: &mut Session,
-        listed: &[Listed],
-        item_ids: &[String],
-    ) -> Result<(), Interrupted> {
+    async fn warn(&self, tenant: &Tenant, kind: AlertKind, parameters: Value) -> Result<(), Interrupted> {
+        let subject = Subject::Mailbox(self.cycle.mailbox.id);
+        let alert = NewAlert { kind, subject, detail: String::new(), parameters, server_said: None };
+        alert::raise(tenant, &alert).await?;
+        Ok(())
+    }
+
+    /// Leaves this for the next cycle.
+    async fn leave(&mut self, cursor: Cursor) -> Result<(), Interrupted> {
         let tenant = self.fenced().await?;
-        let kept = item::kept(&tenant, self.cycle.mailbox.id, &self.folder, item_ids).await?;
+        self.put(&tenant, cursor).await?;
         tenant.commit().await?;
-        let numbers: Vec<u32> =
-            kept.iter().filter_map(|index| listed.get(*index)).map(|listed| listed.number).collect();
-        let refused = session.dele_many(&numbers).await?;
-        if !refused.is_empty() {
-            tracing::warn!(
-                messages = refused.len(),
-                "the server would not delete what is recorded; asked again next time"
-            );
-        }
+        self.cursor = cursor;
+        Ok(())
+    }
+
+    async fn put(&self, tenant: &Tenant, cursor: Cursor) -> Result<(), Interrupted> {
+        let (mailbox, value) = (self.cycle.mailbox.id, cursor.value());
+        store::cursor::put(tenant, mailbox, Workload::Incoming, &self.folder, &value).await?;
         Ok(())
     }
 }

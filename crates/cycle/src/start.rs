@@ -1,6 +1,7 @@
 //! The beginning of a cycle: what its claim and its mailbox say, before anything is connected to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use model::actor::Actor;
 use model::id::{OrganizationId, SessionId};
@@ -40,6 +41,8 @@ pub struct Cycle {
     /// What the mailbox says.
     pub mailbox: MailboxForCycle,
     pub(crate) work: Work,
+    /// The least time between two sign-ins that the server announced to this mailbox.
+    pub(crate) login_delay: OnceLock<Duration>,
 }
 
 /// What a connection would be for.
@@ -83,9 +86,15 @@ impl Cycle {
             Ok(Some((mailbox, work)))
         };
         match begun.await {
-            Ok(Some((mailbox, work))) => {
-                Ok(Some(Self { parts: parts.clone(), organization, session, claimed, mailbox, work }))
-            }
+            Ok(Some((mailbox, work))) => Ok(Some(Self {
+                parts: parts.clone(),
+                organization,
+                session,
+                claimed,
+                mailbox,
+                work,
+                login_delay: OnceLock::new(),
+            })),
             Ok(None) | Err(store::Error::Fenced) => Ok(None),
             Err(error) => Err(error),
         }
@@ -135,6 +144,13 @@ impl Cycle {
         let opened =
             credential::open(&tenant, &self.parts.keys, id).await?.ok_or(Interrupted::NoCredential)?;
         Ok((opened.username, opened.secret))
+    }
+
+    /// Keeps the pause that the server wants before the next sign-in (RFC 2449 section 6.5).
+    pub(crate) fn note_login_delay(&self, announced: Option<Duration>) {
+        if let Some(delay) = announced.filter(|delay| !delay.is_zero()) {
+            self.login_delay.get_or_init(|| delay);
+        }
     }
 
     /// Whom the change log names for what this cycle does.

@@ -44,7 +44,7 @@ mod talk;
 use std::fmt;
 use std::time::Duration;
 
-pub use capability::Capabilities;
+pub use capability::{Capabilities, Expire};
 pub use fetch::{Body, Fetched, Fetching};
 
 use crate::error::{Error, Kind, Phase};
@@ -94,6 +94,8 @@ pub struct Session {
     body: Option<Unstuff>,
     /// How long the server may still be waited for over the message being read.
     time_left: Duration,
+    /// Whether the last listing named every message that it counted.
+    listed_all: bool,
     /// Why the session ended, once the two sides may disagree about where they are.
     lost: Option<Kind>,
 }
@@ -107,6 +109,12 @@ impl Session {
     /// Whether further commands make sense. False after a lost connection, a violation or a deadline.
     pub fn is_usable(&self) -> bool {
         self.lost.is_none()
+    }
+
+    /// Whether the last listing was complete: UIDL named every message that LIST counted. What an incomplete one lacks
+    /// may still be there.
+    pub fn listed_all(&self) -> bool {
+        self.listed_all
     }
 
     /// Bytes on the wire so far.

@@ -78,6 +78,8 @@ names! {
         MailboxKeptFailing = "mailbox_kept_failing",
         /// Over half of the known messages have gone from the server at once.
         MailboxEmptied = "mailbox_emptied",
+        /// Messages have gone from the server before they could be read or recorded.
+        MessagesVanished = "messages_vanished",
         /// A message is larger than the limit.
         MessageTooLarge = "message_too_large",
         /// A message could not be parsed and is kept raw.

@@ -125,6 +125,8 @@ pub struct Next {
     pub reason: DueReason,
     /// Not before this, whatever is wished for.
     pub not_before: Option<Duration>,
+    /// Why not before, where that is not why it is due then.
+    pub held_by: Option<DueReason>,
     /// The new value of the counter.
     pub quiet_cycles: u32,
     /// The new value of the counter.
@@ -133,6 +135,22 @@ pub struct Next {
     pub refusals: u32,
     /// What is switched off, with the alert that says so.
     pub switch_off: Option<SwitchOff>,
+}
+
+impl Next {
+    /// As a server wants it that announced to take no sign-in before `pause` is over, clamped: nothing is tried sooner,
+    /// whatever is wished for. What is not due at all stays so.
+    #[must_use]
+    pub fn held_back(mut self, pause: Duration) -> Self {
+        let pause = clamped(pause);
+        if self.not_before.is_none_or(|not_before| not_before < pause) {
+            (self.not_before, self.held_by) = (Some(pause), Some(DueReason::ServerAsked));
+        }
+        if self.delay.is_some_and(|delay| delay < pause) {
+            (self.delay, self.reason) = (Some(pause), DueReason::ServerAsked);
+        }
+        self
+    }
 }
 
 const MINUTE: u64 = 60;
@@ -156,6 +174,7 @@ pub fn next(
         delay: None,
         reason: DueReason::Cadence,
         not_before: None,
+        held_by: None,
         quiet_cycles: history.quiet_cycles,
         failures: history.failures,
         refusals: history.refusals,

@@ -69,6 +69,8 @@ pub const CADENCE_POLICY: &str = "cadence_policy";
 pub const MAX_MESSAGE_MB: &str = "max_message_mb";
 /// How long a send may wait.
 pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
+/// How long an item that is gone from its server is remembered.
+pub const GONE_ITEM_DAYS: &str = "gone_item_days";
 
 /// Every setting there is.
 pub const SETTINGS: &[Setting] = &[
@@ -94,6 +96,14 @@ pub const SETTINGS: &[Setting] = &[
         preset: Preset::Number(24),
         meaning: "How long an email may wait to be sent, from its request or its not-before time. Past that it fails: \
                   it is never sent late.",
+    },
+    Setting {
+        name: GONE_ITEM_DAYS,
+        reference: None,
+        range: Range::Number { least: 1, most: 3650, unit: "days" },
+        preset: Preset::Number(90),
+        meaning: "How long Lockstep remembers what it decided about a message that its server lists no longer. A message \
+                  that comes back later than that is read again, and recognised by its content.",
     },
 ];
 

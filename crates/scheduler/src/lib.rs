@@ -54,6 +54,7 @@ pub async fn run(
     let mut scans = ticking(scheduler.config.scan_millis);
     let mut sweeps = ticking(scheduler.config.sweep_seconds * 1000);
     let mut repairs = ticking(scheduler.config.repair_seconds * 1000);
+    let mut forgetting = ticking(FORGET_EVERY_SECONDS * 1000);
     loop {
         // What has begun is finished: a batch that was claimed is published before the scheduler stops. What comes by the
         // clock goes before the pokes: of those there may always be another one.
@@ -65,6 +66,7 @@ pub async fn run(
                 scheduler.observe().await;
             }
             _ = repairs.tick() => scheduler.repair().await,
+            _ = forgetting.tick() => scheduler.forget().await,
             () = pokes.next() => scheduler.scan().await,
             _ = scans.tick() => scheduler.scan().await,
         }
@@ -85,6 +87,9 @@ struct Scheduler {
     instruments: Instruments,
     last_scan: Instant,
 }
+
+/// How often old rows are looked for; what is forgotten an hour late is forgotten soon enough.
+const FORGET_EVERY_SECONDS: u64 = 3600;
 
 /// The workloads that are scanned, in the order they are: a send should leave before the mailboxes are read.
 const ORDER: [Workload; 3] = [Workload::Outgoing, Workload::Incoming, Workload::Act];

@@ -1,15 +1,20 @@
 //! What brings lost work back, now and then.
 
+use std::time::Duration;
+
 use model::actor::Actor;
 use model::id::{MailboxId, OrganizationId};
+use model::setting::GONE_ITEM_DAYS;
 use model::workload::Workload;
 use store::change::Author;
-use store::{mailbox, outgoing, schedule};
+use store::{item, mailbox, organization, outgoing, schedule, setting};
 
 use crate::Scheduler;
 
 /// Mailboxes with waiting sends that one round looks at.
 const AT_ONCE: i64 = 1000;
+/// Rows that one statement forgets.
+const FORGOTTEN_AT_ONCE: u32 = 10_000;
 
 impl Scheduler {
     /// Makes due again what dead workers and lost messages left behind.
@@ -41,6 +46,37 @@ impl Scheduler {
         {
             let aged = self.age(organization, mailbox).await;
             self.pulse.beat("Postgres cannot take what waits too long", aged);
+        }
+    }
+
+    /// Forgets items that have been gone from their servers for as long as each organization wants to remember them.
+    pub(crate) async fn forget(&mut self) {
+        let organizations = self.store.in_ring(async |ring| organization::with_mailboxes(ring).await).await;
+        for organization in
+            self.pulse.beat("Postgres cannot be asked for organizations", organizations).unwrap_or_default()
+        {
+            let forgotten = self.forget_of(organization).await;
+            if let Some(items @ 1..) = self.pulse.beat("Postgres cannot forget old items", forgotten) {
+                tracing::info!(organization.id = %organization, items, "forgot items that are long gone");
+            }
+        }
+    }
+
+    async fn forget_of(&self, organization: OrganizationId) -> store::Result<u64> {
+        let mut forgotten = 0;
+        loop {
+            let some = self
+                .store
+                .in_tenant(organization, async |tenant| {
+                    let days = setting::get(tenant, GONE_ITEM_DAYS).await?.value.as_u64().unwrap_or_default();
+                    let age = Duration::from_secs(days.max(1) * 24 * 3600);
+                    item::forget(tenant, age, FORGOTTEN_AT_ONCE).await
+                })
+                .await?;
+            forgotten += some;
+            if some < u64::from(FORGOTTEN_AT_ONCE) {
+                return Ok(forgotten);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! Mailbox items: one row per item ever seen, with what was decided. A listing of any length costs one query, and a
 //! failed item is tried again from its row, never from the cursor.
 
+mod deletion;
 mod list;
+mod listed;
 
 use std::time::Duration;
 
@@ -14,7 +16,9 @@ use uuid::Uuid;
 use crate::row::{named, wide};
 use crate::{Result, Tenant};
 
+pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
+pub use listed::{Compared, Known, back, came_back, forget, kept, mark_gone, set_aside};
 
 /// An item of a listing that is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +27,6 @@ pub struct Unknown {
     pub index: usize,
     /// How often it was tried before.
     pub attempts: u32,
-}
-
-/// What a complete listing says about the items that were known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone {
-    /// How many were there until now.
-    pub known: u64,
-    /// How many of them the listing lacks.
-    pub gone: u64,
 }
 
 /// What is to be written about an item.
@@ -83,6 +78,10 @@ pub struct Item {
     pub received_at: Option<Timestamp>,
     /// Since when the server lists it no longer.
     pub gone_at: Option<Timestamp>,
+    /// When the server was first asked to delete it.
+    pub delete_asked_at: Option<Timestamp>,
+    /// When the server said that it had, or no longer listed it.
+    pub deleted_at: Option<Timestamp>,
     /// When it was last decided about.
     pub seen_at: Timestamp,
 }
@@ -116,55 +115,6 @@ pub async fn unknown(
                 attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
             })
         })
-        .collect()
-}
-
-/// Marks what a complete listing lacks; the rows stay for the retention time. What the listing shows again is marked
-/// no longer.
-pub async fn mark_gone(
-    tenant: &Tenant,
-    mailbox: MailboxId,
-    folder: &str,
-    listing: &[String],
-) -> Result<Gone> {
-    let row = tenant
-        .query_one(
-            // The listing is looked up by hash, row by row, and never joined: right after a first synchronization
-            // the planner takes a table of ten thousand rows for empty.
-            "with known as (select i.gone_at, i.item_id in (select unnest($3::text[])) as there
-                            from mailbox_items i where i.mailbox_id = $1 and i.folder = $2),
-                  changed as (update mailbox_items i set gone_at = case when i.gone_at is null then now() end
-                              where i.mailbox_id = $1 and i.folder = $2
-                                and (i.gone_at is null) <> (i.item_id in (select unnest($3::text[]))))
-             select count(*) filter (where gone_at is null) as known,
-                    count(*) filter (where gone_at is null and not there) as gone
-             from known",
-            &[&mailbox.0, &folder, &listing],
-        )
-        .await?;
-    let count =
-        |column: &str| -> Result<u64> { Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0)) };
-    Ok(Gone { known: count("known")?, gone: count("gone")? })
-}
-
-/// Which items of a listing are kept here for good, recorded or duplicate, by their places: what may be deleted on a
-/// server that was asked to.
-pub async fn kept(
-    tenant: &Tenant,
-    mailbox: MailboxId,
-    folder: &str,
-    listing: &[String],
-) -> Result<Vec<usize>> {
-    let rows = tenant
-        .query(
-            "select u.place - 1 as place from unnest($3::text[]) with ordinality as u(item_id, place)
-             join mailbox_items i on i.mailbox_id = $1 and i.folder = $2 and i.item_id = u.item_id
-             where i.decision in ('recorded', 'duplicate') order by u.place",
-            &[&mailbox.0, &folder, &listing],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| Ok(usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX)))
         .collect()
 }
 
@@ -247,7 +197,7 @@ pub async fn counts(tenant: &Tenant, mailbox: MailboxId) -> Result<Vec<(Decision
 
 const COLUMNS: &str =
     "i.mailbox_id, i.folder, i.item_id, i.decision, i.rule, i.attempts, i.next_try_at, i.last_error,
-    i.email_id, i.received_at, i.gone_at, i.seen_at";
+    i.email_id, i.received_at, i.gone_at, i.delete_asked_at, i.deleted_at, i.seen_at";
 
 fn read(row: &Row) -> Result<Item> {
     Ok(Item {
@@ -262,6 +212,8 @@ fn read(row: &Row) -> Result<Item> {
         email: row.try_get::<_, Option<Uuid>>("email_id")?.map(EmailId),
         received_at: row.try_get("received_at")?,
         gone_at: row.try_get("gone_at")?,
+        delete_asked_at: row.try_get("delete_asked_at")?,
+        deleted_at: row.try_get("deleted_at")?,
         seen_at: row.try_get("seen_at")?,
     })
 }

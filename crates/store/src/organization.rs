@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use model::id::OrganizationId;
 
 use crate::refusal::{Refusal, check_line};
-use crate::{Result, Tenant};
+use crate::{Result, Ring, Tenant};
 
 /// A tenant.
 #[derive(Clone, Debug)]
@@ -43,4 +43,10 @@ pub async fn get(tenant: &Tenant) -> Result<Option<Organization>> {
         })
     })
     .transpose()
+}
+
+/// The organizations that have mailboxes, for upkeep that looks after each in turn.
+pub async fn with_mailboxes(ring: &Ring) -> Result<Vec<OrganizationId>> {
+    let rows = ring.query("select distinct organization_id from schedules", &[]).await?;
+    rows.iter().map(|row| Ok(OrganizationId(row.try_get(0)?))).collect()
 }

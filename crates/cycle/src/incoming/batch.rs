@@ -25,7 +25,7 @@ use crate::servers::MEGABYTE;
 /// How long after a failure an item is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 /// A header that is longer than this is not read to judge a message by its age.
-const HEADER_BYTES: u64 = 256 * 1024;
+pub(super) const HEADER_BYTES: u64 = 256 * 1024;
 
 /// What fetching a batch gave.
 struct Fetch {
@@ -100,6 +100,8 @@ impl Reading<'_> {
         }
         let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
         let Fetch { read, unread, stopped } = self.fetch(session, fetchable, room).await?;
+        let asked_for = u32::try_from(read.len() + unread.len()).unwrap_or(u32::MAX);
+        self.retrieved = self.retrieved.saturating_add(asked_for);
         items.extend(unread);
         let tenant = self.fenced().await?;
         items.extend(self.judged(&tenant, read).await?);
@@ -127,7 +129,8 @@ impl Reading<'_> {
     /// decided about once, and old ones stand together. Where none was old, the next are read at once; one that is old
     /// after all is judged when it is read.
     fn must_judge_age(&self, session: &Session) -> bool {
-        let may_be_old = self.cycle.mailbox.floor.is_some() && !self.caught_up && !self.among_the_young;
+        let may_be_old =
+            self.cycle.mailbox.floor.is_some() && !self.cursor.caught_up && !self.among_the_young;
         may_be_old && session.capabilities().top
     }
 
@@ -272,6 +275,10 @@ impl Reading<'_> {
             self.tell(&tenant, item, outcome).await?;
         }
         tenant.commit().await?;
+        let kept = recorded.iter().filter(|item| {
+            matches!(item.decision, Decision::Recorded | Decision::Duplicate) && item.email.is_some()
+        });
+        self.kept_here.extend(kept.map(|item| item.item_id.clone()));
         self.decided = self.decided.saturating_add(u32::try_from(recorded.len()).unwrap_or(u32::MAX));
         Ok(())
     }

@@ -35,6 +35,7 @@ pub(super) async fn record(
     mut items: Vec<IncomingItem>,
 ) -> Result<Flow, Interrupted> {
     let mail = &reading.cycle.parts.mail;
+    reading.retrieved = reading.retrieved.saturating_add(1);
     let reserved = mail.reserve(4 * PARSED as u64).await;
     let spooled = match spool(session, new, reading.cycle.mailbox.max_message_bytes).await {
         Ok(spooled) => spooled,

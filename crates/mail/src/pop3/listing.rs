@@ -36,8 +36,13 @@ impl Session {
             return Err(refusal.error(&self.connection, Kind::Unsupported("UIDL")));
         }
         let uids = self.entries(uid_of, "its answer to UIDL is malformed").await?;
+        self.listed_all = false;
+        let counted = sizes.len();
         match merged(sizes, uids) {
-            Some(listed) => Ok(listed),
+            Some(listed) => {
+                self.listed_all = listed.len() >= counted;
+                Ok(listed)
+            }
             None => self.lose(Kind::Violation("its answer to UIDL names a message twice")),
         }
     }

@@ -51,6 +51,7 @@ impl Session {
             outstanding: 0,
             body: None,
             time_left: limits.message_deadline,
+            listed_all: false,
             lost: None,
         })
     }

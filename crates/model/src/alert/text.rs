@@ -191,7 +191,17 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Most messages have gone from the server",
             "{gone} of {known} known messages are no longer on the server, or have new names there.",
             "If the mailbox was moved to another server or cleaned up, nothing needs to be done: messages that come \
-             under new names are recognised. Otherwise ask whoever runs the server.",
+             under new names are recognised. If the server hides what was read, have it keep showing it, as docs/pop3.md \
+             says. Otherwise ask whoever runs the server.",
+        ),
+        K::MessagesVanished => of(
+            Warning,
+            Mailbox,
+            Permanent,
+            "Messages have gone before they were recorded",
+            "{count} messages that could not be read or recorded yet are no longer on the server.",
+            "Look in the mailbox with a mail program: somebody may have moved or deleted them. If the server deletes or \
+             hides what was read, have it keep messages, as docs/pop3.md says.",
         ),
         K::MessageTooLarge => of(
             Warning,

@@ -97,7 +97,7 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
                 state = 'idle', session_id = null, since = now(),
                 due_at = now() + make_interval(secs => $4), due_reason = $5,
                 not_before = now() + make_interval(secs => $6),
-                not_before_reason = case when $6::float8 is null then null else $5 end,
+                not_before_reason = case when $6::float8 is null then null else coalesce($13, $5) end,
                 quiet_cycles = $7, failures = $8, refusals = $9,
                 first_refused_at = case when $9 = 0 then null else coalesce(first_refused_at, now()) end,
                 deaths = case when $10 then 0 else deaths end,
@@ -117,6 +117,7 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
                 &proves,
                 &name,
                 &items,
+                &next.held_by.map(DueReason::as_str),
             ],
         )
         .await?;

@@ -220,11 +220,16 @@ async fn ten_thousand_known_items_are_one_query_and_only_the_new_one_is_named() 
     assert_eq!(items::unknown(&tenant, world.ada_box, "other", &listing).await.unwrap().len(), 10_001);
 
     let gone = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing[..4_000]).await.unwrap();
-    assert_eq!(gone, items::Gone { known: 10_000, gone: 6_000 });
-    let again = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing[..4_001]).await.unwrap();
-    assert_eq!(again, items::Gone { known: 4_000, gone: 0 });
+    assert_eq!(gone, items::Compared { known: 10_000, gone: 6_000, unread: 0, back: 0 });
+    for _ in 0..2 {
+        let again = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing[..4_001]).await.unwrap();
+        assert_eq!(again, items::Compared { known: 4_000, gone: 0, unread: 0, back: 1 });
+    }
+    let back = items::back(&tenant, world.ada_box, FOLDER, &listing[..4_001], 10).await.unwrap();
+    assert_eq!(back.iter().map(|known| known.index).collect::<Vec<_>>(), [4_000]);
+    items::came_back(&tenant, world.ada_box, FOLDER, &["u4001"]).await.unwrap();
     let back = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing[..4_001]).await.unwrap();
-    assert_eq!(back, items::Gone { known: 4_001, gone: 0 }, "what is listed again is no longer gone");
+    assert_eq!(back, items::Compared { known: 4_001, gone: 0, unread: 0, back: 0 });
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ pub(crate) fn done() -> (Outcome, Next) {
         delay: Some(Duration::from_secs(300)),
         reason: DueReason::Cadence,
         not_before: None,
+        held_by: None,
         quiet_cycles: 1,
         failures: 0,
         refusals: 0,

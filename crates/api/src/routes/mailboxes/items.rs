@@ -46,6 +46,10 @@ struct MailboxItem {
     received_at: Option<Timestamp>,
     /// Since when the server lists it no longer.
     gone_at: Option<Timestamp>,
+    /// When the server was first asked to delete it, for a queue whose mailbox asks for that.
+    delete_asked_at: Option<Timestamp>,
+    /// When the server said that it had deleted it, or listed it no longer. Until then it is asked again each cycle.
+    deleted_at: Option<Timestamp>,
     /// When it was last decided about.
     seen_at: Timestamp,
 }
@@ -63,6 +67,8 @@ impl From<item::Item> for MailboxItem {
             email: item.email.map(|id| id.0),
             received_at: item.received_at,
             gone_at: item.gone_at,
+            delete_asked_at: item.delete_asked_at,
+            deleted_at: item.deleted_at,
             seen_at: item.seen_at,
         }
     }
