@@ -64,6 +64,9 @@ impl Api {
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request =
             self.client.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.key);
+        if matches!(method, Method::PUT | Method::PATCH | Method::DELETE) {
+            request = request.header("if-match", "*");
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -41,6 +41,11 @@ impl std::ops::Deref for App {
 }
 
 impl App {
+    /// The largest JSON body, in bytes.
+    pub(crate) fn json_limit(&self) -> usize {
+        self.config.max_body_mb as usize * 1_000_000
+    }
+
     /// Whether a matched path is one of the document's.
     pub(crate) fn knows(&self, path: &str) -> bool {
         self.paths.contains(path)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::BodyDataStream;
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -30,15 +30,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        let limit = app.config.max_body_mb as usize * 1_000_000;
         let is_json = is_json(&request);
-        let announced = announced(request.headers());
-        if announced.is_some_and(|length| length > limit as u64) {
-            discard(request).await;
-            return Err(too_large(announced, limit));
-        }
-        let bytes =
-            axum::body::to_bytes(request.into_body(), limit).await.map_err(|_| too_large(None, limit))?;
+        let (_, bytes) = whole(request, app.json_limit()).await?;
         if bytes.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -52,6 +45,18 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         }
         read(&bytes).map(Self)
     }
+}
+
+/// A request with all of its body, of at most `limit` bytes.
+pub(crate) async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), Problem> {
+    let announced = announced(request.headers());
+    if announced.is_some_and(|length| length > limit as u64) {
+        discard(request).await;
+        return Err(too_large(announced, limit));
+    }
+    let (head, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| too_large(None, limit))?;
+    Ok((head, bytes))
 }
 
 /// Reads what is refused to its end, within bounds: a connection that is closed on a client in the middle of its sending

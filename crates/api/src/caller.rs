@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use model::actor::Principal;
@@ -17,9 +17,11 @@ use store::email::Reader;
 use store::{Store, Tenant, key};
 
 use crate::app::App;
+use crate::idempotency::{self, Once};
 use crate::problem::{Kind, Problem};
 use crate::rights::Right;
 use crate::trace::Trace;
+use crate::transaction::Transaction;
 
 /// An authenticated caller who may do what the route asks for.
 #[derive(Clone)]
@@ -29,6 +31,7 @@ struct Inner {
     store: Store,
     principal: Principal,
     author: Author,
+    once: Option<Arc<Once>>,
 }
 
 impl Caller {
@@ -42,9 +45,30 @@ impl Caller {
         &self.0.author
     }
 
-    /// Begins a transaction that sees the caller's organization.
-    pub(crate) async fn begin(&self) -> Result<Tenant, Problem> {
+    /// Begins a transaction that sees the caller's organization. Of a request with an `Idempotency-Key`, the last one is
+    /// the one that is committed with the answer: what has an effect belongs into it.
+    pub(crate) async fn begin(&self) -> Result<Transaction, Problem> {
+        let Some(once) = self.0.once.as_ref().filter(|once| once.binds()) else {
+            return Ok(Transaction::new(self.tenant().await?, None));
+        };
+        if let Some(earlier) = once.earlier() {
+            earlier.commit().await?;
+        }
+        let tenant = self.tenant().await?;
+        once.enter(&tenant).await?;
+        Ok(Transaction::new(tenant, Some(Arc::clone(once))))
+    }
+
+    /// A transaction for itself, whatever key the request has.
+    pub(crate) async fn tenant(&self) -> Result<Tenant, Problem> {
         Ok(self.0.store.tenant(self.0.principal.organization).await?)
+    }
+
+    /// Says what an upload was, by its SHA-256, before the transaction that stores it begins.
+    pub(crate) fn uploaded(&self, digest: [u8; 32]) {
+        if let Some(once) = &self.0.once {
+            once.sent(digest);
+        }
     }
 
     /// The user whose own things are all the caller sees; none sees everything.
@@ -121,8 +145,19 @@ pub(crate) async fn authenticate(
     }
     let trace = request.extensions().get::<Trace>().and_then(|trace| trace.parent.clone());
     let author = Author { actor: principal.actor(), cause: "api", trace };
-    request.extensions_mut().insert(Caller(Arc::new(Inner { store: app.store.clone(), principal, author })));
-    Ok(next.run(request).await)
+    let once = match *request.method() {
+        Method::POST => Once::of(&request, author.name())?.map(Arc::new),
+        _ => None,
+    };
+    let caller = Caller(Arc::new(Inner { store: app.store.clone(), principal, author, once: once.clone() }));
+    request.extensions_mut().insert(caller.clone());
+    match once {
+        Some(once) => {
+            idempotency::answered(&caller, &once, request, app.json_limit(), |request| next.run(request))
+                .await
+        }
+        None => Ok(next.run(request).await),
+    }
 }
 
 async fn principal(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {

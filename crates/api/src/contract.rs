@@ -1,12 +1,13 @@
 //! What holds for every operation, written into the document where its own file does not have to say it: a name, the
-//! problem it answers with, and whom what it shows is for.
+//! problem it answers with, whom what it shows is for, `Idempotency-Key` and `If-Match`.
 
 use serde_json::json;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::extensions::Extensions;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{OpenApi, Ref, RefOr};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Required};
 
 use crate::rights::{self, Right};
 
@@ -15,6 +16,7 @@ use crate::rights::{self, Right};
 /// `administrators`: they and services, no user. A test walks the document and holds every operation to it.
 pub(crate) const AUDIENCE: &str = "x-audience";
 
+/// Why an operation that changes or removes takes no `If-Match`: there is nothing that could be lost.
 /// Completes the document.
 pub(crate) fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
@@ -30,6 +32,11 @@ pub(crate) fn complete(document: &mut OpenApi) {
             operation.operation_id = Some(operation_id(method, path));
             operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
             name_audience(operation);
+            if method == "post" {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            } else {
+                ask_for_version(operation);
+            }
         }
     }
 }
@@ -43,6 +50,31 @@ fn name_audience(operation: &mut Operation) {
     };
     let extensions = operation.extensions.get_or_insert_with(Extensions::default);
     extensions.entry(AUDIENCE.to_owned()).or_insert_with(|| json!(audience));
+}
+
+/// Every POST takes one.
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "1 to 255 ASCII characters of your choice, such as a new UUID. The same request with the same key gets the \
+             first answer again and does nothing; it is kept for the setting `idempotency_hours`",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+/// What changes or removes a record takes the version that was read (`version::IfMatch`).
+fn ask_for_version(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if parameter.name == "If-Match" {
+            parameter.required = Required::True;
+            parameter.description =
+                Some("The `ETag` that was read; another version is refused. `*` stands for any".to_owned());
+        }
+    }
 }
 
 /// A name that is unique in the document: `get_mailboxes_id_items`.

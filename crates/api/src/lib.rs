@@ -11,12 +11,14 @@ mod config;
 mod contract;
 mod host;
 mod html;
+mod idempotency;
 mod page;
 mod problem;
 mod rights;
 mod routes;
 mod schema;
 mod trace;
+mod transaction;
 mod version;
 
 use std::sync::Arc;

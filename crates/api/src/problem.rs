@@ -19,6 +19,9 @@ pub(crate) enum Kind {
     Invalid,
     Conflict,
     Changed,
+    VersionMissing,
+    UnderWay,
+    KeyReused,
     TooLarge,
     UnsupportedMediaType,
     Unavailable,
@@ -28,7 +31,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
@@ -37,6 +40,9 @@ impl Kind {
         Self::Invalid,
         Self::Conflict,
         Self::Changed,
+        Self::VersionMissing,
+        Self::UnderWay,
+        Self::KeyReused,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Unavailable,
@@ -58,6 +64,13 @@ impl Kind {
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not possible"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Something else stands in the way"),
             Self::Changed => (StatusCode::PRECONDITION_FAILED, "changed", "It changed in the meantime"),
+            Self::VersionMissing => {
+                (StatusCode::PRECONDITION_REQUIRED, "version-missing", "The version that was read is missing")
+            }
+            Self::UnderWay => (StatusCode::CONFLICT, "under-way", "The same request is under way"),
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The key is another request's")
+            }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "It is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")
@@ -141,6 +154,9 @@ impl Problem {
             }
             Kind::Unavailable | Kind::TimedOut => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Kind::UnderWay => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }

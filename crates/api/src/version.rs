@@ -2,12 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 
 use crate::problem::{Kind, Problem};
 
-/// The version that `If-Match` names; none when the header is missing or `*`.
+/// The version that `If-Match` names; none for `*`. A POST may leave the header out, which is like `*`: it asks for
+/// something to happen. What changes or removes a record must not, or somebody's change is lost unseen (RFC 6585
+/// section 3).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IfMatch(pub(crate) Option<i64>);
 
@@ -15,13 +17,23 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            if parts.method == Method::POST {
+                return Ok(Self(None));
+            }
+            return Err(Problem::new(
+                Kind::VersionMissing,
+                "the header `If-Match` is missing",
+                "read the record and send its `ETag` in `If-Match`; `*` says that any version will do",
+            )
+            .about("If-Match"));
+        };
         match value.to_str().ok().and_then(read) {
             Some(version) => Ok(Self(version)),
             None => Err(Problem::new(
                 Kind::Unreadable,
                 "the header `If-Match` holds no version",
-                "give the `ETag` of the record as it was read, such as \"3\", or leave the header out",
+                "give the `ETag` of the record as it was read, such as \"3\", or `*` for any version",
             )
             .about("If-Match")),
         }

@@ -66,21 +66,45 @@ impl Api {
         self.answered(if body.is_null() { request } else { request.json(body) }).await
     }
 
-    /// Changes a record; `version` is the one that was read, so that nobody else's change is overwritten.
+    /// Changes a record; `version` is the one that was read, so that nobody else's change is overwritten. Without one the
+    /// record is read here.
     pub async fn patch(&self, path: &[&str], version: Option<i64>, body: &Value) -> Result<Value, Failure> {
-        let mut request = self.request(Method::PATCH, path)?.json(body);
-        if let Some(version) = version {
-            request = request.header(IF_MATCH, format!("\"{version}\""));
-        }
-        self.answered(request).await
+        let request = self.request(Method::PATCH, path)?.json(body);
+        self.answered(self.matching(request, path, version).await?).await
     }
 
-    /// Puts something in its place.
+    /// Puts a new value in a record's place, as it is at this moment.
+    pub async fn replace(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        let request = self.request(Method::PUT, path)?.json(body);
+        self.answered(self.matching(request, path, None).await?).await
+    }
+
+    /// Removes a record, as it is at this moment.
+    pub async fn remove(&self, path: &[&str]) -> Result<Value, Failure> {
+        let request = self.request(Method::DELETE, path)?;
+        self.answered(self.matching(request, path, None).await?).await
+    }
+
+    /// Makes a request conditional on the version of the record that was read.
+    async fn matching(
+        &self,
+        request: RequestBuilder,
+        path: &[&str],
+        version: Option<i64>,
+    ) -> Result<RequestBuilder, Failure> {
+        let version = match version {
+            Some(version) => version,
+            None => Record(&self.get(path, &[]).await?).number("version"),
+        };
+        Ok(request.header(IF_MATCH, format!("\"{version}\"")))
+    }
+
+    /// Puts something in its place that has no version.
     pub async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
         self.answered(self.request(Method::PUT, path)?.json(body)).await
     }
 
-    /// Removes something.
+    /// Removes something that has no version.
     pub async fn delete(&self, path: &[&str]) -> Result<Value, Failure> {
         self.answered(self.request(Method::DELETE, path)?).await
     }

@@ -65,6 +65,8 @@ pub enum Refused {
 
 /// How the gap between cycles is chosen.
 pub const CADENCE_POLICY: &str = "cadence_policy";
+/// How long the answer to a request with an Idempotency-Key is kept.
+pub const IDEMPOTENCY_HOURS: &str = "idempotency_hours";
 /// The largest message that is read or sent.
 pub const MAX_MESSAGE_MB: &str = "max_message_mb";
 /// How long a send may wait.
@@ -81,6 +83,14 @@ pub const SETTINGS: &[Setting] = &[
         preset: Preset::Name(Policy::PerWorkload.as_str()),
         meaning: "How the gap between two cycles of a mailbox is chosen: `per_workload` (incoming 5 minutes, outgoing \
                   when something is due) or `dynamic` (2, 5 or up to 12 minutes by how much there was).",
+    },
+    Setting {
+        name: IDEMPOTENCY_HOURS,
+        reference: None,
+        range: Range::Number { least: 1, most: 720, unit: "hours" },
+        preset: Preset::Number(24),
+        meaning: "How long the answer to a request with an `Idempotency-Key` is kept, so that the same request with the \
+                  same key is answered again and does nothing.",
     },
     Setting {
         name: MAX_MESSAGE_MB,

@@ -66,7 +66,10 @@ pub async fn run(
                 scheduler.observe().await;
             }
             _ = repairs.tick() => scheduler.repair().await,
-            _ = forgetting.tick() => scheduler.forget().await,
+            _ = forgetting.tick() => {
+                scheduler.forget().await;
+                scheduler.forget_answers().await;
+            }
             () = pokes.next() => scheduler.scan().await,
             _ = scans.tick() => scheduler.scan().await,
         }

@@ -7,7 +7,7 @@ use model::id::{MailboxId, OrganizationId};
 use model::setting::GONE_ITEM_DAYS;
 use model::workload::Workload;
 use store::change::Author;
-use store::{item, mailbox, organization, outgoing, schedule, setting};
+use store::{idempotency, item, mailbox, organization, outgoing, schedule, setting};
 
 use crate::Scheduler;
 
@@ -58,6 +58,18 @@ impl Scheduler {
             let forgotten = self.forget_of(organization).await;
             if let Some(items @ 1..) = self.pulse.beat("Postgres cannot forget old items", forgotten) {
                 tracing::info!(organization.id = %organization, items, "forgot items that are long gone");
+            }
+        }
+    }
+
+    /// Forgets the answers that are kept for repeated requests, once their time is over.
+    pub(crate) async fn forget_answers(&mut self) {
+        loop {
+            let most = i64::from(FORGOTTEN_AT_ONCE);
+            let forgotten = self.store.in_ring(async |ring| idempotency::forget(ring, most).await).await;
+            let forgotten = self.pulse.beat("Postgres cannot forget answers to old requests", forgotten);
+            if forgotten.is_none_or(|rows| rows < u64::from(FORGOTTEN_AT_ONCE)) {
+                return;
             }
         }
     }

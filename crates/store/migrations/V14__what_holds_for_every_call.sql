@@ -5,3 +5,19 @@
 -- cannot tell: it moves with each decision. Of rows that are there already nobody knows.
 alter table mailbox_items add column first_seen_at timestamptz not null default '-infinity';
 alter table mailbox_items alter column first_seen_at set default now();
+
+-- An answer is kept as it was sent, and only beside the effect it speaks of: a row without one is never committed
+-- (docs/decisions/0013). An answer with a new key in it is not kept: the key is shown once.
+alter table idempotency_keys drop column body;
+alter table idempotency_keys alter column status set not null;
+alter table idempotency_keys add column etag text;
+alter table idempotency_keys add column answer text compression lz4;
+alter table idempotency_keys add column expires_at timestamptz not null default now() + interval '24 hours';
+create index idempotency_keys_expired on idempotency_keys (expires_at);
+create policy ring on idempotency_keys to lockstep_ring using (true);
+grant select (organization_id, principal, key, expires_at) on idempotency_keys to lockstep_ring;
+grant delete on idempotency_keys to lockstep_ring;
+
+-- A setting's version is the transaction that wrote it, so that one which went back to its default in between never comes
+-- to the same version again.
+alter table settings add column version bigint not null default pg_current_xact_id()::text::bigint;

@@ -152,6 +152,18 @@ pub enum Refusal {
         /// What, such as `an alert about a server`.
         what: &'static str,
     },
+    /// The files of an email are larger together than a message may be.
+    #[error(
+        "with this file the email's files have {} MB, and an email may have {megabytes} MB (`max_message_mb`): send a \
+         smaller file or a link to it, or let an administrator raise the setting `max_message_mb`",
+        together.div_ceil(1024 * 1024)
+    )]
+    FilesTooLarge {
+        /// In bytes.
+        together: u64,
+        /// What is allowed.
+        megabytes: u64,
+    },
     /// The email is in the wrong state for it.
     #[error("an email that is {state} cannot be {verb}: {remedy}")]
     WrongState {
@@ -179,6 +191,7 @@ impl Refusal {
             Self::NotReady { .. } => Some("enabled"),
             Self::NoRecipients => Some("to"),
             Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),
+            Self::FilesTooLarge { .. } => Some("attachment"),
             Self::WrongState { .. } => Some("state"),
             Self::ProfileInUse { .. } | Self::ForAdministrators { .. } => None,
         }

@@ -4,8 +4,8 @@ use model::setting::{self, Setting};
 use serde_json::Value;
 
 use crate::change::{Author, Change, Fields};
-use crate::refusal::Refusal;
-use crate::{Result, Tenant, change};
+use crate::refusal::{Refusal, check_version};
+use crate::{Error, Result, Tenant, change};
 
 /// One setting with its present value.
 #[derive(Clone, Debug)]
@@ -16,39 +16,52 @@ pub struct SettingValue {
     pub value: Value,
     /// Whether somebody set it.
     pub is_set: bool,
+    /// Another one after each change; 0 while nobody set it.
+    pub version: i64,
 }
 
 /// One setting, by its name.
 pub async fn get(tenant: &Tenant, name: &str) -> Result<SettingValue> {
     let setting = find(name)?;
-    let row = tenant.query_opt("select value from settings where name = $1", &[&setting.name]).await?;
-    let stored: Option<Value> = row.map(|row| row.try_get(0)).transpose()?;
-    Ok(SettingValue { setting, is_set: stored.is_some(), value: stored.unwrap_or_else(|| setting.default()) })
+    let row =
+        tenant.query_opt("select value, version from settings where name = $1", &[&setting.name]).await?;
+    let stored = row.map(|row| Ok::<_, Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?;
+    Ok(present(setting, stored))
+}
+
+fn present(setting: &'static Setting, stored: Option<(Value, i64)>) -> SettingValue {
+    let is_set = stored.is_some();
+    let (value, version) = stored.unwrap_or_else(|| (setting.default(), 0));
+    SettingValue { setting, value, is_set, version }
 }
 
 /// All settings, in the order of the registry.
 pub async fn list(tenant: &Tenant) -> Result<Vec<SettingValue>> {
-    let rows = tenant.query("select name, value from settings", &[]).await?;
+    let rows = tenant.query("select name, value, version from settings", &[]).await?;
     let mut stored = std::collections::HashMap::new();
     for row in &rows {
-        stored.insert(row.try_get::<_, String>(0)?, row.try_get::<_, Value>(1)?);
+        stored.insert(row.try_get::<_, String>(0)?, (row.try_get(1)?, row.try_get(2)?));
     }
-    Ok(setting::SETTINGS
-        .iter()
-        .map(|setting| {
-            let value = stored.remove(setting.name);
-            SettingValue {
-                setting,
-                is_set: value.is_some(),
-                value: value.unwrap_or_else(|| setting.default()),
-            }
-        })
-        .collect())
+    Ok(setting::SETTINGS.iter().map(|setting| present(setting, stored.remove(setting.name))).collect())
 }
 
-/// Sets one setting; `None` goes back to the default.
-pub async fn set(tenant: &Tenant, name: &str, value: Option<&Value>, by: &Author) -> Result<SettingValue> {
+/// Sets one setting; `None` goes back to the default. `expected` is the version that the caller read.
+pub async fn set(
+    tenant: &Tenant,
+    name: &str,
+    expected: Option<i64>,
+    value: Option<&Value>,
+    by: &Author,
+) -> Result<SettingValue> {
+    // One at a time: a row that is not there cannot be locked.
+    tenant
+        .query_one(
+            "select pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'setting', current_organization(), $1::text), 0))",
+            &[&name],
+        )
+        .await?;
     let old = get(tenant, name).await?;
+    check_version("setting", expected, old.version)?;
     let new = value.cloned().unwrap_or_else(|| old.setting.default());
     match value {
         Some(value) => {
@@ -63,7 +76,8 @@ pub async fn set(tenant: &Tenant, name: &str, value: Option<&Value>, by: &Author
             tenant
                 .execute(
                     "insert into settings (organization_id, name, value) values (current_organization(), $1, $2)
-                     on conflict (organization_id, name) do update set value = excluded.value, modified_at = now()",
+                     on conflict (organization_id, name) do update set value = excluded.value, version = excluded.version,
+                                                                   modified_at = now()",
                     &[&old.setting.name, value],
                 )
                 .await?;
@@ -72,13 +86,14 @@ pub async fn set(tenant: &Tenant, name: &str, value: Option<&Value>, by: &Author
             tenant.execute("delete from settings where name = $1", &[&old.setting.name]).await?;
         }
     }
+    let present = get(tenant, name).await?;
     let fields = Fields::new().changed(old.setting.name, &old.value, &new);
     if !fields.is_empty() {
         // A setting has no id of its own: it is the organization that changes.
-        let id = tenant.organization().0;
-        change::write(tenant, Change { record_type: "setting", id, version: 1, by, fields }).await?;
+        let (id, version) = (tenant.organization().0, present.version);
+        change::write(tenant, Change { record_type: "setting", id, version, by, fields }).await?;
     }
-    get(tenant, name).await
+    Ok(present)
 }
 
 fn find(name: &str) -> Result<&'static Setting> {

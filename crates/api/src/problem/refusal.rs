@@ -26,6 +26,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::Unknown { .. } | Refusal::Invalid { .. } | Refusal::NoRecipients | Refusal::NoSender => {
             Kind::Invalid
         }
+        Refusal::FilesTooLarge { .. } => Kind::TooLarge,
         Refusal::NotYourSender { .. } | Refusal::ForAdministrators { .. } => Kind::Forbidden,
         Refusal::Taken { .. }
         | Refusal::OwnerHasMailbox { .. }

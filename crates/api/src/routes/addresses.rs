@@ -58,6 +58,7 @@ struct Upserted {
 /// Add or rename addresses in bulk, all or none.
 #[utoipa::path(
     put, path = "/addresses", tag = "contacts", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("each row says all there is to say of its address"))),
     request_body = Addresses, responses((status = 200, body = Upserted))
 )]
 async fn upsert(caller: Caller, Json(new): Json<Addresses>) -> Result<Json<Upserted>, Problem> {

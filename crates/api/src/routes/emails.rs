@@ -25,6 +25,7 @@ use crate::caller::Caller;
 use crate::page::{Page, Wanted};
 use crate::problem::Problem;
 use crate::schema;
+use crate::transaction::Transaction;
 use crate::version::{IfMatch, Versioned};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -65,7 +66,11 @@ async fn seen(caller: &Caller, tenant: &Tenant, id: EmailId) -> Result<email::Em
 }
 
 /// The whole answer about an email, with its sending.
-async fn answer(caller: &Caller, tenant: Tenant, id: EmailId) -> Result<Versioned<Json<Email>>, Problem> {
+async fn answer(
+    caller: &Caller,
+    tenant: Transaction,
+    id: EmailId,
+) -> Result<Versioned<Json<Email>>, Problem> {
     let email = seen(caller, &tenant, id).await?;
     let sending =
         if email.direction == Direction::Outgoing { outgoing::state_of(&tenant, id).await? } else { None };

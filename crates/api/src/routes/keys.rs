@@ -1,5 +1,6 @@
 //! API keys. A key's secret is in the answer to its creation and nowhere else, ever.
 
+use axum::Extension;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use model::actor::Scope;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
+use crate::idempotency::ShownOnce;
 use crate::page::{Page, Wanted};
 use crate::problem::Problem;
 use crate::schema;
@@ -99,7 +101,10 @@ impl From<key::Key> for Key {
     post, path = "/keys", tag = "keys", security(("key" = ["administer"])),
     request_body = NewKey, responses((status = 201, body = CreatedKey))
 )]
-async fn create(caller: Caller, Json(new): Json<NewKey>) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+async fn create(
+    caller: Caller,
+    Json(new): Json<NewKey>,
+) -> Result<(StatusCode, Extension<ShownOnce>, Json<CreatedKey>), Problem> {
     if !(1..=200).contains(&new.name.chars().count()) {
         return Err(Problem::invalid("name", "`name` is empty or too long", "give it 1 to 200 characters"));
     }
@@ -119,7 +124,7 @@ async fn create(caller: Caller, Json(new): Json<NewKey>) -> Result<(StatusCode, 
     let (id, secret) = key::create(&tenant, &new.name, &owner, caller.author()).await?;
     tenant.commit().await?;
     let key = secret.expose_secret().to_owned();
-    Ok((StatusCode::CREATED, Json(CreatedKey { id: id.0, name: new.name, key })))
+    Ok((StatusCode::CREATED, Extension(ShownOnce), Json(CreatedKey { id: id.0, name: new.name, key })))
 }
 
 /// All API keys, the newest first, without their secrets.
@@ -141,6 +146,7 @@ async fn list(caller: Caller, Query(query): Query<KeyQuery>) -> Result<Json<Page
 /// Withdraw an API key; doing it again changes nothing.
 #[utoipa::path(
     delete, path = "/keys/{id}", tag = "keys", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("a key never changes but to be withdrawn"))),
     params(("id" = Uuid, Path, description = "The key")), responses((status = 204, description = "Withdrawn"))
 )]
 async fn revoke(caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {

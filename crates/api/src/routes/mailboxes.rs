@@ -29,6 +29,7 @@ use crate::caller::Caller;
 use crate::page::{Page, Wanted};
 use crate::problem::Problem;
 use crate::schema;
+use crate::transaction::Transaction;
 use crate::version::{IfMatch, Versioned};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -70,7 +71,7 @@ async fn seen(caller: &Caller, tenant: &Tenant, id: MailboxId) -> Result<mailbox
 }
 
 /// The whole answer about a mailbox, with its backlog.
-async fn answer(tenant: Tenant, mailbox: mailbox::Mailbox) -> Result<Versioned<Json<Mailbox>>, Problem> {
+async fn answer(tenant: Transaction, mailbox: mailbox::Mailbox) -> Result<Versioned<Json<Mailbox>>, Problem> {
     let backlog = outgoing::backlog(&tenant, mailbox.id).await?;
     tenant.commit().await?;
     Ok(Versioned(mailbox.version, Json(Mailbox::from(mailbox).with(backlog))))
@@ -203,6 +204,7 @@ async fn update(
 /// Store the mailbox's own user name and password, where credentials live on the mailboxes. Write only.
 #[utoipa::path(
     put, path = "/mailboxes/{id}/credential", tag = "mailboxes", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("nobody can have read what it replaces"))),
     params(("id" = Uuid, Path, description = "The mailbox")),
     request_body = NewCredential, responses((status = 204, description = "Stored"))
 )]

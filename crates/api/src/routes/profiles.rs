@@ -197,6 +197,7 @@ async fn delete(
 /// Store the profile's user name and password, where credentials live on the profile. Write only.
 #[utoipa::path(
     put, path = "/profiles/{id}/credential", tag = "profiles", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("nobody can have read what it replaces"))),
     params(("id" = Uuid, Path, description = "The profile")),
     request_body = NewCredential, responses((status = 204, description = "Stored"))
 )]

@@ -178,6 +178,7 @@ async fn update(
 /// Make a user a member of a queue; doing it again changes nothing.
 #[utoipa::path(
     put, path = "/queues/{id}/members/{user}", tag = "queues", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("adds one member, and takes nobody else in or out"))),
     params(("id" = Uuid, Path, description = "The queue"), ("user" = Uuid, Path, description = "The user")),
     responses((status = 200, body = Queue))
 )]
@@ -191,6 +192,7 @@ async fn add_member(
 /// Take a user out of a queue; doing it again changes nothing.
 #[utoipa::path(
     delete, path = "/queues/{id}/members/{user}", tag = "queues", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("takes one member out, and nobody else"))),
     params(("id" = Uuid, Path, description = "The queue"), ("user" = Uuid, Path, description = "The user")),
     responses((status = 200, body = Queue))
 )]

@@ -12,6 +12,7 @@ use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
 use crate::page::{Page, Wanted};
 use crate::problem::{Kind, Problem};
+use crate::version::{IfMatch, Versioned};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, set))
@@ -34,6 +35,8 @@ struct Setting {
     range: String,
     /// What it does.
     meaning: String,
+    /// Another one after each change, 0 while nobody set it; the `ETag`.
+    version: i64,
 }
 
 impl From<SettingValue> for Setting {
@@ -46,6 +49,7 @@ impl From<SettingValue> for Setting {
             meaning: value.setting.meaning.to_owned(),
             value: value.value,
             is_set: value.is_set,
+            version: value.version,
         }
     }
 }
@@ -92,31 +96,35 @@ async fn list(caller: Caller, Query(query): Query<SettingQuery>) -> Result<Json<
     get, path = "/settings/{name}", tag = "settings", security(("key" = ["oversee"])),
     params(("name" = String, Path, description = "The setting's name")), responses((status = 200, body = Setting))
 )]
-async fn get(caller: Caller, Path(name): Path<String>) -> Result<Json<Setting>, Problem> {
+async fn get(caller: Caller, Path(name): Path<String>) -> Result<Versioned<Json<Setting>>, Problem> {
     known(&name)?;
     let tenant = caller.begin().await?;
     let value = setting::get(&tenant, &name).await?;
     tenant.commit().await?;
-    Ok(Json(value.into()))
+    Ok(Versioned(value.version, Json(value.into())))
 }
 
 /// Set one setting.
 #[utoipa::path(
     put, path = "/settings/{name}", tag = "settings", security(("key" = ["administer"])),
-    params(("name" = String, Path, description = "The setting's name")),
+    params(
+        ("name" = String, Path, description = "The setting's name"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")
+    ),
     request_body = NewSetting, responses((status = 200, body = Setting))
 )]
 async fn set(
     caller: Caller,
     Path(name): Path<String>,
+    IfMatch(version): IfMatch,
     Json(new): Json<NewSetting>,
-) -> Result<Json<Setting>, Problem> {
+) -> Result<Versioned<Json<Setting>>, Problem> {
     known(&name)?;
     let value = Some(&new.value).filter(|value| !value.is_null());
     let tenant = caller.begin().await?;
-    let value = setting::set(&tenant, &name, value, caller.author()).await?;
+    let value = setting::set(&tenant, &name, version, value, caller.author()).await?;
     tenant.commit().await?;
-    Ok(Json(value.into()))
+    Ok(Versioned(value.version, Json(value.into())))
 }
 
 fn known(name: &str) -> Result<(), Problem> {

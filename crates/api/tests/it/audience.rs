@@ -5,6 +5,7 @@
 //! A new operation needs: `x-audience` in its document; an id in `planted.rs` when its path has a new part; a body there
 //! when `{}` is not enough.
 
+mod contract;
 mod planted;
 
 use reqwest::Method;
@@ -140,7 +141,7 @@ fn expected(operation: &Operation, caller: Caller) -> &'static [u16] {
     }
 }
 
-/// The document of a new key is the one place where a secret is shown.
+/// Status, version and what must not be read.
 fn check(
     operation: &Operation,
     planted: &Planted,
@@ -153,6 +154,12 @@ fn check(
     let wanted = expected(operation, caller);
     if !wanted.contains(&status) {
         wrong.push(format!("{name}: {caller:?} got {status}, not {wanted:?}: {}", answered.text));
+    }
+    if let Some(version) = answered.json()["version"].as_i64().filter(|_| answered.status.is_success()) {
+        let tag = answered.headers.get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        if tag != Some(format!("\"{version}\"")) {
+            wrong.push(format!("{name}: the record has version {version} and the answer the ETag {tag:?}"));
+        }
     }
     let headers = format!("{:?}", answered.headers);
     for word in planted.leaked(caller, &answered.text).into_iter().chain(planted.leaked(caller, &headers)) {
@@ -208,6 +215,18 @@ async fn every_reading_operation_shows_each_caller_what_is_for_their_eyes_and_no
             let alive = *whose != theirs || callers.contains(&caller) || only_inside(word);
             assert!(alive, "`{word}` is for {whose:?}, and {caller:?} never saw it");
         }
+    }
+}
+
+#[tokio::test]
+async fn no_operation_answers_without_a_key() {
+    let planted = Planted::new().await;
+    for operation in operations() {
+        let method = operation.method.parse::<Method>().unwrap();
+        let request = planted.served.nobody.request(method, &operation.filled(&planted));
+        let answered = answer(request.json(&body(&planted, &operation.name()))).await;
+        let wanted = if operation.audience == "public" { 200 } else { 401 };
+        assert_eq!(answered.status.as_u16(), wanted, "{}: {}", operation.name(), answered.text);
     }
 }
 

@@ -75,6 +75,11 @@ impl Client {
         }
     }
 
+    /// A change that does not mind what it overwrites.
+    fn any_version(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).header("if-match", "*")
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
     }
@@ -84,15 +89,15 @@ impl Client {
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
-        answer(self.request(Method::PUT, path).json(&body)).await
+        answer(self.any_version(Method::PUT, path).json(&body)).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
-        answer(self.request(Method::PATCH, path).json(&body)).await
+        answer(self.any_version(Method::PATCH, path).json(&body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
-        answer(self.request(Method::DELETE, path)).await
+        answer(self.any_version(Method::DELETE, path)).await
     }
 }
 

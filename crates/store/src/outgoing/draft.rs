@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Held, hold};
 use crate::blob::{self, BlobId};
 use crate::change::{Author, Change, Fields};
+use crate::email::attached_bytes;
 use crate::refusal::{Refusal, check_external_id, check_line};
 use crate::row::{narrow, wide};
 use crate::{Error, Result, Tenant, address, change};
@@ -199,11 +200,17 @@ pub async fn attach(
     id: EmailId,
     expected: Option<i64>,
     attachment: &StoredAttachment,
+    megabytes: u64,
     by: &Author,
 ) -> Result<AttachmentId> {
     let held = editable(tenant, id, expected).await?;
     let row = tenant.query_one("select id from email_copies where email_id = $1", &[&id.0]).await?;
     let attachment_id = put_stored(tenant, CopyId(row.try_get(0)?), attachment).await?;
+    // Counted while the email is held: two files that come at once are counted together.
+    let together = attached_bytes(tenant, id).await?;
+    if together > megabytes * 1024 * 1024 {
+        return Err(Refusal::FilesTooLarge { together, megabytes }.into());
+    }
     touch(tenant, &held, Fields::new().set("attachment", &attachment.name), by).await?;
     Ok(attachment_id)
 }

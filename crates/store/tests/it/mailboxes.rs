@@ -169,7 +169,7 @@ async fn the_floor_is_what_an_administrator_said_and_the_later_of_the_two() {
     fields.process_email_received_after = Some(later);
     profile::update(&tenant, world.profile, Some(1), &fields, &author()).await.unwrap();
     let twenty = serde_json::json!(20);
-    store::setting::set(&tenant, "max_message_mb", Some(&twenty), &author()).await.unwrap();
+    store::setting::set(&tenant, "max_message_mb", None, Some(&twenty), &author()).await.unwrap();
     let cycle = mailbox::for_cycle(&tenant, id, Workload::Outgoing).await.unwrap().unwrap();
     assert_eq!((cycle.floor, cycle.max_message_bytes), (Some(later), 20 * 1024 * 1024));
     assert!(cycle.may_run(), "a floor is not a place: nothing must be tested again");

@@ -1,5 +1,7 @@
 //! People, profiles, keys, settings, alerts: what is refused, what is written down, who sees what.
 
+use std::time::Duration;
+
 use model::actor::Scope;
 use model::alert::AlertKind;
 use model::mailbox::{Owner, Role};
@@ -9,7 +11,7 @@ use store::contact::{self, ContactUpdate, NewContact};
 use store::key::{self, KeyOwner};
 use store::queue::{self, QueueUpdate};
 use store::user::{self, NewUser, UserUpdate};
-use store::{Error, Refusal, Result, address, change, organization, profile, setting};
+use store::{Error, Refusal, Result, address, change, organization, profile, setting, testing};
 
 use crate::support::{database, in_ring};
 use crate::world::{author, profile_fields, world};
@@ -202,12 +204,12 @@ async fn a_setting_has_its_default_until_somebody_sets_it_within_its_range() {
     let by = author();
     let unset = setting::get(&tenant, "max_message_mb").await.unwrap();
     assert!(unset.value == json!(25) && !unset.is_set);
-    let set = setting::set(&tenant, "max_message_mb", Some(&json!(40)), &by).await.unwrap();
+    let set = setting::set(&tenant, "max_message_mb", None, Some(&json!(40)), &by).await.unwrap();
     assert!(set.value == json!(40) && set.is_set);
-    let refused = refusal(setting::set(&tenant, "max_message_mb", Some(&json!(0)), &by).await);
+    let refused = refusal(setting::set(&tenant, "max_message_mb", None, Some(&json!(0)), &by).await);
     assert!(refused.to_string().contains("from 1 to 150"), "{refused}");
     assert_eq!(refusal(setting::get(&tenant, "nothing").await).field(), Some("name"));
-    assert!(!setting::set(&tenant, "max_message_mb", None, &by).await.unwrap().is_set);
+    assert!(!setting::set(&tenant, "max_message_mb", None, None, &by).await.unwrap().is_set);
     assert_eq!(setting::list(&tenant).await.unwrap().len(), model::setting::SETTINGS.len());
     let log = change::of(&tenant, "setting", world.organization.0, 0, 10).await.unwrap();
     let values: Vec<_> = log.iter().map(|entry| entry.fields["max_message_mb"]["new"].clone()).collect();
@@ -260,23 +262,34 @@ async fn a_repeated_alert_counts_up_and_each_reader_sees_the_own() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_gets_the_first_answer_and_the_key_is_good_for_one_request() {
-    use store::idempotency::{Seen, answered, begin};
+async fn an_answer_is_kept_with_its_effect_or_not_at_all_and_for_its_time() {
+    use store::idempotency::{Answer, Kept, Once, enter, find, forget, keep};
     let world = world().await;
+    let once = |principal: &str| Once { principal: principal.into(), key: "key".into() };
+    let kept = |status| {
+        let answer = Answer { status, etag: Some("\"1\"".into()), body: Some("{\"id\": 7}".into()) };
+        Kept { request: [1; 32], answer }
+    };
+    let day = Duration::from_secs(86_400);
+    let first = world.tenant().await;
+    assert!(enter(&first, &once("ada")).await.unwrap());
+    let second = world.tenant().await;
+    assert!(!enter(&second, &once("ada")).await.unwrap(), "the first is under way");
+    assert!(enter(&second, &once("bob")).await.unwrap(), "another's key of the same name");
+    keep(&first, &once("ada"), &kept(201), day).await.unwrap();
+    drop(first);
+    assert!(find(&second, &once("ada")).await.unwrap().is_none(), "it did not come to its end");
+    while !enter(&second, &once("ada")).await.unwrap() {}
+    keep(&second, &once("ada"), &kept(202), day).await.unwrap();
+    second.commit().await.unwrap();
     let tenant = world.tenant().await;
-    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), Seen::New);
-    drop(tenant);
-    let tenant = world.tenant().await;
-    assert_eq!(
-        begin(&tenant, "ada", "key", [1; 32]).await.unwrap(),
-        Seen::New,
-        "the first did not come to its end"
-    );
-    answered(&tenant, "ada", "key", 201, &json!({"id": 7})).await.unwrap();
+    assert!(find(&tenant, &once("ada")).await.unwrap() == Some(kept(202)));
+    assert!(find(&tenant, &once("bob")).await.unwrap().is_none());
     tenant.commit().await.unwrap();
+    let forgotten = async || world.database.store.in_ring(async |ring| forget(ring, 10).await).await.unwrap();
+    assert_eq!(forgotten().await, 0);
+    testing::pass(&world.database, day + Duration::from_secs(1)).await.unwrap();
     let tenant = world.tenant().await;
-    let again = Seen::Again { status: 201, body: json!({"id": 7}) };
-    assert_eq!(begin(&tenant, "ada", "key", [1; 32]).await.unwrap(), again);
-    assert_eq!(begin(&tenant, "ada", "key", [2; 32]).await.unwrap(), Seen::Different);
-    assert_eq!(begin(&tenant, "bob", "key", [2; 32]).await.unwrap(), Seen::New);
+    assert!(find(&tenant, &once("ada")).await.unwrap().is_none());
+    assert_eq!(forgotten().await, 1);
 }

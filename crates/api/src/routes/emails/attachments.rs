@@ -28,7 +28,7 @@ use crate::app::App;
 use crate::body::{Json, Path, Query, announced, discard, discard_rest};
 use crate::caller::Caller;
 use crate::problem::{Kind, Problem};
-use crate::version::IfMatch;
+use crate::version::{IfMatch, Versioned};
 
 const MB: u64 = 1024 * 1024;
 
@@ -48,7 +48,7 @@ struct UploadQuery {
 }
 
 /// Add a file to a draft. The body is the file as it is, with its media type in `Content-Type`. With the files already
-/// there it may have up to the organization's `max_message_mb` (1,048,576 bytes each).
+/// there it may have up to the organization's `max_message_mb` (1,048,576 bytes each). The `ETag` is the email's.
 #[utoipa::path(
     post, path = "/emails/{id}/attachments", tag = "emails", security(("key" = ["send"])),
     extensions(("x-audience" = json!("own"))),
@@ -67,7 +67,7 @@ async fn upload(
     Query(query): Query<UploadQuery>,
     IfMatch(version): IfMatch,
     request: Request,
-) -> Result<(StatusCode, Json<Attachment>), Problem> {
+) -> Result<(StatusCode, Versioned<Json<Attachment>>), Problem> {
     let id = EmailId(id);
     check(&query)?;
     let content_type = media_type(request.headers())?;
@@ -78,13 +78,15 @@ async fn upload(
     }
     let patience = Duration::from_secs(app.config.request_timeout_seconds);
     let spooled = spool(request.into_body(), &limit, patience).await?;
+    caller.uploaded(spooled.blob.0);
     let tenant = caller.begin().await?;
     let blob = spooled.blob;
     blob::put_stream(&tenant, blob, spooled.size, ReaderStream::with_capacity(spooled.file, 256 * 1024))
         .await?;
     let size = i64::try_from(spooled.size).unwrap_or(i64::MAX);
     let file = StoredAttachment { name: query.name, content_type, inline_id: query.content_id, blob, size };
-    let attachment = outgoing::attach(&tenant, id, version, &file, caller.author()).await?;
+    let attachment = outgoing::attach(&tenant, id, version, &file, limit.megabytes, caller.author()).await?;
+    let version = seen(&caller, &tenant, id).await?.version;
     tenant.commit().await?;
     let attachment = Attachment {
         id: attachment.0,
@@ -94,7 +96,7 @@ async fn upload(
         content_id: file.inline_id,
         size,
     };
-    Ok((StatusCode::CREATED, Json(attachment)))
+    Ok((StatusCode::CREATED, Versioned(version, Json(attachment))))
 }
 
 /// One file of an email, streamed as a download that no browser runs.

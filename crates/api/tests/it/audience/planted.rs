@@ -117,6 +117,26 @@ impl Planted {
             .collect()
     }
 
+    /// The rows of all tables but the answers that are kept.
+    pub(super) async fn rows(&self) -> Vec<(String, i64)> {
+        let owner = self.served.database.owner().await.unwrap();
+        let tables = owner
+            .query(
+                "select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+                   and relname not in ('idempotency_keys', 'contacts') order by 1",
+                &[],
+            )
+            .await
+            .unwrap();
+        let mut rows = Vec::new();
+        for table in tables {
+            let table: String = table.get(0);
+            let count = owner.query_one(&format!("select count(*) from {table}"), &[]).await.unwrap().get(0);
+            rows.push((table, count));
+        }
+        rows
+    }
+
     /// How many changes were written down, and how many of them are a look into somebody's mail.
     pub(super) async fn changes(&self) -> (i64, i64) {
         let owner = self.served.database.owner().await.unwrap();
@@ -328,13 +348,12 @@ async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut Hash
 pub(super) fn narrowing(planted: &Planted, parameter: &str) -> Option<String> {
     Some(match parameter {
         "mailbox" => planted.ids["mailboxes/{id}"].clone(),
-        "email" => planted.ids["emails/{id}"].clone(),
+        "email" | "record_id" => planted.ids["emails/{id}"].clone(),
         "profile" => planted.ids["profiles/{id}"].clone(),
         "owner" | "user" => planted.ids["{user}"].clone(),
         "queue" => planted.ids["queues/{id}"].clone(),
         "record" => format!("email:{}", planted.ids["emails/{id}"]),
         "record_type" => "email".to_owned(),
-        "record_id" => planted.ids["emails/{id}"].clone(),
         "address" => "canary-ada-sender@sender.example".to_owned(),
         "message_id" => "ada@sender.example".to_owned(),
         "external_id" => "CANARY-draft-external".to_owned(),

@@ -145,7 +145,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             download(context, &["emails", &email, "attachments", &attachment], output).await?;
         }
         Command::Delete { email } => {
-            let answer = api.delete(&["emails", &email]).await?;
+            let answer = api.remove(&["emails", &email]).await?;
             context.show(&answer, |_| format!("Removed {email}."));
         }
     }

@@ -105,7 +105,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         }
         Command::Delete { profile } => {
             let id = api.id(Noun::Profile, &profile).await?;
-            let answer = api.delete(&["profiles", &id]).await?;
+            let answer = api.remove(&["profiles", &id]).await?;
             context.show(&answer, |_| format!("Removed the profile {profile}."));
         }
         Command::SetPassword { profile, username, password } => {

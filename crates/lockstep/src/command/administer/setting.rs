@@ -66,7 +66,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                     "give a value, or --default to go back to the default",
                 ));
             }
-            api.put(&["settings", &name], &json!({"value": value})).await?
+            api.replace(&["settings", &name], &json!({"value": value})).await?
         }
     };
     context.show(&setting, |setting| shown(context, setting));
