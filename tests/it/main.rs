@@ -8,6 +8,7 @@ mod failing;
 mod house;
 mod limits;
 mod operator;
+mod reports;
 mod ring;
 mod road;
 mod secrets;

@@ -50,6 +50,8 @@ schemas! {
     PartyRole = model::email::PartyRole, "What a party is to an email.";
     ProfileKind = model::profile::ProfileKind, "What kind of server a profile names.";
     RecipientState = model::email::RecipientState, "Where one recipient of a send request stands.";
+    ReportKind = model::report::ReportKind, "What kind of report a message is.";
+    ReportedAction = model::report::ReportedAction, "What a report says was done for a recipient.";
     Role = model::mailbox::Role, "What a user may do.";
     SendAnswer = model::email::SendAnswer, "How a try to hand a message to a server ended.";
     StepOutcome = model::job::StepOutcome, "How a step of an operation went.";

@@ -30,8 +30,8 @@ impl Tone {
         match state {
             "approved" | "success" | "succeeded" | "ok" | "sent" | "accepted" | "recorded" | "yes"
             | "done" => Self::Good,
-            "pending" | "warning" | "deferred" | "unknown" | "snooze" | "canceled" | "too_large"
-            | "not_accepted" | "sending" | "pending_send" => Self::Uneasy,
+            "pending" | "warning" | "deferred" | "delayed" | "unknown" | "snooze" | "canceled"
+            | "too_large" | "not_accepted" | "sending" | "pending_send" => Self::Uneasy,
             "failed" | "failure" | "error" | "rejected" | "refused" | "bounced" | "undeliverable"
             | "stop" | "fail" => Self::Bad,
             "none" | "empty" | "not_run" | "idle" | "skipped" | "information" | "duplicate"

@@ -90,6 +90,8 @@ names! {
         MessageRefused = "message_refused",
         /// The server refused recipients for good.
         RecipientsRefused = "recipients_refused",
+        /// A server further on reports that recipients cannot be reached.
+        RecipientBounced = "recipient_bounced",
         /// Nobody knows whether a message was sent.
         SendUnknown = "send_unknown",
         /// A message may have been sent twice.

@@ -57,6 +57,8 @@ names! {
         Deferred = "deferred",
         /// Refused for good.
         Refused = "refused",
+        /// Accepted first; a server further on reports that it still tries.
+        Delayed = "delayed",
         /// Accepted first, reported undeliverable later.
         Bounced = "bounced",
         /// A person withdrew it before it left.
@@ -65,9 +67,9 @@ names! {
 
     /// What was decided about an item seen in a mailbox.
     "decision" Decision {
-        /// Became an email, or joined one as a receipt for the first time.
+        /// Became an email, or joined one: as a receipt for the first time, or as a report of what became of it.
         Recorded = "recorded",
-        /// The mailbox already had a receipt of it.
+        /// The mailbox already had a receipt of it, or it is a report that was read before.
         Duplicate = "duplicate",
         /// The acceptance policy said no; no content is stored.
         NotAccepted = "not_accepted",
@@ -97,14 +99,15 @@ names! {
 }
 
 /// The state of an email whose recipients stand like this, once no try is under way: pending while one waits or is
-/// deferred, sent when none does and one was accepted, failed when none was (design section 6).
+/// deferred, sent when none does and one was accepted, failed when none was (design section 6). A bounce undoes what was
+/// accepted: nobody has an email that bounced for everybody.
 pub fn settled(recipients: impl IntoIterator<Item = RecipientState>) -> EmailState {
     let (mut waiting, mut accepted) = (false, false);
     for state in recipients {
         match state {
             RecipientState::Waiting | RecipientState::Deferred => waiting = true,
-            RecipientState::Accepted | RecipientState::Bounced => accepted = true,
-            RecipientState::Refused | RecipientState::Canceled => {}
+            RecipientState::Accepted | RecipientState::Delayed => accepted = true,
+            RecipientState::Refused | RecipientState::Bounced | RecipientState::Canceled => {}
         }
     }
     match (waiting, accepted) {
@@ -122,7 +125,7 @@ pub fn retry_after(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use RecipientState::{Accepted, Bounced, Canceled, Deferred, Refused, Waiting};
+    use RecipientState::{Accepted, Bounced, Canceled, Deferred, Delayed, Refused, Waiting};
 
     #[test]
     fn an_email_is_settled_by_what_its_recipients_still_wait_for() {
@@ -133,7 +136,10 @@ mod tests {
             (vec![Accepted], EmailState::Sent),
             (vec![Accepted, Refused], EmailState::Sent),
             (vec![Accepted, Canceled], EmailState::Sent),
-            (vec![Bounced], EmailState::Sent),
+            (vec![Delayed], EmailState::Sent),
+            (vec![Accepted, Bounced], EmailState::Sent),
+            (vec![Bounced, Refused], EmailState::Failed),
+            (vec![Bounced, Deferred], EmailState::PendingSend),
             (vec![Refused, Refused], EmailState::Failed),
             (vec![Canceled], EmailState::Failed),
             (vec![], EmailState::Failed),

@@ -72,6 +72,8 @@ ids! {
     SendRequestId,
     /// One try to hand an email to a server.
     AttemptId,
+    /// A report about an email that was sent.
+    ReportId,
     /// An alert.
     AlertId,
     /// An async operation.

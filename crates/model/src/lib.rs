@@ -21,6 +21,7 @@ pub mod message;
 mod names;
 pub mod network;
 pub mod profile;
+pub mod report;
 pub mod secret;
 pub mod setting;
 pub mod window;

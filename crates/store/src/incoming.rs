@@ -5,6 +5,7 @@ mod copies;
 mod emails;
 mod receipts;
 mod replies;
+mod reports;
 
 pub use replies::sent_by_us;
 
@@ -23,6 +24,7 @@ use serde_json::Value;
 use crate::blob::BlobId;
 use crate::change::Author;
 use crate::item::{self, ItemDecision};
+use crate::outgoing::report::IncomingReport;
 use crate::{Error, Result, Tenant, cursor};
 
 /// What a batch of one mailbox and folder was found to hold. About a hundred items are the best size.
@@ -61,6 +63,8 @@ pub enum Verdict {
     Record(Box<IncomingMessage>),
     /// It does not, and no content of it is stored.
     Skip(Decision),
+    /// It reports what became of an email that this mailbox sent, and belongs to that email.
+    Report(Box<IncomingReport>),
     /// It could not be read; why.
     Fail(String),
 }
@@ -128,6 +132,12 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
         }
     }
     let mut outcomes = write(tenant, batch, &open).await?;
+    for (place, item) in batch.items.iter().enumerate() {
+        if let (Verdict::Report(report), false) = (&item.verdict, decided.contains_key(item.item_id.as_str()))
+        {
+            outcomes.insert(place, reports::write(tenant, batch, item, report).await?);
+        }
+    }
 
     let mut decisions = Vec::with_capacity(batch.items.len());
     for (place, item) in batch.items.iter().enumerate() {
@@ -136,13 +146,11 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
         }
         let (decision, email, error) = match (&item.verdict, outcomes.get(&place)) {
             (Verdict::Skip(decision), _) => (*decision, None, None),
-            (Verdict::Record(_), Some(Outcome::Written { email, decision, .. })) => {
-                (*decision, Some(*email), None)
-            }
-            (Verdict::Fail(error), _) | (Verdict::Record(_), Some(Outcome::Failed(error))) => {
+            (Verdict::Fail(error), _) | (_, Some(Outcome::Failed(error))) => {
                 (Decision::Failed, None, Some(error.clone()))
             }
-            (Verdict::Record(_), None) => continue,
+            (_, Some(Outcome::Written { email, decision, .. })) => (*decision, Some(*email), None),
+            (Verdict::Record(_) | Verdict::Report(_), None) => continue,
         };
         decisions.push(ItemDecision {
             item_id: item.item_id.clone(),

@@ -7,6 +7,7 @@ mod attempt;
 mod cycle;
 mod doubt;
 mod draft;
+pub mod report;
 mod request;
 mod state;
 mod stop;
@@ -18,7 +19,7 @@ pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recov
 pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
 pub use request::{cancel, request_send};
-pub use state::{AttemptState, Backlog, RecipientStatus, SendState, backlog, state_of};
+pub use state::{AttemptState, Backlog, RecipientReport, RecipientStatus, SendState, backlog, state_of};
 pub(crate) use stop::stop;
 
 use model::email::EmailState;

@@ -12,6 +12,7 @@ use model::email::{Direction, EmailState};
 use model::id::{EmailId, MailboxId};
 use serde::Deserialize;
 use store::email::{self, EmailFilter};
+use store::outgoing::report;
 use store::{Tenant, outgoing};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -72,10 +73,13 @@ async fn answer(
     id: EmailId,
 ) -> Result<Versioned<Json<Email>>, Problem> {
     let email = seen(caller, &tenant, id).await?;
-    let sending =
-        if email.direction == Direction::Outgoing { outgoing::state_of(&tenant, id).await? } else { None };
+    let (sending, reports) = if email.direction == Direction::Outgoing {
+        (outgoing::state_of(&tenant, id).await?, report::of_email(&tenant, id).await?)
+    } else {
+        (None, Vec::new())
+    };
     tenant.commit().await?;
-    Ok(Versioned(email.version, Json(Email::new(email, sending))))
+    Ok(Versioned(email.version, Json(Email::new(email, sending, reports))))
 }
 
 /// Emails, the newest first: a user's own, or all for administrators; without bodies.

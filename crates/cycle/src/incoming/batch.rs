@@ -12,6 +12,7 @@ use model::alert::AlertKind;
 use model::email::Decision;
 use model::identity::identity;
 use model::message::{ParseWarning, ParsedMessage};
+use model::report::{Report, report};
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
@@ -50,6 +51,8 @@ pub(super) struct Read {
     pub(super) message: ParsedMessage,
     pub(super) raw: Raw,
     pub(super) identity: model::identity::Identity,
+    /// What it reports about an email, should it be a report.
+    pub(super) report: Option<Report>,
 }
 
 impl Reading<'_> {
@@ -341,5 +344,6 @@ fn is_old(item: &IncomingItem) -> bool {
 fn read(new: New, raw: Bytes, limits: &mime::Limits) -> Read {
     let message = mime::parse(&raw, limits);
     let identity = identity(&message, &raw);
-    Read { new, message, raw: Raw::Bytes(raw), identity }
+    let report = report(&message);
+    Read { new, message, raw: Raw::Bytes(raw), identity, report }
 }

@@ -1,11 +1,14 @@
-//! Which of the messages that were read become records: the acceptance policy, asked for every one.
+//! Which of the messages that were read become records: the acceptance policy, asked for every one but the reports about
+//! what this mailbox sent.
 
 use std::collections::HashSet;
 
-use model::accept::{Facts, accept};
+use model::accept::{Facts, accept, before_the_floor};
 use model::address::normalize;
 use model::mailbox::Acceptance;
+use model::report::Report;
 use store::incoming::{IncomingItem, IncomingMessage, Verdict};
+use store::outgoing::report::{self, Found, IncomingReport};
 use store::{Tenant, address, incoming};
 
 use super::Reading;
@@ -13,7 +16,8 @@ use super::batch::Read;
 use crate::ending::Interrupted;
 
 impl Reading<'_> {
-    /// Judges what was read, with what the organization knows about senders and earlier mail: two queries a batch.
+    /// Judges what was read, with what the organization knows about senders and earlier mail: two queries a batch, and
+    /// one more where there are reports.
     pub(super) async fn judged(
         &self,
         tenant: &Tenant,
@@ -29,8 +33,17 @@ impl Reading<'_> {
             let ids: Vec<String> = read.iter().flat_map(|read| answers(read).cloned()).collect();
             answered.extend(incoming::sent_by_us(tenant, &ids).await?);
         }
-        let items = read.into_iter().map(|read| {
+        let reports: Vec<&Report> = read.iter().filter_map(|read| read.report.as_ref()).collect();
+        let mut found = report::find(tenant, mailbox.id, &reports).await?.into_iter();
+        let items = read.into_iter().map(|mut read| {
             let received_at = read.message.received.or(read.message.date);
+            // A report about an email of this mailbox is handled whatever the policy says of correspondence.
+            let of_ours = read.report.take().and_then(|report| Some((found.next()??, report)));
+            if let Some((found, report)) = of_ours
+                && !before_the_floor(received_at, mailbox.floor)
+            {
+                return reported(read, found, report);
+            }
             let facts = Facts {
                 received: received_at,
                 floor: mailbox.floor,
@@ -54,6 +67,22 @@ impl Reading<'_> {
             }
         });
         Ok(items.collect())
+    }
+}
+
+/// A report joins the email it speaks of; it is no correspondence of its own.
+fn reported(read: Read, found: Found, report: Report) -> IncomingItem {
+    IncomingItem {
+        received_at: read.message.received.or(read.message.date),
+        item_id: read.new.item_id,
+        size: read.new.listed.size,
+        rule: report.kind.to_string(),
+        verdict: Verdict::Report(Box::new(IncomingReport {
+            found,
+            report,
+            identity: read.identity,
+            raw: read.raw,
+        })),
     }
 }
 

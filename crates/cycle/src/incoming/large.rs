@@ -10,6 +10,7 @@ use mail::mime;
 use mail::pop3::Session;
 use model::identity::identity;
 use model::message::ParseWarning;
+use model::report::report;
 use sha2::{Digest as _, Sha256};
 use store::blob::{self, BlobId};
 use store::incoming::{IncomingItem, Raw};
@@ -44,11 +45,13 @@ pub(super) async fn record(
     };
     let mut message = mime::parse(&spooled.head, &mime::Limits::default());
     message.warn(ParseWarning::TruncatedText);
+    // A report that returns a large message says what it has to say before it.
+    let report = report(&message);
     // Attachments that were cut off in the middle are no attachments; the raw message has them whole.
     message.attachments.clear();
     let identity = identity(&message, &spooled.head);
     let raw = Raw::Stored(spooled.id, spooled.size);
-    let read = Read { new: new.clone(), message, raw, identity };
+    let read = Read { new: new.clone(), message, raw, identity, report };
     let tenant = reading.fenced().await?;
     blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
     items.extend(reading.judged(&tenant, vec![read]).await?);

@@ -129,6 +129,28 @@ impl<'x> Fields<'x> {
         Some(one_line(text, self.header_text_bytes))
     }
 
+    /// The first `most` fields of this name, each as one decoded line.
+    pub(crate) fn texts(&self, name: &str, most: usize) -> Vec<String> {
+        let values = self.all(name).take(most);
+        values
+            .map(|value| {
+                let prepared = self.prepared(value);
+                let value = MessageStream::new(&prepared).parse_unstructured();
+                one_line(value.as_text().unwrap_or_default(), self.header_text_bytes)
+            })
+            .collect()
+    }
+
+    /// The report-type of a multipart/report, in lower case (RFC 6522 section 3).
+    pub(crate) fn report_type(&self) -> Option<String> {
+        let Some(HeaderValue::ContentType(said)) = self.content("content-type") else { return None };
+        let report = said.c_type.eq_ignore_ascii_case("multipart")
+            && said.c_subtype.as_deref().is_some_and(|sub| sub.eq_ignore_ascii_case("report"));
+        let kind = said.attribute("report-type").filter(|_| report)?;
+        let kind = one_line(&kind.to_ascii_lowercase(), 100);
+        (!kind.is_empty()).then_some(kind)
+    }
+
     /// The first word of a field, in lower case, without parameters and comments.
     pub(crate) fn token(&self, name: &str) -> Option<String> {
         let text = self.text(name)?;

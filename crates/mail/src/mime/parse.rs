@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mail_parser::DateTime;
+use model::address::normalize;
 use model::message::{Importance, ParseWarning, ParsedMessage, Sensitivity};
 
 use super::body;
@@ -13,6 +14,9 @@ use super::split::split;
 
 /// Fields that RFC 5322 section 3.6 lets stand once; the first counts. To and Cc are joined instead.
 const ONCE: &[&str] = &["from", "sender", "reply-to", "to", "cc", "bcc", "date", "subject", "message-id"];
+
+/// How many addresses of X-Failed-Recipients are read.
+const FAILED_RECIPIENTS: usize = 1_000;
 
 /// Reads a message, or the header of one. The cost is linear in its size; depth and counts are bounded by `limits`.
 pub fn parse(raw: &[u8], limits: &Limits) -> ParsedMessage {
@@ -95,6 +99,13 @@ fn read_marks(message: &mut ParsedMessage, fields: &Fields<'_>) {
     });
     message.return_path =
         fields.text("return-path").map(|path| path.trim().trim_matches(['<', '>']).trim().to_owned());
+    message.response_suppressed = fields.text("x-auto-response-suppress").map(|text| text.to_lowercase());
+    message.autoreply = ["x-autoreply", "x-autorespond", "x-autoresponder", "x-mail-autoreply"]
+        .iter()
+        .any(|name| fields.token(name).is_some_and(|token| token != "no"));
+    message.unsubscribable = fields.count("list-unsubscribe") > 0;
+    message.report_type = fields.report_type();
+    message.failed_recipients = failed_recipients(fields);
     message.sensitivity = match fields.token("sensitivity").as_deref() {
         Some("personal") => Sensitivity::Personal,
         Some("private") => Sensitivity::Private,
@@ -102,6 +113,20 @@ fn read_marks(message: &mut ParsedMessage, fields: &Fields<'_>) {
         _ => Sensitivity::Normal,
     };
     message.importance = importance(fields);
+}
+
+/// The addresses of X-Failed-Recipients, over all fields of that name: Exim begins a new one when one gets long.
+fn failed_recipients(fields: &Fields<'_>) -> Vec<String> {
+    let texts = fields.texts("x-failed-recipients", FAILED_RECIPIENTS);
+    let mut failed: Vec<String> = Vec::new();
+    for address in texts.iter().flat_map(|text| text.split(',')) {
+        let address = normalize(address.trim().trim_matches(['<', '>']));
+        let fit = address.contains('@') && !address.contains(char::is_whitespace);
+        if fit && failed.len() < FAILED_RECIPIENTS && !failed.contains(&address) {
+            failed.push(address);
+        }
+    }
+    failed
 }
 
 /// Importance and Priority are of RFC 2156 section 5.3, the other two of the programs that came before it.

@@ -245,6 +245,16 @@ pub(super) const fn facts(kind: K) -> Facts {
             "The server {endpoint} refused {refused} of {recipients} recipients for good. The others are not affected.",
             "Correct the addresses and send the email again: it then goes to those who have not got it.",
         ),
+        K::RecipientBounced => of(
+            Error,
+            Email,
+            Permanent,
+            "An email came back",
+            "The server {reporter} reports that an email, once accepted, could not be delivered to {bounced} of its \
+             {recipients} recipients.",
+            "Read the server's words beside each recipient. Correct the addresses and write to them again; when nobody \
+             got it, the same email can be edited and sent again. Lockstep sends nothing again by itself.",
+        ),
         K::SendUnknown => of(
             Error,
             Email,

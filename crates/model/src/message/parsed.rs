@@ -52,6 +52,16 @@ pub struct ParsedMessage {
     pub list_id: Option<String>,
     /// Return-Path without angle brackets. Present and empty is the null path of a report (RFC 5321 section 4.5.5).
     pub return_path: Option<String>,
+    /// X-Auto-Response-Suppress in lower case: which automatic answers the sender does not want.
+    pub response_suppressed: Option<String>,
+    /// Whether a header of an answering machine says that nobody wrote it: X-Autoreply and its like.
+    pub autoreply: bool,
+    /// Whether it says how to get no more of its kind: List-Unsubscribe (RFC 2369 section 3.2).
+    pub unsubscribable: bool,
+    /// The report-type of a multipart/report, in lower case (RFC 6522).
+    pub report_type: Option<String>,
+    /// The addresses of X-Failed-Recipients, normalized: how Exim and others name them without a delivery-status part.
+    pub failed_recipients: Vec<String>,
     /// Sensitivity (RFC 2156 section 5.3.4).
     pub sensitivity: Sensitivity,
     /// Importance, or what older headers say in its place.

@@ -59,7 +59,7 @@ pub async fn request_send(
                      and not exists (select from send_recipients d
                          join send_requests r on r.organization_id = d.organization_id and r.id = d.send_request_id
                          where r.email_id = $2 and lower(d.address) = p.address_key
-                           and d.state in ('accepted', 'bounced'))
+                           and d.state in ('accepted', 'delayed', 'bounced'))
                    order by p.address_key, p.position) as recipients",
             &[&request.0, &id.0],
         )

@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use model::email::{PartyRole, RecipientState, SendAnswer};
 use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
+use model::report::ReportedAction;
+use tokio_postgres::Row;
 
 use super::answer::answer_of;
-use crate::row::named;
+use crate::row::{named, named_if};
 use crate::{Result, Tenant};
 
 /// The latest send request of an email.
@@ -52,6 +54,25 @@ pub struct RecipientStatus {
     pub enhanced_code: Option<String>,
     /// The server's last words.
     pub server_said: Option<String>,
+    /// What was reported of it since.
+    pub report: Option<RecipientReport>,
+    /// When its reader's program says it was read.
+    pub read_at: Option<Timestamp>,
+}
+
+/// What was reported last of a recipient that a server had accepted.
+#[derive(Clone)]
+pub struct RecipientReport {
+    /// What was done.
+    pub action: ReportedAction,
+    /// The status code (RFC 3463).
+    pub status: Option<String>,
+    /// The words of the server that reports.
+    pub said: Option<String>,
+    /// Which server or program that is.
+    pub reporter: Option<String>,
+    /// When it was read here.
+    pub at: Option<Timestamp>,
 }
 
 /// One try.
@@ -91,7 +112,8 @@ pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendStat
     let request = SendRequestId(row.try_get("id")?);
     let recipients = tenant
         .query(
-            "select position, address, role, state, attempts, next_try_at, reply_code, enhanced_code, server_said
+            "select position, address, role, state, attempts, next_try_at, reply_code, enhanced_code, server_said,
+                    reported, reported_status, reported_said, reported_by, reported_at, read_at
              from send_recipients where send_request_id = $1 order by position",
             &[&request.0],
         )
@@ -124,6 +146,8 @@ pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendStat
                     reply_code: row.try_get("reply_code")?,
                     enhanced_code: row.try_get("enhanced_code")?,
                     server_said: row.try_get("server_said")?,
+                    report: reported(row)?,
+                    read_at: row.try_get("read_at")?,
                 })
             })
             .collect::<Result<_>>()?,
@@ -139,6 +163,17 @@ pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendStat
                 })
             })
             .collect::<Result<_>>()?,
+    }))
+}
+
+fn reported(row: &Row) -> Result<Option<RecipientReport>> {
+    let Some(action) = named_if(row, "reported")? else { return Ok(None) };
+    Ok(Some(RecipientReport {
+        action,
+        status: row.try_get("reported_status")?,
+        said: row.try_get("reported_said")?,
+        reporter: row.try_get("reported_by")?,
+        at: row.try_get("reported_at")?,
     }))
 }
 

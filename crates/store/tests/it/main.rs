@@ -13,6 +13,7 @@ mod mailboxes;
 mod migrations;
 mod outgoing;
 mod records;
+mod reports;
 mod ring;
 mod roles;
 mod sessions;

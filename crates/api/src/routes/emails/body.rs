@@ -6,10 +6,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use model::id::{AttachmentId, EmailId};
+use model::id::{AttachmentId, EmailId, ReportId};
 use serde::Serialize;
 use store::blob::{self, BlobId};
 use store::email::{self, EmailCopy};
+use store::outgoing;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,7 +23,7 @@ use crate::html;
 use crate::problem::Problem;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(body)).routes(routes!(raw))
+    OpenApiRouter::new().routes(routes!(body)).routes(routes!(raw)).routes(routes!(raw_report))
 }
 
 /// The content of an email, as the caller sees it.
@@ -103,6 +104,25 @@ async fn raw(caller: Caller, Path(id): Path<Uuid>) -> Result<Response, Problem> 
     let copy = opened(&caller, id).await?;
     let (blob, size) = copy.raw.ok_or_else(|| Problem::not_found("raw message"))?;
     Ok(download(caller, blob, size, "message/rfc822", &format!("{id}.eml")))
+}
+
+/// The raw message of a report about an email that was sent, streamed. It returns what the email said, so an
+/// administrator's look at it is written into the change log as well.
+#[utoipa::path(
+    get, path = "/emails/{id}/reports/{report}/raw", tag = "emails", security(("key" = ["read_bodies"])),
+    params(
+        ("id" = Uuid, Path, description = "The email"),
+        ("report" = Uuid, Path, description = "The report, as the email lists it")
+    ),
+    responses((status = 200, description = "The message", content_type = "message/rfc822", body = Vec<u8>))
+)]
+async fn raw_report(caller: Caller, Path((id, report)): Path<(Uuid, Uuid)>) -> Result<Response, Problem> {
+    let tenant = caller.begin().await?;
+    let raw = outgoing::report::raw(&tenant, EmailId(id), ReportId(report), caller.reader(), caller.author())
+        .await?;
+    tenant.commit().await?;
+    let (blob, size) = raw.ok_or_else(|| Problem::not_found("report"))?;
+    Ok(download(caller, blob, size, "message/rfc822", &format!("{report}.eml")))
 }
 
 /// One file of an email, streamed as a download.

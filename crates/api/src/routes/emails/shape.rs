@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use model::email::{Direction, EmailState, PartyRole, RecipientState, SendAnswer};
+use model::report::{ReportKind, ReportedAction};
 use serde::Serialize;
 use store::email;
-use store::outgoing::SendState;
+use store::outgoing::report::StoredReport;
+use store::outgoing::{self, SendState};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -107,6 +109,8 @@ pub(super) struct Email {
     receipts: Vec<Receipt>,
     /// The latest send request; null when nobody asked for it to be sent.
     sending: Option<Sending>,
+    /// What was reported about it since it was sent, the oldest first.
+    reports: Vec<Report>,
     /// Who made the record, such as `user:…`.
     created_by: String,
     /// Who changed it last.
@@ -169,6 +173,61 @@ struct Recipient {
     enhanced_code: Option<String>,
     /// The server's last words.
     server_said: Option<String>,
+    /// What a server further on, or the reader's program, reported last; null when nobody did.
+    report: Option<RecipientReport>,
+    /// When the reader's program says that it was read.
+    read_at: Option<Timestamp>,
+}
+
+/// What was reported of a recipient that a server had accepted.
+#[derive(Serialize, ToSchema)]
+struct RecipientReport {
+    /// What was done.
+    #[schema(value_type = schema::ReportedAction)]
+    action: ReportedAction,
+    /// The status code (RFC 3463).
+    status: Option<String>,
+    /// The words of the server that reports.
+    said: Option<String>,
+    /// Which server or program that is.
+    reporter: Option<String>,
+    /// When it was read here.
+    at: Option<Timestamp>,
+}
+
+/// A report about an email that was sent: it joins the email and stands in nobody's list.
+#[derive(Serialize, ToSchema)]
+struct Report {
+    /// Which; its raw message is at `/emails/{id}/reports/{report}/raw`.
+    id: Uuid,
+    /// Under which send request the email had left.
+    request: Uuid,
+    /// A delivery report or a read receipt.
+    #[schema(value_type = schema::ReportKind)]
+    kind: ReportKind,
+    /// Which server or program reports.
+    reporter: Option<String>,
+    /// What it says: a list of `{address, original, action, status, said}`. It is a stranger's word; what was believed of
+    /// it stands with the recipients.
+    recipients: serde_json::Value,
+    /// The size of its raw message in bytes.
+    raw_size: i64,
+    /// When the mail server received it.
+    received_at: Option<Timestamp>,
+}
+
+impl From<StoredReport> for Report {
+    fn from(report: StoredReport) -> Self {
+        Self {
+            id: report.id.0,
+            request: report.request.0,
+            kind: report.kind,
+            reporter: report.reporter,
+            recipients: report.recipients,
+            raw_size: report.raw_size,
+            received_at: report.received_at,
+        }
+    }
 }
 
 /// One try to hand an email to a server.
@@ -219,8 +278,12 @@ impl From<email::Email> for EmailSummary {
 }
 
 impl Email {
-    /// With its latest send request.
-    pub(super) fn new(mut email: email::Email, sending: Option<SendState>) -> Self {
+    /// With its latest send request and what was reported about it.
+    pub(super) fn new(
+        mut email: email::Email,
+        sending: Option<SendState>,
+        reports: Vec<StoredReport>,
+    ) -> Self {
         let receipts = std::mem::take(&mut email.receipts)
             .into_iter()
             .map(|receipt| Receipt {
@@ -241,9 +304,22 @@ impl Email {
             regarding: email.regarding.take().map(RecordReference::from),
             receipts,
             sending: sending.map(Sending::from),
+            reports: reports.into_iter().map(Report::from).collect(),
             created_by: std::mem::take(&mut email.created_by),
             modified_by: std::mem::take(&mut email.modified_by),
             summary: email.into(),
+        }
+    }
+}
+
+impl From<outgoing::RecipientReport> for RecipientReport {
+    fn from(report: outgoing::RecipientReport) -> Self {
+        Self {
+            action: report.action,
+            status: report.status,
+            said: report.said,
+            reporter: report.reporter,
+            at: report.at,
         }
     }
 }
@@ -271,6 +347,8 @@ impl From<SendState> for Sending {
                     reply_code: recipient.reply_code,
                     enhanced_code: recipient.enhanced_code,
                     server_said: recipient.server_said,
+                    report: recipient.report.map(RecipientReport::from),
+                    read_at: recipient.read_at,
                 })
                 .collect(),
             attempts: state

@@ -97,6 +97,16 @@ pub enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Write out the raw message of a report about an email: a delivery report or a read receipt.
+    Report {
+        /// The email's id.
+        email: String,
+        /// The report's id, as `email show` lists it.
+        report: String,
+        /// Into this file instead of standard output.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Write out one file of an email.
     Attachment {
         /// The email's id.
@@ -141,6 +151,9 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         Command::Resend { email } => asked(context, &email, "resend").await?,
         Command::MarkSent { email } => asked(context, &email, "mark-sent").await?,
         Command::Raw { email, output } => download(context, &["emails", &email, "raw"], output).await?,
+        Command::Report { email, report, output } => {
+            download(context, &["emails", &email, "reports", &report, "raw"], output).await?;
+        }
         Command::Attachment { email, attachment, output } => {
             download(context, &["emails", &email, "attachments", &attachment], output).await?;
         }

@@ -72,6 +72,7 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
     let mut text = context.described(&subject, &facts);
     text.push_str(&receipts(context, email));
     text.push_str(&sending(context, email));
+    text.push_str(&reports(context, email));
     text.push_str(&body(context, email));
     text
 }
@@ -96,9 +97,20 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
     let mut table =
         context.look.table(&["recipient", "as", "stands", "tries", "next try", "the server said"]);
     for recipient in email.list("sending.recipients") {
-        let codes =
-            [recipient.text("reply_code"), recipient.text("enhanced_code"), recipient.text("server_said")];
-        let said = codes.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let codes = if recipient.at("report").is_some() {
+            // What came later, from further on, says more than that our server took it.
+            ["report.action", "report.status", "report.said"]
+        } else {
+            ["reply_code", "enhanced_code", "server_said"]
+        };
+        let codes = codes.map(|code| recipient.text(code));
+        let mut said = codes.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        if let Some(reporter) = recipient.filled("report.reporter") {
+            said.push_str(&format!(" ({reporter})"));
+        }
+        if let Some(read) = recipient.time("read_at") {
+            said = format!("read {}", context.ago(Some(read)));
+        }
         table.add_row([
             plain(recipient.text("address")),
             plain(recipient.text("role")),
@@ -118,6 +130,24 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
     ];
     let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
     format!("\n {}\n{}", context.look.text(&asked, Tone::Quiet), table::drawn(&table))
+}
+
+fn reports(context: &Context<'_>, email: Record<'_>) -> String {
+    let reports = email.list("reports");
+    if reports.is_empty() {
+        return String::new();
+    }
+    let mut table = context.look.table(&["report", "from", "received", "size", "id"]);
+    for report in reports {
+        table.add_row([
+            plain(words(&report.text("kind"))),
+            plain(report.text("reporter")),
+            plain(context.when(report.time("received_at"))),
+            plain(bytes(report.number("raw_size"))),
+            cell(report.text("id"), Tone::Quiet),
+        ]);
+    }
+    format!("\n{}", table::drawn(&table))
 }
 
 fn body(context: &Context<'_>, email: Record<'_>) -> String {

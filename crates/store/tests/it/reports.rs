@@ -1,0 +1,284 @@
+//! What a report may do: set where an accepted recipient stands, once, and nothing else, for the email of the mailbox that
+//! it came into.
+
+use jiff::Timestamp;
+use model::email::{Decision, EmailState, RecipientState, SendAnswer};
+use model::id::{EmailId, MailboxId, SessionId};
+use model::identity::Identity;
+use model::message::NamedAddress;
+use model::report::{Report, ReportKind, ReportedAction, ReportedRecipient};
+use store::email::{EmailFilter, Reader, get, list};
+use store::incoming::{IncomingBatch, IncomingItem, Raw, Verdict, record};
+use store::outgoing::report::{Found, IncomingReport, find, of_email};
+use store::outgoing::{
+    Answer, Draft, RecipientAnswer, SendState, begin_attempt, create, next_pending, record_answer,
+    request_send, state_of,
+};
+
+use crate::world::{World, author, world};
+
+fn to(address: &str) -> NamedAddress {
+    NamedAddress { name: None, address: address.parse().unwrap() }
+}
+
+/// An email of Ada's to these, as her server answered for each.
+async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
+    let tenant = world.tenant().await;
+    let draft = Draft {
+        from: Some(world.ada_box),
+        to: answers.iter().map(|(address, _)| to(address)).collect(),
+        subject: "Engines".into(),
+        text: Some("They weave.".into()),
+        ..Draft::default()
+    };
+    let id = create(&tenant, &draft, &[], None, &author()).await.unwrap();
+    request_send(&tenant, id, None, None, None, &author()).await.unwrap();
+    let session: SessionId = model::clock::new_id();
+    let attempt =
+        begin_attempt(&tenant, world.ada_box, 1, session, id, &author()).await.unwrap().expect("it is due");
+    let recipients = attempt.recipients.iter().zip(answers).map(|(due, (_, state))| RecipientAnswer {
+        position: due.position,
+        state: *state,
+        reply_code: Some(250),
+        enhanced_code: None,
+        said: Some("queued".into()),
+        retry_after: std::time::Duration::from_secs(600),
+    });
+    let answer = Answer {
+        attempt: attempt.id,
+        answer: SendAnswer::Accepted,
+        said: None,
+        recipients: recipients.collect(),
+        retry_after: std::time::Duration::from_secs(300),
+    };
+    record_answer(&tenant, &answer, &author()).await.unwrap();
+    tenant.commit().await.unwrap();
+    id
+}
+
+async fn sending(world: &World, id: EmailId) -> SendState {
+    state_of(&world.tenant().await, id).await.unwrap().unwrap()
+}
+
+async fn states(world: &World, id: EmailId) -> Vec<RecipientState> {
+    sending(world, id).await.recipients.iter().map(|recipient| recipient.state).collect()
+}
+
+async fn state(world: &World, id: EmailId) -> EmailState {
+    get(&world.tenant().await, id, Reader::Everything).await.unwrap().unwrap().state
+}
+
+fn says(message_id: &str, said: &[(&str, ReportedAction)]) -> Report {
+    Report {
+        kind: ReportKind::DeliveryReport,
+        message_ids: vec![message_id.to_owned()],
+        envelope_id: None,
+        returned_date: None,
+        reporter: Some("mx.there.example".into()),
+        recipients: said
+            .iter()
+            .map(|(address, action)| ReportedRecipient {
+                address: (*address).to_owned(),
+                original: None,
+                action: *action,
+                status: Some("5.1.1".into()),
+                said: Some("nobody of that name".into()),
+            })
+            .collect(),
+    }
+}
+
+async fn found(world: &World, mailbox: MailboxId, report: &Report) -> Option<Found> {
+    find(&world.tenant().await, mailbox, &[report]).await.unwrap().remove(0)
+}
+
+/// Records a report as the item of this name, with this number as its identity; how it was decided.
+async fn comes(world: &World, item: &str, identity: u8, report: Report) -> Decision {
+    let found = found(world, world.ada_box, &report).await.expect("the report finds its email");
+    let by = author();
+    let report = IncomingReport {
+        found,
+        report,
+        identity: Identity([identity; 32]),
+        raw: Raw::Bytes(format!("raw {identity}").into()),
+    };
+    let item = IncomingItem {
+        item_id: item.into(),
+        size: 100,
+        received_at: Some(Timestamp::from_second(1_700_000_000).unwrap()),
+        rule: "delivery_report".into(),
+        verdict: Verdict::Report(Box::new(report)),
+    };
+    let batch = IncomingBatch {
+        mailbox: world.ada_box,
+        folder: "pop3://mail.example.com:995 ada@example.com",
+        items: vec![item],
+        cursor: None,
+        retry_after: std::time::Duration::from_secs(300),
+        by: &by,
+    };
+    let tenant = world.tenant().await;
+    let recorded = record(&tenant, &batch).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert_eq!(recorded[0].email, Some(found.email), "the item leads to the email it speaks of");
+    recorded[0].decision
+}
+
+const ONE: &str = "one@there.example";
+const TWO: &str = "two@there.example";
+
+#[tokio::test]
+async fn a_bounce_sets_the_recipient_and_an_email_that_bounced_for_all_has_failed() {
+    use RecipientState::{Accepted, Bounced};
+    let world = world().await;
+    let id = sent(&world, &[(ONE, Accepted), (TWO, Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    let bounce = |address| says(&message_id, &[(address, ReportedAction::Failed)]);
+
+    assert_eq!(comes(&world, "a", 1, bounce(ONE)).await, Decision::Recorded);
+    assert_eq!(states(&world, id).await, [Bounced, Accepted]);
+    assert_eq!(state(&world, id).await, EmailState::Sent);
+    let recipient = sending(&world, id).await.recipients.remove(0);
+    assert_eq!(recipient.server_said.as_deref(), Some("queued"), "what our server said stays");
+    let report = recipient.report.unwrap();
+    assert_eq!(
+        (report.status.as_deref(), report.said.as_deref()),
+        (Some("5.1.1"), Some("nobody of that name"))
+    );
+
+    assert_eq!(comes(&world, "b", 2, bounce(TWO)).await, Decision::Recorded);
+    assert_eq!(states(&world, id).await, [Bounced, Bounced]);
+    assert_eq!(state(&world, id).await, EmailState::Failed);
+    assert_eq!(world.count("select count(*) from alerts where kind = 'recipient_bounced'").await, 1);
+    assert_eq!(world.count("select count::bigint from alerts where kind = 'recipient_bounced'").await, 2);
+
+    // Nothing waits, nothing is due: no bounce sends anything again.
+    assert!(next_pending(&world.tenant().await, world.ada_box, 10).await.unwrap().is_empty());
+    assert_eq!(world.count("select count(*) from send_attempts").await, 1);
+    assert_eq!(of_email(&world.tenant().await, id).await.unwrap().len(), 2, "both are kept with it");
+    let listed = list(&world.tenant().await, Reader::Everything, &EmailFilter::default(), None, 9).await;
+    assert_eq!(listed.unwrap().len(), 1, "a report is in nobody's list");
+}
+
+#[tokio::test]
+async fn a_report_that_comes_twice_changes_nothing_twice() {
+    let world = world().await;
+    let id = sent(&world, &[(ONE, RecipientState::Accepted), (TWO, RecipientState::Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    let bounce = || says(&message_id, &[(ONE, ReportedAction::Failed)]);
+    assert_eq!(comes(&world, "a", 1, bounce()).await, Decision::Recorded);
+    let version = get(&world.tenant().await, id, Reader::Everything).await.unwrap().unwrap().version;
+    let changes = world.count("select count(*) from changes").await;
+    // The same item again, the same report as another item, and another report that says the same.
+    assert_eq!(comes(&world, "a", 1, bounce()).await, Decision::Recorded);
+    assert_eq!(comes(&world, "b", 1, bounce()).await, Decision::Duplicate);
+    assert_eq!(comes(&world, "c", 2, bounce()).await, Decision::Recorded);
+    assert_eq!(world.count("select count::bigint from alerts where kind = 'recipient_bounced'").await, 1);
+    assert_eq!(world.count("select count(*) from changes").await, changes);
+    let now = get(&world.tenant().await, id, Reader::Everything).await.unwrap().unwrap().version;
+    assert_eq!(now, version);
+    assert_eq!(world.count("select count(*) from reports").await, 2);
+}
+
+#[tokio::test]
+async fn a_delay_ends_with_a_delivery_or_a_bounce_and_a_bounce_is_final() {
+    use RecipientState::{Accepted, Bounced, Delayed};
+    let world = world().await;
+    let id = sent(&world, &[(ONE, Accepted), (TWO, Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    for (number, said, stand) in [
+        (1, vec![(ONE, ReportedAction::Delayed), (TWO, ReportedAction::Delayed)], [Delayed, Delayed]),
+        (2, vec![(ONE, ReportedAction::Delivered)], [Accepted, Delayed]),
+        (3, vec![(TWO, ReportedAction::Failed)], [Accepted, Bounced]),
+        (4, vec![(ONE, ReportedAction::Delayed), (TWO, ReportedAction::Delivered)], [Accepted, Bounced]),
+    ] {
+        comes(&world, &format!("item {number}"), number, says(&message_id, &said)).await;
+        assert_eq!(states(&world, id).await, stand, "{number}");
+        assert_eq!(state(&world, id).await, EmailState::Sent, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_touches_nobody_whom_no_server_accepted() {
+    use RecipientState::{Accepted, Bounced, Deferred, Refused};
+    let world = world().await;
+    let id = sent(&world, &[(ONE, Accepted), (TWO, Deferred), ("three@there.example", Refused)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    let all = [ONE, TWO, "three@there.example", "stranger@there.example"];
+    let report = says(&message_id, &all.map(|address| (address, ReportedAction::Failed)));
+    comes(&world, "a", 1, report).await;
+    assert_eq!(states(&world, id).await, [Bounced, Deferred, Refused]);
+    assert_eq!(state(&world, id).await, EmailState::PendingSend, "who is deferred is still tried");
+    let delivered = says(&message_id, &all.map(|address| (address, ReportedAction::Delivered)));
+    comes(&world, "b", 2, delivered).await;
+    assert_eq!(states(&world, id).await, [Bounced, Deferred, Refused], "a forged delivery ends no try");
+}
+
+#[tokio::test]
+async fn a_report_counts_only_in_the_mailbox_that_sent_the_email_and_in_its_organization() {
+    let world = world().await;
+    let id = sent(&world, &[(ONE, RecipientState::Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    let report = says(&message_id, &[(ONE, ReportedAction::Failed)]);
+    assert_eq!(found(&world, world.bob_box, &report).await, None);
+    assert_eq!(found(&world, world.support_box, &report).await, None);
+    let other = world.database.organization("Other").await.unwrap();
+    let tenant = world.store.tenant(other).await.unwrap();
+    assert_eq!(find(&tenant, world.ada_box, &[&report]).await.unwrap(), [None]);
+    assert_eq!(found(&world, world.ada_box, &report).await.map(|found| found.email), Some(id));
+    let stranger = says("unknown@there.example", &[(ONE, ReportedAction::Failed)]);
+    assert_eq!(found(&world, world.ada_box, &stranger).await, None);
+}
+
+#[tokio::test]
+async fn a_report_finds_its_email_by_the_envelope_id_and_by_the_returned_header() {
+    let world = world().await;
+    let id = sent(&world, &[(ONE, RecipientState::Accepted)]).await;
+    let sending = sending(&world, id).await;
+    let bare = || says("rewritten@relay.example", &[(ONE, ReportedAction::Failed)]);
+    let by_envelope = Report { envelope_id: Some(sending.request.to_string()), ..bare() };
+    assert_eq!(found(&world, world.ada_box, &by_envelope).await.map(|found| found.email), Some(id));
+    let dated = Timestamp::from_second(sending.requested_at.as_second()).unwrap();
+    let by_date = Report { returned_date: Some(dated), ..bare() };
+    assert_eq!(found(&world, world.ada_box, &by_date).await.map(|found| found.email), Some(id));
+    let to_another = Report {
+        returned_date: Some(dated),
+        ..says("rewritten@relay.example", &[(TWO, ReportedAction::Failed)])
+    };
+    assert_eq!(found(&world, world.ada_box, &to_another).await, None);
+}
+
+#[tokio::test]
+async fn a_read_receipt_says_who_read_it_and_when() {
+    let world = world().await;
+    let id = sent(&world, &[(ONE, RecipientState::Accepted), (TWO, RecipientState::Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    let receipt =
+        Report { kind: ReportKind::ReadReceipt, ..says(&message_id, &[(TWO, ReportedAction::Read)]) };
+    comes(&world, "a", 1, receipt).await;
+    let recipients = sending(&world, id).await.recipients;
+    assert_eq!(recipients[0].read_at, None);
+    assert_eq!(recipients[1].read_at.map(Timestamp::as_second), Some(1_700_000_000));
+    assert_eq!(recipients[1].state, RecipientState::Accepted);
+    assert_eq!(world.count("select count(*) from alerts").await, 0);
+}
+
+#[tokio::test]
+async fn who_got_it_is_not_written_to_again_after_a_bounce_of_somebody_else() {
+    let world = world().await;
+    let id = sent(&world, &[(ONE, RecipientState::Accepted)]).await;
+    let message_id = sending(&world, id).await.message_id;
+    comes(&world, "a", 1, says(&message_id, &[("elsewhere@forwarded.example", ReportedAction::Failed)]))
+        .await;
+    assert_eq!(
+        states(&world, id).await,
+        [RecipientState::Bounced],
+        "it went to one alone, so it is that one"
+    );
+    let tenant = world.tenant().await;
+    let again = request_send(&tenant, id, None, None, None, &author()).await;
+    assert!(
+        matches!(again, Err(store::Error::Refused(store::Refusal::NoRecipients))),
+        "a forged bounce resends nothing"
+    );
+}
