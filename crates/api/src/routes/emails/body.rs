@@ -110,6 +110,7 @@ async fn raw(caller: Caller, Path(id): Path<Uuid>) -> Result<Response, Problem> 
 /// administrator's look at it is written into the change log as well.
 #[utoipa::path(
     get, path = "/emails/{id}/reports/{report}/raw", tag = "emails", security(("key" = ["read_bodies"])),
+    extensions(("x-audience" = json!("own"))),
     params(
         ("id" = Uuid, Path, description = "The email"),
         ("report" = Uuid, Path, description = "The report, as the email lists it")

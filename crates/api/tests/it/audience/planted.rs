@@ -5,12 +5,14 @@ use std::collections::HashMap;
 
 use model::alert::AlertKind;
 use model::email::Decision;
-use model::identity::identity;
+use model::identity::{Identity, identity};
 use model::message::{ParsedAttachment, ParsedMessage, Party};
+use model::report::{Report, ReportKind, ReportedAction, ReportedRecipient};
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::incoming::{IncomingBatch, IncomingItem, IncomingMessage, Raw, Verdict};
+use store::outgoing::report::{Found, IncomingReport};
 use store::testing::TestDatabase;
 
 use crate::client::{Client, answer};
@@ -241,6 +243,46 @@ async fn receive(world: &World, mailbox: &str, name: &str, uidl: Option<&str>) -
     recorded[0].email.unwrap().to_string()
 }
 
+/// A delivery report about an email of Ada's.
+async fn reported(world: &World, email: &str, canaries: &mut Vec<(For, String)>) -> String {
+    let sending = world.ada.get(&format!("emails/{email}")).await.expect(200);
+    let recipient = ReportedRecipient {
+        address: "canary-reported@elsewhere.example".into(),
+        original: None,
+        action: ReportedAction::Failed,
+        status: None,
+        said: Some("CANARY-reported-words".into()),
+    };
+    let report = IncomingReport {
+        found: Found {
+            email: email.parse().unwrap(),
+            request: sending["sending"]["request"].as_str().unwrap().parse().unwrap(),
+        },
+        report: Report {
+            kind: ReportKind::DeliveryReport,
+            message_ids: Vec::new(),
+            envelope_id: None,
+            returned_date: None,
+            reporter: Some("CANARY-reporter".into()),
+            recipients: vec![recipient],
+        },
+        identity: Identity([7; 32]),
+        raw: Raw::Bytes(
+            "CANARY-reporter: canary-reported@elsewhere.example: CANARY-reported-words CANARY-reported-raw"
+                .into(),
+        ),
+    };
+    for word in ["reported-words", "reporter", "reported-raw"] {
+        canaries.push((For::Ada, format!("CANARY-{word}")));
+    }
+    canaries.push((For::Ada, "canary-reported@elsewhere.example".into()));
+    let tenant = world.tenant().await;
+    let mailbox = world.ada_box.parse().unwrap();
+    assert!(store::outgoing::report::apply(&tenant, mailbox, &report, None, &author()).await.unwrap());
+    tenant.commit().await.unwrap();
+    id(&world.ada.get(&format!("emails/{email}")).await.expect(200)["reports"][0])
+}
+
 /// What Ada wrote, in each state that an operation wants.
 async fn drafts(world: &World, canaries: &mut Vec<(For, String)>) -> HashMap<&'static str, String> {
     let mut ids = HashMap::new();
@@ -270,7 +312,8 @@ async fn drafts(world: &World, canaries: &mut Vec<(For, String)>) -> HashMap<&'s
                 ids.insert("{attachment} draft", file);
             }
             "pending" => {
-                ids.insert("emails/{id} pending", email);
+                let report = reported(world, &email, canaries).await;
+                ids.extend([("emails/{id} pending", email), ("{report}", report)]);
             }
             _ => {
                 let owner = world.served.database.owner().await.unwrap();
@@ -394,7 +437,7 @@ pub(super) fn which(operation: &str) -> &'static str {
         | "POST /api/v1/emails/{id}/send"
         | "POST /api/v1/emails/{id}/attachments"
         | "DELETE /api/v1/emails/{id}/attachments/{attachment}" => "draft",
-        "POST /api/v1/emails/{id}/cancel" => "pending",
+        "POST /api/v1/emails/{id}/cancel" | "GET /api/v1/emails/{id}/reports/{report}/raw" => "pending",
         "POST /api/v1/emails/{id}/mark-sent" | "POST /api/v1/emails/{id}/resend" => "unknown",
         "DELETE /api/v1/profiles/{id}" | "PUT /api/v1/profiles/{id}/credential" => "unused",
         _ => "",

@@ -72,7 +72,7 @@ pub async fn raw(
         .await?;
     let Some(row) = row else { return Ok(None) };
     if reader == Reader::Everything {
-        let fields = Fields::new().named("report_opened");
+        let fields = Fields::new().named("body_opened");
         let change = Change { record_type: "email", id: id.0, version: email.version, by, fields };
         change::write(tenant, change).await?;
     }

@@ -106,7 +106,7 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
         let codes = codes.map(|code| recipient.text(code));
         let mut said = codes.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         if let Some(reporter) = recipient.filled("report.reporter") {
-            said.push_str(&format!(" ({reporter})"));
+            said = format!("{said} ({reporter})");
         }
         if let Some(read) = recipient.time("read_at") {
             said = format!("read {}", context.ago(Some(read)));
