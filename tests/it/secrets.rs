@@ -64,7 +64,7 @@ async fn a_password_is_in_no_log_no_column_and_no_answer() {
     for path in [
         format!("/mailboxes/{}", anna.id),
         format!("/profiles/{}", house.profile),
-        format!("/changes?record=mailbox:{}", anna.id),
+        format!("/changes?record_id={}", anna.id),
         format!("/mailboxes/{}/items", anna.id),
     ] {
         let shown = api.get(&path).await.to_string();

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::rights::Rights;
+use crate::waiting::WaitingRoom;
 use crate::{Config, Parts, caller, contract, routes, trace};
 
 /// What every request is answered with.
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) network: NetworkPolicy,
     pub(crate) rights: Rights,
+    /// Where requests wait for a change.
+    pub(crate) waiting: WaitingRoom,
     /// The document, rendered once.
     pub(crate) document: String,
     paths: HashSet<String>,
@@ -61,6 +64,7 @@ pub(crate) fn router(config: Config, parts: Parts) -> Router {
         keys: parts.keys,
         network: parts.network,
         rights: Rights::of(&document),
+        waiting: WaitingRoom::new(),
         paths: document.paths.paths.keys().cloned().collect(),
         document: crate::openapi_json(),
     }));
@@ -168,6 +172,7 @@ mod tests {
             keys: Arc::new(KeyRing::from_text("a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap()),
             network: NetworkPolicy::default(),
             rights: Rights::default(),
+            waiting: WaitingRoom::new(),
             document: String::new(),
             paths: HashSet::from(["/closed".to_owned()]),
         }))

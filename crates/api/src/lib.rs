@@ -20,6 +20,7 @@ mod schema;
 mod trace;
 mod transaction;
 mod version;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     VersionMissing,
     UnderWay,
     KeyReused,
+    Gone,
     TooLarge,
     UnsupportedMediaType,
     Unavailable,
@@ -31,7 +32,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
@@ -43,6 +44,7 @@ impl Kind {
         Self::VersionMissing,
         Self::UnderWay,
         Self::KeyReused,
+        Self::Gone,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Unavailable,
@@ -71,6 +73,7 @@ impl Kind {
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The key is another request's")
             }
+            Self::Gone => (StatusCode::GONE, "gone", "What was asked for is no longer kept"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "It is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")

@@ -73,6 +73,8 @@ pub const MAX_MESSAGE_MB: &str = "max_message_mb";
 pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
 /// How long an item that is gone from its server is remembered.
 pub const GONE_ITEM_DAYS: &str = "gone_item_days";
+/// How long the log of changes is kept.
+pub const CHANGES_KEPT_DAYS: &str = "changes_kept_days";
 
 /// Every setting there is.
 pub const SETTINGS: &[Setting] = &[
@@ -114,6 +116,14 @@ pub const SETTINGS: &[Setting] = &[
         preset: Preset::Number(90),
         meaning: "How long Lockstep remembers what it decided about a message that its server lists no longer. A message \
                   that comes back later than that is read again, and recognised by its content.",
+    },
+    Setting {
+        name: CHANGES_KEPT_DAYS,
+        reference: None,
+        range: Range::Number { least: 1, most: 3650, unit: "days" },
+        preset: Preset::Number(365),
+        meaning: "How long the log of changes is kept: the history of records, the audit, and what a follower of the \
+                  change feed can still get after having been away.",
     },
 ];
 

@@ -69,6 +69,7 @@ pub async fn run(
             _ = forgetting.tick() => {
                 scheduler.forget().await;
                 scheduler.forget_answers().await;
+                scheduler.forget_changes().await;
             }
             () = pokes.next() => scheduler.scan().await,
             _ = scans.tick() => scheduler.scan().await,

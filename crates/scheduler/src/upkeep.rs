@@ -7,7 +7,7 @@ use model::id::{MailboxId, OrganizationId};
 use model::setting::GONE_ITEM_DAYS;
 use model::workload::Workload;
 use store::change::Author;
-use store::{idempotency, item, mailbox, organization, outgoing, schedule, setting};
+use store::{change, idempotency, item, mailbox, organization, outgoing, schedule, setting};
 
 use crate::Scheduler;
 
@@ -70,6 +70,17 @@ impl Scheduler {
             let forgotten = self.pulse.beat("Postgres cannot forget answers to old requests", forgotten);
             if forgotten.is_none_or(|rows| rows < u64::from(FORGOTTEN_AT_ONCE)) {
                 return;
+            }
+        }
+    }
+
+    /// Removes changes that are older than each organization keeps them.
+    pub(crate) async fn forget_changes(&mut self) {
+        loop {
+            let forgotten = self.store.in_ring(async |ring| change::forget(ring, FORGOTTEN_AT_ONCE).await).await;
+            match self.pulse.beat("Postgres cannot forget old changes", forgotten) {
+                Some(rows @ 1..) => tracing::info!(rows, "forgot changes that were kept for long enough"),
+                _ => return,
             }
         }
     }

@@ -36,6 +36,9 @@ create table tombstones (
 -- The feed -----------------------------------------------------------------------------------------------------------
 
 create index changes_feed on changes (organization_id, transaction_id, sequence);
+-- An id is one record's, whatever its type.
+drop index changes_record;
+create index changes_record on changes (organization_id, record_id, sequence);
 
 -- The last row that was removed from the front of an organization's feed.
 create table change_horizons (

@@ -8,9 +8,10 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::change::{Author, Change, Fields};
 use crate::refusal::Refusal;
 use crate::row::named;
-use crate::{Result, Tenant};
+use crate::{Result, Tenant, change};
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +180,7 @@ pub async fn resolve(
 
 /// Puts an alert away; doing it again changes nothing. A user can put away only what the user sees, and of that not what
 /// is about a whole server: everybody on it would miss it.
-pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader) -> Result<()> {
+pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader, by: &Author) -> Result<()> {
     let row = tenant
         .query_opt(
             &format!("select profile_id from alerts a where id = $1 and {}", visible("$2")),
@@ -190,10 +191,15 @@ pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader) -> Resul
     if matches!(reader, AlertReader::User(_)) && row.try_get::<_, Option<Uuid>>("profile_id")?.is_some() {
         return Err(Refusal::ForAdministrators { what: "an alert about a server" }.into());
     }
-    tenant
-        .execute("update alerts set dismissed_at = coalesce(dismissed_at, now()) where id = $1", &[&id.0])
+    let dismissed = tenant
+        .query_opt(
+            "update alerts set dismissed_at = now() where id = $1 and dismissed_at is null returning kind",
+            &[&id.0],
+        )
         .await?;
-    Ok(())
+    let Some(row) = dismissed else { return Ok(()) };
+    let fields = Fields::new().set("kind", row.try_get::<_, String>(0)?).changed("dismissed", &false, &true);
+    change::write(tenant, Change { record_type: "alert", id: id.0, version: 1, by, fields }).await
 }
 
 /// The alerts that a reader sees, the newest first, before the last of the page before. What a server said about a whole

@@ -1,13 +1,24 @@
 //! The log of changes: every change to a record, setting, mapping, approval or secret writes one row here, in the
-//! transaction that made it. Secrets and bodies are named without their values.
+//! transaction that made it. Secrets and bodies are named without their values. A history shows one record's; the feed
+//! shows everything to whoever follows it, and never skips what was committed late.
 
-use jiff::Timestamp;
+mod entry;
+mod feed;
+mod history;
+mod upkeep;
+
 use model::actor::Actor;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{Result, Tenant};
+
+pub use entry::{ChangeReader, Entry};
+pub use feed::{Cursor, Feed, FeedFilter, HeldBack, Wakes, after, head, listen, will_wait};
+pub use history::{history, of};
+pub(crate) use upkeep::mend;
+pub use upkeep::{forget, write_adoption};
 
 /// Who makes a change and why; handed to every function that changes something.
 #[derive(Clone, Debug)]
@@ -106,65 +117,18 @@ pub async fn write_all(tenant: &Tenant, changes: &[Change<'_>]) -> Result<()> {
     let fields: Vec<_> = changes.iter().map(|change| Value::Object(change.fields.0.clone())).collect();
     tenant
         .execute(
-            "insert into changes (organization_id, record_type, record_id, version, actor_kind, actor_id, cause,
-                                  trace, fields)
-             select current_organization(), t, i, v, k, a, c, r, f
-             from unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::jsonb[]) as u(t, i, v, k, a, c, r, f)",
-            &[&types, &ids, &versions, &kinds, &actors, &causes, &traces, &fields],
+            // Said only where somebody waits: a notification makes commits wait for each other.
+            "with written as (
+                insert into changes (organization_id, record_type, record_id, version, actor_kind, actor_id, cause,
+                                     trace, fields)
+                select current_organization(), t, i, v, k, a, c, r, f
+                from unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+                            $8::jsonb[]) as u(t, i, v, k, a, c, r, f)
+             )
+             select pg_notify($9, current_organization()::text)
+             where exists (select from change_waiters w where w.until > now())",
+            &[&types, &ids, &versions, &kinds, &actors, &causes, &traces, &fields, &feed::CHANNEL],
         )
         .await?;
     Ok(())
-}
-
-/// One row of the log.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its place in the log of the organization.
-    pub sequence: i64,
-    /// The noun.
-    pub record_type: String,
-    /// Which.
-    pub record_id: Uuid,
-    /// The version that the change made.
-    pub version: i64,
-    /// `user`, `key`, `job`, `cycle` or `operator`.
-    pub actor_kind: String,
-    /// Which of these.
-    pub actor_id: String,
-    /// What made them.
-    pub cause: String,
-    /// The trace it belongs to.
-    pub trace: Option<String>,
-    /// `{field: {old, new}}`.
-    pub fields: Value,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// The history of one record, the oldest first, after a place in the log.
-pub async fn of(tenant: &Tenant, record_type: &str, id: Uuid, after: i64, limit: i64) -> Result<Vec<Entry>> {
-    let rows = tenant
-        .query(
-            "select sequence, record_type, record_id, version, actor_kind, actor_id, cause, trace, fields, at
-             from changes where record_type = $1 and record_id = $2 and sequence > $3 order by sequence limit $4",
-            &[&record_type, &id, &after, &limit],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Entry {
-                sequence: row.try_get("sequence")?,
-                record_type: row.try_get("record_type")?,
-                record_id: row.try_get("record_id")?,
-                version: row.try_get("version")?,
-                actor_kind: row.try_get("actor_kind")?,
-                actor_id: row.try_get("actor_id")?,
-                cause: row.try_get("cause")?,
-                trace: row.try_get("trace")?,
-                fields: row.try_get("fields")?,
-                at: row.try_get("at")?,
-            })
-        })
-        .collect()
 }

@@ -2,6 +2,7 @@
 //! its transaction ended on every path, so that no transaction ever sees what another one set or left open.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -13,10 +14,12 @@ use tokio_postgres::{NoTls, Row};
 use crate::{Error, Result};
 
 mod address;
+mod hear;
 mod tls;
 mod transaction;
 
 pub(crate) use address::{connect, parse};
+pub(crate) use hear::hear;
 pub use transaction::{Ring, Tenant, Transaction};
 
 /// How Postgres is reached: the section `database` of the configuration.
@@ -44,6 +47,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    config: Arc<Config>,
 }
 
 impl fmt::Debug for Store {
@@ -79,7 +83,7 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| Error::Broken(format!("database.pool_size: {error}")))?;
-        Ok(Self { pool })
+        Ok(Self { pool, config: Arc::new(config.clone()) })
     }
 
     /// Begins a transaction that sees one organization. Dropped without [`Tenant::commit`], it is rolled back.
@@ -117,6 +121,11 @@ impl Store {
         let value = work(&ring).await?;
         ring.commit().await?;
         Ok(value)
+    }
+
+    /// What the store was opened with, for a connection of its own.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Asks one question as the bare login, which may read the server's catalog and nothing of ours.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::connection::{connect, parse};
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, change};
 
 mod embedded {
     //! The files of `migrations/`, compiled in.
@@ -57,6 +57,7 @@ pub async fn run(migration: &Migration) -> Result<Report> {
         .map_err(|error| refused(&error))?;
     let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
     owner.batch_execute("grant select on refinery_schema_history to lockstep_ring, lockstep_tenant").await?;
+    change::mend(&owner).await?;
     let (login, login_created) = prepare_login(&owner, &migration.application_url).await?;
     owner
         .execute(

@@ -164,6 +164,27 @@ pub enum Refusal {
         /// What is allowed.
         megabytes: u64,
     },
+    /// A place in the change feed that lies before what is kept.
+    #[error(
+        "changes are kept for {days} days, and what came after this place in the feed is partly gone: \
+         read the records anew, then follow from `after=now`"
+    )]
+    ChangesForgotten {
+        /// The setting.
+        days: i64,
+    },
+    /// A place in the change feed of another database.
+    #[error(
+        "the database was restored or adopted since this place in the feed was given: \
+         read the records anew, then follow from `after=now`"
+    )]
+    FeedRestarted,
+    /// The database was restored on another server and its feed has no order yet.
+    #[error(
+        "the database was restored on another server, and its change feed has to be put in order: \
+         the operator runs `lockstep migrate`, then ask again"
+    )]
+    FeedNotMended,
     /// The email is in the wrong state for it.
     #[error("an email that is {state} cannot be {verb}: {remedy}")]
     WrongState {
@@ -193,7 +214,8 @@ impl Refusal {
             Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),
             Self::FilesTooLarge { .. } => Some("attachment"),
             Self::WrongState { .. } => Some("state"),
-            Self::ProfileInUse { .. } | Self::ForAdministrators { .. } => None,
+            Self::ChangesForgotten { .. } | Self::FeedRestarted => Some("after"),
+            Self::ProfileInUse { .. } | Self::ForAdministrators { .. } | Self::FeedNotMended => None,
         }
     }
 

@@ -174,7 +174,7 @@ async fn follow(anna: &Api, id: &str, step: &Step<'_>) -> Result<Value, String> 
 
 /// The states that the change log knows, in the words of the product.
 async fn states(office: &Office, id: &str) -> Vec<(String, Timestamp)> {
-    let changes = office.admin.list(&format!("/changes?record=email:{id}")).await;
+    let changes = office.admin.list(&format!("/changes?record_id={id}")).await;
     let state = |change: &Value| {
         let new = change["fields"]["state"]["new"].as_str()?.to_owned();
         let shown =

@@ -19,6 +19,8 @@ impl From<Refusal> for Problem {
 fn kind(refusal: &Refusal) -> Kind {
     match refusal {
         Refusal::Changed { .. } => Kind::Changed,
+        Refusal::ChangesForgotten { .. } | Refusal::FeedRestarted => Kind::Gone,
+        Refusal::FeedNotMended => Kind::Unavailable,
         // The record itself is named by the path; another record by a field of the body.
         Refusal::Unknown { field: "id", .. }
         | Refusal::Unknown { what: "mailbox", field: "mailbox" }

@@ -146,7 +146,7 @@ async fn list(caller: Caller, Query(query): Query<AlertQuery>) -> Result<Json<Pa
 )]
 async fn dismiss(caller: Caller, Path(id): Path<Uuid>) -> Result<StatusCode, Problem> {
     let tenant = caller.begin().await?;
-    alert::dismiss(&tenant, AlertId(id), caller.alert_reader()).await?;
+    alert::dismiss(&tenant, AlertId(id), caller.alert_reader(), caller.author()).await?;
     tenant.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

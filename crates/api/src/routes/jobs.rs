@@ -165,7 +165,7 @@ async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<Job>, Problem>
 )]
 async fn cancel(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<Job>, Problem> {
     let tenant = caller.begin().await?;
-    let canceled = job::cancel(&tenant, JobId(id)).await?;
+    let canceled = job::cancel(&tenant, JobId(id), caller.author()).await?;
     let job = job::get(&tenant, JobId(id)).await?.ok_or_else(|| Problem::not_found("job"))?;
     tenant.commit().await?;
     if !canceled && job.state != JobState::Canceled {

@@ -198,7 +198,7 @@ async fn a_request_that_cannot_be_read_says_why() {
     world.admin.get("/nothing").await.problem(404, "");
     world.admin.delete("users").await.problem(405, "");
     world.admin.get("users?cursor=%00").await.problem(400, "");
-    world.admin.get("changes?record=mailbox").await.problem(422, "record");
+    world.admin.get("changes?record_id=mailbox").await.problem(400, "record_id");
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_request_keeps_its_id_and_its_trace() {
     let answered = answer(request.header("x-request-id", "mine-1").header("traceparent", trace)).await;
     assert_eq!(answered.headers["x-request-id"], "mine-1");
     let eve = id(&answered.expect(201));
-    let changes = world.admin.get(&format!("changes?record=user:{eve}")).await.expect(200);
+    let changes = world.admin.get(&format!("changes?record_type=user&record_id={eve}")).await.expect(200);
     assert_eq!(changes["items"][0]["trace"], trace);
     let unfit = world.admin.request(Method::GET, "me").header("x-request-id", "a b\tc");
     assert_ne!(answer(unfit).await.headers["x-request-id"], "a b\tc");

@@ -138,9 +138,9 @@ async fn a_mail_that_came_in_is_read_safely() {
     world.ada.post(&format!("{path}/send"), json!({})).await.problem(409, "direction");
     world.ada.delete(&path).await.problem(409, "direction");
 
-    let before = world.admin.get(&format!("changes?record=email:{email}")).await.expect(200);
+    let before = world.admin.get(&format!("changes?record_id={email}")).await.expect(200);
     world.admin.get(&format!("{path}/body")).await.expect(200);
-    let after = world.admin.get(&format!("changes?record=email:{email}")).await.expect(200);
+    let after = world.admin.get(&format!("changes?record_id={email}")).await.expect(200);
     let count = |list: &Value| list["items"].as_array().unwrap().len();
     assert_eq!(
         count(&after),

@@ -6,6 +6,7 @@ use lockstep_api as api;
 
 mod audience;
 mod bad_input;
+mod changes;
 mod client;
 mod document;
 mod emails;

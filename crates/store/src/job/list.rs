@@ -7,9 +7,9 @@ use model::job::JobKind;
 use tokio_postgres::Row;
 
 use super::{Job, NewJob};
-use crate::change::Author;
+use crate::change::{Author, Change, Fields};
 use crate::row::{named, narrow};
-use crate::{Error, Result, Tenant, schedule};
+use crate::{Error, Result, Tenant, change, schedule};
 
 /// Asks for an async operation that is due after `delay`, and tells the scheduler.
 pub async fn create(tenant: &Tenant, job: &NewJob, by: &Author, delay: Duration) -> Result<JobId> {
@@ -28,12 +28,14 @@ pub async fn create(tenant: &Tenant, job: &NewJob, by: &Author, delay: Duration)
             ],
         )
         .await?;
+    let fields = Fields::new().set("kind", job.kind).set("payload", &job.payload);
+    change::write(tenant, Change { record_type: "job", id: id.0, version: 1, by, fields }).await?;
     schedule::poke(tenant).await?;
     Ok(id)
 }
 
 /// Withdraws a job that has not ended; one that runs stops at its next step. Says whether there was such a job.
-pub async fn cancel(tenant: &Tenant, job: JobId) -> Result<bool> {
+pub async fn cancel(tenant: &Tenant, job: JobId, by: &Author) -> Result<bool> {
     let touched = tenant
         .execute(
             "update jobs set state = 'canceled', claim = claim + 1, session_id = null, since = now(), due_at = null,
@@ -42,6 +44,10 @@ pub async fn cancel(tenant: &Tenant, job: JobId) -> Result<bool> {
             &[&job.0],
         )
         .await?;
+    if touched > 0 {
+        let fields = Fields::new().changed("canceled", &false, &true);
+        change::write(tenant, Change { record_type: "job", id: job.0, version: 2, by, fields }).await?;
+    }
     Ok(touched > 0)
 }
 

@@ -4,17 +4,12 @@
 //! LISTEN belongs to a session, so the address must be Postgres's own: behind a pooler that hands out sessions per
 //! transaction no poke arrives, and what is wished waits for the next scan.
 
-use std::time::Duration;
-
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::due::CHANNEL;
-use crate::connection::connect;
-use crate::{Config, Result};
-
-/// How long a lost connection is left alone before it is opened again.
-const AGAIN: Duration = Duration::from_secs(1);
+use crate::Config;
+use crate::connection::hear;
 
 /// Pokes as they come in; several that came in meanwhile are one.
 #[derive(Debug)]
@@ -36,46 +31,6 @@ impl Pokes {
 /// Listens on a connection of its own, opened again whenever it is lost, until the value is dropped.
 pub fn listen(config: &Config) -> Pokes {
     let (poke, heard) = mpsc::channel(1);
-    let config = config.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = poke.closed() => return,
-                ended = hear(&config, &poke) => if let Err(error) = ended {
-                    tracing::warn!(%error, "no pokes are heard until Postgres answers again; scans go on by the clock");
-                },
-            }
-            let _ = poke.try_send(());
-            tokio::select! {
-                () = poke.closed() => return,
-                () = tokio::time::sleep(AGAIN) => {}
-            }
-        }
-    });
+    hear(config, CHANNEL, move |_| !matches!(poke.try_send(()), Err(TrySendError::Closed(()))));
     Pokes { heard }
-}
-
-/// Hands on pokes until the connection ends.
-async fn hear(config: &Config, poke: &mpsc::Sender<()>) -> Result<()> {
-    let (client, mut messages) = connect(&config.url, &config.ca_file).await?;
-    let statement = format!("listen {CHANNEL}");
-    let listening = client.batch_execute(&statement);
-    tokio::pin!(listening);
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            // The stream drives the connection, so both are polled until the statement is answered.
-            answer = &mut listening, if !asked => {
-                answer?;
-                asked = true;
-                let _ = poke.try_send(());
-            }
-            message = messages.next() => match message {
-                Some(Ok(tokio_postgres::AsyncMessage::Notification(_))) => { let _ = poke.try_send(()); }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => return Ok(()),
-            },
-        }
-    }
 }

@@ -67,8 +67,8 @@ async fn a_canceled_job_stops_at_its_next_step() {
     let id = create(&one, 3).await;
     let claim = running(&one).await;
     let tenant = one.tenant().await;
-    assert!(job::cancel(&tenant, id).await.unwrap());
-    assert!(!job::cancel(&tenant, id).await.unwrap());
+    assert!(job::cancel(&tenant, id, &crate::world::author()).await.unwrap());
+    assert!(!job::cancel(&tenant, id, &crate::world::author()).await.unwrap());
     assert!(matches!(job::progress(&tenant, claim, &[]).await, Err(Error::Fenced)));
     tenant.commit().await.unwrap();
     assert_eq!(look(&one, id).await.state, JobState::Canceled);

@@ -6,6 +6,7 @@
 extern crate lockstep_store as store;
 
 mod away;
+mod feed;
 mod incoming;
 mod jobs;
 mod leaving;

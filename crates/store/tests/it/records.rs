@@ -249,9 +249,9 @@ async fn a_repeated_alert_counts_up_and_each_reader_sees_the_own() {
     );
     assert_eq!(kinds(bob).await, [AlertKind::ConnectionRefused, AlertKind::CredentialsRefused]);
 
-    let hidden = refusal(alert::dismiss(&tenant, id, ada).await);
+    let hidden = refusal(alert::dismiss(&tenant, id, ada, &author()).await);
     assert_eq!(hidden, Refusal::Unknown { what: "alert", field: "id" });
-    alert::dismiss(&tenant, id, bob).await.unwrap();
+    alert::dismiss(&tenant, id, bob, &author()).await.unwrap();
     let works = [AlertKind::ConnectionRefused, AlertKind::ConnectionLost];
     assert_eq!(alert::resolve(&tenant, &works, Subject::Profile(world.profile), None).await.unwrap(), 1);
     assert_eq!(kinds(bob).await, []);

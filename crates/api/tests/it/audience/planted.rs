@@ -413,6 +413,12 @@ pub(super) fn body(planted: &Planted, operation: &str) -> Value {
         "PUT /api/v1/mailboxes/{id}/credential" | "PUT /api/v1/profiles/{id}/credential" => {
             json!({"username": "x", "password": "CANARY-password"})
         }
+        "PATCH /api/v1/mailboxes/{id}"
+        | "PATCH /api/v1/users/{id}"
+        | "PATCH /api/v1/queues/{id}"
+        | "PATCH /api/v1/profiles/{id}"
+        | "PATCH /api/v1/contacts/{id}" => json!({"name": "Renamed"}),
+        "PATCH /api/v1/emails/{id}" => json!({"subject": "Renamed"}),
         "POST /api/v1/mailboxes/test" => json!({"mailboxes": [ids["mailboxes/{id}"]]}),
         "POST /api/v1/mailboxes" => json!({"address": "new@example.com", "profile": ids["profiles/{id}"]}),
         "POST /api/v1/queues" => {
