@@ -198,7 +198,7 @@ async fn a_request_that_cannot_be_read_says_why() {
     world.admin.get("/nothing").await.problem(404, "");
     world.admin.delete("users").await.problem(405, "");
     world.admin.get("users?cursor=%00").await.problem(400, "");
-    world.admin.get("changes?record_id=mailbox").await.problem(400, "record_id");
+    world.admin.get("changes?record_id=mailbox").await.problem(422, "record_id");
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ async fn a_history_says_who_changed_what_from_which_value_to_which() {
 #[tokio::test]
 async fn jobs_and_dismissed_alerts_are_written_down() {
     let world = world().await;
+    world.enable(&world.ada_box).await;
     let end = world.admin.get("changes?after=now").await.expect(200);
     let place = end["after"].as_str().unwrap().to_owned();
     let started = world.admin.post(&format!("mailboxes/{}/test", world.ada_box), json!({})).await.expect(202);
@@ -78,6 +79,24 @@ async fn jobs_and_dismissed_alerts_are_written_down() {
     let (seen, _) = followed(&world.admin, &place, |item| item["record_id"] == job.as_str()).await;
     let found = seen.iter().find(|item| item["record_id"] == job.as_str()).unwrap();
     assert_eq!((&found["record_type"], &found["fields"]["kind"]["new"]), (&json!("job"), &json!("test_and_enable")));
+
+    let tenant = world.tenant().await;
+    let alert = store::alert::NewAlert {
+        kind: model::alert::AlertKind::MailboxLocked,
+        subject: store::alert::Subject::Mailbox(world.ada_box.parse().unwrap()),
+        detail: String::new(),
+        parameters: json!({}),
+        server_said: None,
+    };
+    let (alert, _) = store::alert::raise(&tenant, &alert).await.unwrap();
+    tenant.commit().await.unwrap();
+    for _ in 0..2 {
+        world.ada.post(&format!("alerts/{alert}/dismiss"), json!({})).await.expect(204);
+    }
+    let history = world.ada.get(&format!("changes?record_id={alert}")).await.expect(200);
+    let items = history["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "putting it away once more changes nothing");
+    assert_eq!((&items[0]["actor_name"], &items[0]["fields"]["dismissed"]["new"]), (&json!("Ada"), &json!(true)));
 }
 
 #[tokio::test]
