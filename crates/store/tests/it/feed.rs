@@ -202,7 +202,7 @@ async fn a_follower_who_was_away_for_too_long_is_told_and_begins_anew() {
     log.wrote("older than is kept").await;
     let (_, newest) = log.notes(Some(old), 1).await;
     let tenant = log.tenant().await;
-    setting::set(&tenant, "changes_kept_days", Some(&json!(10)), &author()).await.unwrap();
+    setting::set(&tenant, "changes_kept_days", None, Some(&json!(10)), &author()).await.unwrap();
     tenant.commit().await.unwrap();
     let forget = async || {
         log.store.in_ring(async |ring| change::forget(ring, 2).await).await.unwrap()
