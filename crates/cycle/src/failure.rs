@@ -92,11 +92,12 @@ fn judged(error: &mail::Error) -> (FailureScope, AlertKind, &'static str) {
         Kind::Locked => (Mailbox, AlertKind::MailboxLocked, "another session holds the mailbox"),
         Kind::LoginDelay => (Mailbox, AlertKind::ServerBusy, "sign-ins come too often"),
         Kind::Unavailable => (Server, AlertKind::ServerBusy, "the service is not available now"),
-        // RFC 3206: [SYS/TEMP] is about the system, not about the credentials.
+        // One mailbox that cannot be opened says nothing of its server; most of them at once do (`finish`).
         Kind::TemporarilyRefused if error.phase() == Phase::SignIn => {
-            (Server, AlertKind::ServerBusy, "the server cannot open mailboxes now")
+            (Mailbox, AlertKind::ServerBusy, "the server cannot open the mailbox now")
         }
         Kind::TemporarilyRefused => (by_phase, AlertKind::ServerBusy, "refused for now"),
+        Kind::PermanentlyRefused if before_sign_in => (Server, AlertKind::ServerBusy, "refused for good"),
         Kind::PermanentlyRefused => (by_phase, AlertKind::MailboxRefused, "refused for good"),
         Kind::Unsupported("UIDL") => (Mailbox, AlertKind::UidlNotOffered, "UIDL is not offered"),
         Kind::Unsupported(what) | Kind::TooLarge(what) => (by_phase, AlertKind::ProtocolViolated, what),
@@ -153,7 +154,7 @@ mod tests {
             (Phase::StartTls, Kind::TlsNotOffered, (Server, AlertKind::TlsNotOffered)),
             (Phase::SignIn, Kind::CredentialsRefused, (Credential, AlertKind::CredentialsRefused)),
             (Phase::SignIn, Kind::Locked, (Mailbox, AlertKind::MailboxLocked)),
-            (Phase::SignIn, Kind::TemporarilyRefused, (Server, AlertKind::ServerBusy)),
+            (Phase::SignIn, Kind::TemporarilyRefused, (Mailbox, AlertKind::ServerBusy)),
             (Phase::SignIn, Kind::PermanentlyRefused, (Mailbox, AlertKind::MailboxRefused)),
             (Phase::SignIn, Kind::Unavailable, (Server, AlertKind::ServerBusy)),
             (Phase::List, Kind::Unsupported("UIDL"), (Mailbox, AlertKind::UidlNotOffered)),

@@ -1,10 +1,11 @@
 //! The end of a cycle: one transaction that says when it is due again, what its server is worth, and what people must
 //! know.
 
+use mail::error::Phase;
 use model::alert::AlertKind;
 use model::cadence::{Next, Outcome, SwitchOff, next};
 use model::clock;
-use model::failure::FailureScope;
+use model::failure::{Failure, FailureScope};
 use model::workload::Workload;
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
@@ -42,6 +43,27 @@ const OF_THE_MAILBOX: &[AlertKind] = &[
 /// (design section 4).
 const WIDE_REFUSAL: (i64, i64) = (5, 10);
 
+/// A sign-in that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The server says that it is the credentials.
+    OfCredentials,
+    /// The server says that it is its own trouble.
+    ForNow,
+}
+
+impl Refusal {
+    fn of(failure: &Failure, explained: Option<&Explained>) -> Option<Self> {
+        let signing_in =
+            explained.is_some_and(|explained| explained.parameters["phase"] == Phase::SignIn.as_str());
+        match (failure.scope, failure.alert) {
+            (FailureScope::Credential, _) => Some(Self::OfCredentials),
+            (FailureScope::Mailbox, AlertKind::ServerBusy) if signing_in => Some(Self::ForNow),
+            _ => None,
+        }
+    }
+}
+
 impl Cycle {
     /// Ends the cycle. Fails as [`store::Error::Fenced`] when the claim is no longer ours: then there is nothing to
     /// end.
@@ -53,8 +75,8 @@ impl Cycle {
         history.server_failures =
             health::server_failures(&tenant, self.mailbox.profile, self.mailbox.endpoint()).await?;
         if let Outcome::Failed(failure) = &mut outcome
-            && failure.scope == FailureScope::Credential
-            && self.refused_widely(&tenant, history.server_failures > 0).await?
+            && let Some(refusal) = Refusal::of(failure, ending.explained.as_ref())
+            && self.refused_widely(&tenant, refusal, history.server_failures > 0).await?
         {
             failure.scope = FailureScope::Server;
         }
@@ -88,11 +110,16 @@ impl Cycle {
         Ok(next)
     }
 
-    /// Whether the server refuses so many mailboxes that it cannot be about their passwords.
-    async fn refused_widely(&self, tenant: &Tenant, failing: bool) -> store::Result<bool> {
+    /// Whether the server refuses so many mailboxes that it cannot be about their passwords, or about one of them.
+    async fn refused_widely(&self, tenant: &Tenant, refusal: Refusal, failing: bool) -> store::Result<bool> {
         let (profile, workload) = (self.mailbox.profile, self.mailbox.workload);
         let refusals = health::refusals(tenant, profile, workload, self.mailbox.id, failing).await?;
         let (least, percent) = WIDE_REFUSAL;
+        let least = match refusal {
+            Refusal::OfCredentials => least,
+            // Nobody's password is in question: where there are few mailboxes, all of them are enough.
+            Refusal::ForNow => least.min(refusals.enabled),
+        };
         Ok(refusals.mailboxes >= least && refusals.mailboxes * 100 >= refusals.enabled * percent)
     }
 

@@ -4,6 +4,7 @@
 mod batch;
 mod cursor;
 mod deletion;
+mod entry;
 mod judge;
 mod known;
 mod large;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::ending::{Ending, Interrupted};
 use crate::start::Cycle;
 use cursor::Cursor;
+use entry::Entry;
 use listing::Listing;
 
 /// Fewer messages than this may vanish at once without anybody being told.
@@ -64,15 +66,7 @@ pub(crate) enum Flow {
 
 pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     let started = Instant::now();
-    let mail = &cycle.parts.mail;
-    let (login, password) = cycle.credential().await?;
-    let settings = mail.transport(&cycle.mailbox)?;
-    let endpoint = &cycle.mailbox.server.incoming;
-    let mut session = Session::sign_in(endpoint, &settings, mail.pop3_limits(), &login, &password).await?;
-    drop(password);
-    cycle.note_login_delay(session.capabilities().login_delay);
-    let listing = Listing::of(&session.list().await?);
-    let caps = mail.config().caps();
+    let caps = cycle.parts.mail.config().caps();
     let mut reading = Reading {
         cycle,
         folder: cycle.mailbox.incoming_folder(),
@@ -84,6 +78,9 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
         kept_here: Vec::new(),
         until: started + caps.time,
     };
+    let Entry { mut session, listed } = reading.enter().await?;
+    let listing = Listing::of(&listed);
+    drop(listed);
     let mut waiting = reading.compare(&mut session, &listing).await?;
     tracing::debug!(listed = listing.len(), new = waiting.len(), "listed");
     let listing = Some(listing).filter(|_| cycle.mailbox.delete_after_processing);
@@ -137,8 +134,10 @@ impl Reading<'_> {
     ) -> Result<VecDeque<New>, Interrupted> {
         let mailbox = self.cycle.mailbox.id;
         let tenant = self.fenced().await?;
+        let loses_what_is_sent_ahead =
+            self.cursor.loses_what_is_sent_ahead || self.cycle.mailbox.sends_nothing_ahead;
         let value = store::cursor::get(&tenant, mailbox, Workload::Incoming, &self.folder).await?;
-        self.cursor = Cursor::read(value.as_ref());
+        self.cursor = Cursor { loses_what_is_sent_ahead, ..Cursor::read(value.as_ref()) };
         let mut back = 0;
         if session.listed_all() {
             let compared = item::mark_gone(&tenant, mailbox, &self.folder, listing.item_ids()).await?;
@@ -189,6 +188,13 @@ impl Reading<'_> {
         let alert = NewAlert { kind, subject, detail: String::new(), parameters, server_said: None };
         alert::raise(tenant, &alert).await?;
         Ok(())
+    }
+
+    async fn read_cursor(&self) -> Result<Cursor, Interrupted> {
+        let (tenant, mailbox) = (self.fenced().await?, self.cycle.mailbox.id);
+        let value = store::cursor::get(&tenant, mailbox, Workload::Incoming, &self.folder).await?;
+        tenant.commit().await?;
+        Ok(Cursor::read(value.as_ref()))
     }
 
     /// Leaves this for the next cycle.

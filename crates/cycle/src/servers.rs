@@ -86,9 +86,10 @@ impl Mail {
     /// What bounds a POP3 session.
     pub(crate) fn pop3_limits(&self) -> pop3::Limits {
         pop3::Limits {
-            max_entries: 1_000_000,
+            max_entries: 250_000,
             drain_bytes: 8_000_000,
             message_deadline: Duration::from_secs(self.0.config.max_seconds.into()),
+            pipelining: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Test and enable's test: really signs in, and asks the server everything that a cycle will need, without changing
 //! anything there.
 
+use mail::pop3::Expire;
 use mail::{pop3, smtp};
 use model::address::EmailAddress;
 use model::alert::AlertKind;
@@ -84,8 +85,26 @@ async fn incoming(
     finding.ok("sign in", format!("signed in at {endpoint} over verified TLS"));
     let listed = session.list().await?;
     finding.ok("list", format!("the mailbox has {} messages, each with a lasting name (UIDL)", listed.len()));
+    // What the server does with mail after it was read belongs to what a person should know before it is.
+    if let Some(Expire::Days(days)) = session.capabilities().expire {
+        finding.ok("keeps mail", kept_for(days, mailbox.delete_after_processing));
+    }
     session.quit().await?;
     Ok(())
+}
+
+/// What a server that keeps mail for so many days (RFC 2449 section 6.7) does to this mailbox.
+fn kept_for(days: u32, deletes: bool) -> String {
+    match (days, deletes) {
+        (0, true) => "the server deletes what was read as soon as a session ends (EXPIRE 0); Lockstep ends one only \
+                      when all of that is recorded"
+            .to_owned(),
+        (0, false) => "warning: the server wants to delete what was read as soon as a session ends (EXPIRE 0). \
+                       Lockstep leaves each session without ending it, which changes nothing there; but other mail \
+                       programs will find mail gone. Ask whoever runs the server to keep mail."
+            .to_owned(),
+        (days, _) => format!("warning: the server deletes every message after {days} days (EXPIRE {days})"),
+    }
 }
 
 async fn outgoing(

@@ -163,12 +163,13 @@ struct Facts {
     place: Option<String>,
     said: Option<String>,
     retry_after: Option<Duration>,
+    sent_ahead: bool,
 }
 
 impl Error {
     /// An error of this kind in this phase.
     pub fn new(phase: Phase, kind: Kind) -> Self {
-        Self(Box::new(Facts { phase, kind, place: None, said: None, retry_after: None }))
+        Self(Box::new(Facts { phase, kind, place: None, said: None, retry_after: None, sent_ahead: false }))
     }
 
     /// Names the server, as `host:port`, in what people read.
@@ -197,6 +198,19 @@ impl Error {
     pub fn with_retry_after(mut self, pause: Duration) -> Self {
         self.0.retry_after = Some(pause);
         self
+    }
+
+    /// Says that the command was sent before an earlier one was answered, and that the earlier one was.
+    #[must_use]
+    pub(crate) fn with_sent_ahead(mut self) -> Self {
+        self.0.sent_ahead = true;
+        self
+    }
+
+    /// Whether what was sent ahead of its turn got no proper answer, while what was sent before it did: so fails a
+    /// server that announces pipelining and throws away what it did not expect yet.
+    pub fn was_sent_ahead(&self) -> bool {
+        self.0.sent_ahead
     }
 
     /// Where it failed.

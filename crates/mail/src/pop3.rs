@@ -61,6 +61,8 @@ pub struct Limits {
     pub drain_bytes: u64,
     /// The longest that one message may take, waiting for the server alone counted.
     pub message_deadline: Duration,
+    /// Whether commands are sent ahead of their answers where the server announces that they may be.
+    pub pipelining: bool,
 }
 
 /// One message of the maildrop, as LIST and UIDL name it.

@@ -93,6 +93,11 @@ impl Connection {
         self.phase = phase;
     }
 
+    /// The phase that the conversation is in.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// An error of this connection, in the phase it is in.
     pub fn error(&self, kind: Kind) -> Error {
         Error::new(self.phase, kind).at(place(&self.endpoint))

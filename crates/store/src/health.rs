@@ -121,11 +121,12 @@ pub async fn refusals(
     failing: bool,
 ) -> Result<Refusals> {
     // As `schedule::finish` writes it, whosever failure it was taken for.
-    let refused = format!("failed:{}", AlertKind::CredentialsRefused);
+    let refused =
+        [AlertKind::CredentialsRefused, AlertKind::ServerBusy].map(|kind| format!("failed:{kind}")).to_vec();
     let row = tenant
         .query_one(
             "select count(*) filter (where s.mailbox_id = $3
-                        or ((s.refusals > 0 or s.last_outcome = $4)
+                        or ((s.refusals > 0 or s.last_outcome = any($4))
                             and ($5 or s.last_finished_at > now() - interval '10 minutes'))) as refused,
                     count(*) as enabled
              from mailboxes m

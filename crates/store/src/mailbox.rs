@@ -340,7 +340,10 @@ async fn check_owner(tenant: &Tenant, owner: Owner, except: Option<MailboxId>) -
         Owner::Queue(_) => "true",
     };
     let row = tenant
-        .query_opt(&format!("select {active}, name from {table} where id = $1 for no key update"), &[&owner.id()])
+        .query_opt(
+            &format!("select {active}, name from {table} where id = $1 for no key update"),
+            &[&owner.id()],
+        )
         .await?
         .ok_or(Refusal::Unknown { what: kind, field: "owner" })?;
     if !row.try_get::<_, bool>(0)? {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use mail::error::{Kind, Phase};
 use mail::mime;
 use mail::pop3::{Fetched, Listed, Session};
 use model::accept::before_the_floor;
@@ -111,6 +112,11 @@ impl Reading<'_> {
         self.among_the_young = !items.iter().any(is_old);
         self.commit(tenant, items).await?;
         drop(reserved);
+        if let Some(Stopped::Broke(error)) = &stopped
+            && error.was_sent_ahead()
+        {
+            self.lost_what_was_sent_ahead(error).await?;
+        }
         self.after(stopped)
     }
 
@@ -158,10 +164,16 @@ impl Reading<'_> {
                     Ok(None) => break,
                     Err(error) => return Err(self.broke_at(batch.get(headers.len()), error).await),
                 };
-                headers.push(match fetched {
+                let header = match fetched {
                     Fetched::Whole(header) => Some(header),
                     Fetched::TooLarge | Fetched::Refused(_) => None,
-                });
+                };
+                if header.is_none() && !fetching.is_usable() {
+                    // Its header has no end.
+                    let error = mail::Error::new(Phase::Fetch, Kind::TooLarge("a header"));
+                    return Err(self.broke_at(batch.get(headers.len()), error).await);
+                }
+                headers.push(header);
             }
         }
         let (floor, limits) = (self.cycle.mailbox.floor, mime::Limits::default());
@@ -229,6 +241,8 @@ impl Reading<'_> {
             };
             let (new, fetched) = match (next, batch.next()) {
                 (Ok(Some((_, fetched))), Some(new)) => (new, fetched),
+                // Not the message's fault: asked for in its turn, it may come.
+                (Err(error), Some(_)) if error.was_sent_ahead() => break Some(Stopped::Broke(error)),
                 (Err(error), Some(new)) => {
                     unread.push(new.failed(format!("the connection ended over it: {error}")));
                     break Some(Stopped::Broke(error));

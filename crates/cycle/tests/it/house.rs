@@ -18,11 +18,12 @@ use servers::{MailServers, Postgres};
 use store::change::Author;
 use store::mailbox::NewMailbox;
 use store::profile::ProfileFields;
+use store::queue::NewQueue;
 use store::schedule::{Claim, Scan};
 use store::seal::KeyRing;
 use store::testing::TestDatabase;
 use store::user::NewUser;
-use store::{Tenant, mailbox, profile, schedule, session, user};
+use store::{Tenant, mailbox, profile, queue, schedule, session, user};
 use throttle::{ClassShare, Shares};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -156,6 +157,27 @@ impl House {
         }
         tenant.commit().await.unwrap();
         (user, id, address)
+    }
+
+    /// Makes a mailbox that of a queue which has recorded mail deleted on the server.
+    pub(crate) async fn give_to_a_queue_that_deletes(&self, id: MailboxId) {
+        let tenant = self.tenant().await;
+        let new = NewQueue {
+            name: "support".to_owned(),
+            address: "support@example.org".parse().unwrap(),
+            members: Vec::new(),
+            external_id: None,
+        };
+        let queue = queue::create(&tenant, &new, &by()).await.unwrap();
+        tenant.commit().await.unwrap();
+        let owner = self.database.owner().await.unwrap();
+        owner
+            .execute(
+                "update mailboxes set user_id = null, queue_id = $1, delete_after_processing = true where id = $2",
+                &[&queue.id.0, &id.0],
+            )
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn set_password(&self, tenant: &Tenant, id: MailboxId, login: &str, password: &str) {

@@ -218,28 +218,7 @@ async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
     for number in 0..12 {
         house.servers.deliver(&address, &message(number, &address));
     }
-    let owner = house.database.owner().await.unwrap();
-    let tenant = house.tenant().await;
-    let queue = store::queue::create(
-        &tenant,
-        &store::queue::NewQueue {
-            name: "support".to_owned(),
-            address: address.parse().unwrap(),
-            members: Vec::new(),
-            external_id: None,
-        },
-        &by(),
-    )
-    .await
-    .unwrap();
-    tenant.commit().await.unwrap();
-    owner
-        .execute(
-            "update mailboxes set user_id = null, queue_id = $1, delete_after_processing = true where id = $2",
-            &[&queue.id.0, &id.0],
-        )
-        .await
-        .unwrap();
+    house.give_to_a_queue_that_deletes(id).await;
     house.cycle(id, Workload::Incoming).await;
     assert_eq!(house.count("emails").await, 12);
     assert!(house.servers.messages(&address).is_empty());

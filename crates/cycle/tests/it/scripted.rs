@@ -2,12 +2,14 @@
 //! break off in the middle, dribble, lie. It never decides anything by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::endpoint::{Endpoint, Protocol, Tls};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -19,6 +21,10 @@ pub(crate) enum Do {
     Say(Vec<u8>),
     /// Says this when it is told to.
     When(Arc<Notify>, Vec<u8>),
+    /// Loses what it was sent ahead of this answer, and says this.
+    SayAndForget(Vec<u8>),
+    /// Says this and resets the connection.
+    SayAndBreak(Vec<u8>),
     /// Resets the connection.
     Break,
     /// Says nothing more, and keeps the connection.
@@ -136,7 +142,11 @@ async fn lead(
     script: Arc<impl Fn(&str) -> Do>,
 ) -> std::io::Result<()> {
     let mut wire = BufStream::new(acceptor.accept(socket).await?);
-    wire.write_all(greeting.as_bytes()).await?;
+    match (greeting, script("")) {
+        // Without a greeting of its own the script is asked for one.
+        ("", Do::Say(words)) => wire.write_all(&words).await?,
+        _ => wire.write_all(greeting.as_bytes()).await?,
+    }
     wire.flush().await?;
     let (mut line, mut in_message) = (Vec::new(), false);
     while wire.read_until(b'\n', &mut line).await? > 0 {
@@ -156,6 +166,21 @@ async fn lead(
                 in_message = words.starts_with(b"354");
                 wire.write_all(&words).await?;
                 wire.flush().await?;
+            }
+            Do::SayAndForget(words) => {
+                while let Ok(early) = timeout(Duration::from_millis(30), wire.fill_buf()).await {
+                    let early = early?.len();
+                    if early == 0 {
+                        return Ok(());
+                    }
+                    wire.consume(early);
+                }
+                wire.write_all(&words).await?;
+                wire.flush().await?;
+            }
+            Do::SayAndBreak(words) => {
+                wire.write_all(&words).await?;
+                return wire.flush().await;
             }
             Do::Break => return Ok(()),
             Do::Stall => std::future::pending().await,

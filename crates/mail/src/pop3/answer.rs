@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Phase};
 use crate::transport::Connection;
 
 /// What the server says to a command.
@@ -56,15 +56,21 @@ impl Answer {
 impl Refusal {
     /// This refusal as an error of the connection: by its code, else of the kind given.
     pub(super) fn error(&self, connection: &Connection, otherwise: Kind) -> Error {
-        let kind = match self.code {
-            Some(Code::InUse) => Kind::Locked,
-            Some(Code::LoginDelay) => Kind::LoginDelay,
-            Some(Code::SystemTemporary) => Kind::TemporarilyRefused,
-            Some(Code::SystemPermanent) => Kind::PermanentlyRefused,
-            Some(Code::Auth) => Kind::CredentialsRefused,
-            None => otherwise,
-        };
-        connection.error(kind).with_said(&self.text)
+        let meant = self.code.and_then(|code| meaning(code, connection.phase()));
+        connection.error(meant.unwrap_or(otherwise)).with_said(&self.text)
+    }
+}
+
+/// What a code means in this phase. What speaks of a user or of credentials means nothing before one was named, and
+/// credentials that were taken are not refused by what follows.
+fn meaning(code: Code, phase: Phase) -> Option<Kind> {
+    let of_a_user = matches!(phase, Phase::SignIn | Phase::List);
+    match code {
+        Code::SystemTemporary => Some(Kind::TemporarilyRefused),
+        Code::SystemPermanent => Some(Kind::PermanentlyRefused),
+        Code::InUse => of_a_user.then_some(Kind::Locked),
+        Code::LoginDelay => of_a_user.then_some(Kind::LoginDelay),
+        Code::Auth => (phase == Phase::SignIn).then_some(Kind::CredentialsRefused),
     }
 }
 

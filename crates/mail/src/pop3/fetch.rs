@@ -225,6 +225,11 @@ impl<'a> Fetching<'a> {
         Self { session, wanted, lines, window, max_bytes, asked: 0, given: 0 }
     }
 
+    /// Whether more can be had over this session.
+    pub fn is_usable(&self) -> bool {
+        self.session.is_usable()
+    }
+
     /// The next message with what became of it; `None` after the last. An error ends the session.
     pub async fn next(&mut self) -> Result<Option<(&'a Listed, Fetched)>, Error> {
         let Some(item) = self.wanted.get(self.given) else { return Ok(None) };
@@ -234,7 +239,19 @@ impl<'a> Fetching<'a> {
         self.session.check()?;
         self.session.begin_message();
         self.ask().await?;
-        let fetched = self.session.collect(item.size, self.max_bytes).await?;
+        let fetched = match self.session.collect(item.size, self.max_bytes).await {
+            Ok(fetched) => fetched,
+            // A connection that ends may be ended by anything; silence and nonsense after a good answer may not.
+            Err(error)
+                if self.given > 0
+                    && self.window > 1
+                    && self.session.body.is_none()
+                    && *error.kind() != Kind::Closed =>
+            {
+                return Err(error.with_sent_ahead());
+            }
+            Err(error) => return Err(error),
+        };
         self.given += 1;
         Ok(Some((item, fetched)))
     }

@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Phase};
 
 /// The longest unique id that is accepted. RFC 1939 allows 70 characters.
 const LONGEST_UID: usize = 255;
+/// What the lines of a listing may have on average: a number of 9 digits, a space and a unique id of 70 characters.
+const USUAL_LINE: usize = 80;
 
 impl Session {
     /// Every message of the maildrop, by number. Both commands travel together where pipelining is announced.
@@ -32,8 +34,12 @@ impl Session {
             self.connection.begin(Phase::List);
             self.say(b"UIDL\r\n").await?;
         }
-        if let Answer::Bad(refusal) = self.answer().await? {
-            return Err(refusal.error(&self.connection, Kind::Unsupported("UIDL")));
+        let answer = self.answer().await;
+        let answer = answer.map_err(|error| if together { error.with_sent_ahead() } else { error })?;
+        if let Answer::Bad(refusal) = answer {
+            let offered = self.capabilities.uidl;
+            let kind = if offered { Kind::TemporarilyRefused } else { Kind::Unsupported("UIDL") };
+            return Err(refusal.error(&self.connection, kind));
         }
         let uids = self.entries(uid_of, "its answer to UIDL is malformed").await?;
         self.listed_all = false;
@@ -53,13 +59,15 @@ impl Session {
         malformed: &'static str,
     ) -> Result<Vec<T>, Error> {
         let mut entries = Vec::new();
+        let mut room = self.limits.max_entries.saturating_mul(USUAL_LINE);
         self.lost = Some(Kind::Closed);
         loop {
             let line = talk::listed_line(&mut self.connection).await.map_err(|error| self.lost_by(error))?;
             let Some(line) = line else { break };
-            if entries.len() == self.limits.max_entries {
+            if entries.len() == self.limits.max_entries || line.len() > room {
                 return self.lose(Kind::TooLarge("the listing"));
             }
+            room -= line.len();
             match read(&line) {
                 Some(entry) => entries.push(entry),
                 None => return self.lose(Kind::Violation(malformed)),

@@ -43,7 +43,9 @@ impl Session {
             // What was announced in the clear may have been announced by anyone.
             capabilities = ask(&mut connection).await?;
         }
+        capabilities.pipelining &= limits.pipelining;
         authenticate(&mut connection, &mut capabilities, login, password).await?;
+        capabilities.pipelining &= limits.pipelining;
         Ok(Self {
             connection,
             capabilities,
@@ -122,7 +124,10 @@ async fn authenticate(
     if !asked {
         connection.write(b"CAPA\r\n").await?;
     }
-    let signed_in = talk::capabilities(connection).await.map_err(Error::without_said)?;
+    let signed_in = talk::capabilities(connection).await.map_err(|error| {
+        let error = error.without_said();
+        if asked { error.with_sent_ahead() } else { error }
+    })?;
     if signed_in.announced {
         *capabilities = signed_in;
     }
@@ -160,7 +165,7 @@ async fn by_password(
         let commands = Zeroizing::new(format!("USER {login}\r\n{}CAPA\r\n", *pass));
         connection.write(commands.as_bytes()).await?;
         return match talk::answer(connection).await? {
-            Answer::Good(_) => talk::answer(connection).await,
+            Answer::Good(_) => talk::answer(connection).await.map_err(Error::with_sent_ahead),
             refused @ Answer::Bad(_) => Ok(refused),
         };
     }

@@ -144,7 +144,7 @@ async fn a_listing_is_bounded_and_needs_uidl() {
 
 #[tokio::test]
 async fn a_server_without_uidl_is_refused_with_the_reason() {
-    for capabilities in [USUAL, SLOW] {
+    for capabilities in ["SASL PLAIN\r\nPIPELINING\r\n", "SASL PLAIN\r\n"] {
         let (mut session, _server) = session(capabilities, |mut talk| async move {
             talk.answer("+OK\r\n1 10\r\n.\r\n").await;
             talk.answer("-ERR unknown command\r\n").await;
@@ -156,6 +156,67 @@ async fn a_server_without_uidl_is_refused_with_the_reason() {
         assert!(error.to_string().contains("UIDL"));
         assert!(session.quit().await.is_ok());
     }
+    // One that announces it and refuses it has it another time.
+    let (mut session, _server) = session(USUAL, |mut talk| async move {
+        talk.answer("+OK\r\n.\r\n").await;
+        talk.answer("-ERR not now\r\n").await;
+        talk.hear().await;
+    })
+    .await;
+    assert_eq!(session.list().await.unwrap_err().kind(), &Kind::TemporarilyRefused);
+}
+
+#[tokio::test]
+async fn a_listing_says_whether_it_named_everything() {
+    for (uids, whole) in [("1 a\r\n2 b\r\n", true), ("1 a\r\n", false), ("1 a\r\n2 b\r\n3 new\r\n", true)] {
+        let (mut session, _server) = session(USUAL, move |mut talk| async move {
+            talk.answer("+OK\r\n1 10\r\n2 10\r\n.\r\n").await;
+            talk.answer(format!("+OK\r\n{uids}.\r\n")).await;
+            talk.hear().await;
+        })
+        .await;
+        session.list().await.unwrap();
+        assert_eq!(session.listed_all(), whole, "{uids:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_of_overlong_names_is_cut_before_it_fills_the_memory() {
+    let (mut session, _server) = session(USUAL, |mut talk| async move {
+        talk.answer("+OK\r\n.\r\n").await;
+        talk.answer("+OK\r\n").await;
+        let uid = "x".repeat(250);
+        for number in 1..=LIMITS.max_entries {
+            talk.say(format!("{number} {uid}\r\n")).await;
+        }
+    })
+    .await;
+    assert_eq!(session.list().await.unwrap_err().kind(), &Kind::TooLarge("the listing"));
+    assert!(!session.is_usable());
+}
+
+#[tokio::test]
+async fn what_is_lost_because_it_was_sent_ahead_is_told_apart() {
+    // The answer to the second command never comes.
+    let little = |server: &Scripted| server.settings(LITTLE);
+    let server = Scripted::start(Tls::Implicit, |mut talk| async move {
+        talk.welcome(USUAL).await;
+        talk.answer("+OK\r\n.\r\n").await;
+        talk.was_reset().await;
+    })
+    .await;
+    let password = Secret::from("open sesame".to_owned());
+    let mut session =
+        Session::sign_in(&server.endpoint, &little(&server), LIMITS, "anna", &password).await.unwrap();
+    let error = session.list().await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent_ahead()), (&Kind::TimedOut, true));
+    session.drop_without_quit();
+    // The same silence where nothing was sent ahead is only silence.
+    let limits = Limits { pipelining: false, ..LIMITS };
+    let mut session =
+        Session::sign_in(&server.endpoint, &little(&server), limits, "anna", &password).await.unwrap();
+    assert!(!session.capabilities().pipelining);
+    assert!(!session.list().await.unwrap_err().was_sent_ahead());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub(crate) const AMPLE: Duration = Duration::from_secs(20);
 pub(crate) const LITTLE: Duration = Duration::from_millis(400);
 
 pub(crate) const LIMITS: Limits =
-    Limits { max_entries: 20_000, drain_bytes: 100_000, message_deadline: AMPLE };
+    Limits { max_entries: 20_000, drain_bytes: 100_000, message_deadline: AMPLE, pipelining: true };
 
 pub(crate) async fn sign_in(server: &Scripted) -> Result<Session, Error> {
     sign_in_with(&server.endpoint, &server.settings(AMPLE)).await

@@ -19,6 +19,7 @@ use crate::{Error, Result, Tenant};
 
 /// A mailbox as one cycle of one workload sees it.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of its own, and any mix is possible")]
 pub struct MailboxForCycle {
     /// Which.
     pub id: MailboxId,
@@ -60,6 +61,8 @@ pub struct MailboxForCycle {
     pub floor: Option<Timestamp>,
     /// Whether messages are deleted on the server once they are recorded.
     pub delete_after_processing: bool,
+    /// Whether its server lost, within a day, what was sent ahead although it announces to take it.
+    pub sends_nothing_ahead: bool,
     /// The organization's policy.
     pub policy: Policy,
     /// The largest message that is read or sent, in bytes.
@@ -117,6 +120,9 @@ pub async fn for_cycle(
                     m.delete_after_processing, w.method, w.enabled, w.test_result,
                     (select i.enabled from mailbox_workloads i where i.organization_id = m.organization_id
                         and i.mailbox_id = m.id and i.workload = 'incoming') as incoming_enabled,
+                    exists (select from cursors k where k.organization_id = m.organization_id and k.mailbox_id = m.id
+                        and k.workload = w.workload and k.value ->> 'loses_what_is_sent_ahead' = 'true'
+                        and k.modified_at > now() - interval '1 day') as sends_nothing_ahead,
                     coalesce((select jsonb_object_agg(s.name, s.value) from settings s
                         where s.organization_id = m.organization_id), '{{}}') as settings
                  from mailboxes m
@@ -159,6 +165,7 @@ pub async fn for_cycle(
         acceptance: named(&row, "acceptance")?,
         floor: row.try_get("floor")?,
         delete_after_processing: row.try_get("delete_after_processing")?,
+        sends_nothing_ahead: row.try_get("sends_nothing_ahead")?,
         policy: policy.as_str().unwrap_or_default().parse()?,
         max_message_bytes: megabytes * 1024 * 1024,
         max_send_age: Duration::from_secs(hours * 3600),

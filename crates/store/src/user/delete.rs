@@ -81,10 +81,7 @@ async fn described(tenant: &Tenant, user: &User) -> Result<Deletion> {
 /// Somebody must be left who can set up the organization.
 async fn last_administrator(tenant: &Tenant, user: &User) -> Result<Option<Refusal>> {
     let others = tenant
-        .query_one(
-            "select count(*) from users where role = 'admin' and active and id <> $1",
-            &[&user.id.0],
-        )
+        .query_one("select count(*) from users where role = 'admin' and active and id <> $1", &[&user.id.0])
         .await?;
     let refused = user.role == model::mailbox::Role::Admin && others.try_get::<_, i64>(0)? == 0;
     Ok(refused.then(|| {

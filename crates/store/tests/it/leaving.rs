@@ -149,7 +149,9 @@ async fn last_change(world: &World, record_type: &str, id: uuid::Uuid) -> serde_
 
 async fn password(world: &World, mailbox: MailboxId, login: &str) {
     let tenant = world.tenant().await;
-    mailbox::set_password(&tenant, &ring(), mailbox, login, &Secret::from("secret"), &author()).await.unwrap();
+    mailbox::set_password(&tenant, &ring(), mailbox, login, &Secret::from("secret"), &author())
+        .await
+        .unwrap();
     tenant.commit().await.unwrap();
 }
 
@@ -219,7 +221,8 @@ async fn a_cycle_that_ends_and_a_mailbox_that_moves_never_wait_for_each_other() 
         moved.unwrap();
     };
     let ended = async {
-        let waits = "select count(*) from pg_locks where not granted and locktype in ('tuple', 'transactionid')";
+        let waits =
+            "select count(*) from pg_locks where not granted and locktype in ('tuple', 'transactionid')";
         while world.count(waits).await == 0 {
             tokio::task::yield_now().await;
         }
@@ -243,7 +246,8 @@ async fn another_address_login_or_server_stops_what_runs_until_it_is_tested() {
         MailboxUpdate { incoming_login: Some("lovelace".into()), ..MailboxUpdate::default() },
         MailboxUpdate { profile: Some(other), ..MailboxUpdate::default() },
     ];
-    for (change, approval) in changes.iter().zip([Approval::Pending, Approval::Approved, Approval::Approved]) {
+    for (change, approval) in changes.iter().zip([Approval::Pending, Approval::Approved, Approval::Approved])
+    {
         let claim = running(&world, world.ada_box).await;
         let tenant = world.tenant().await;
         let changed = mailbox::update(&tenant, world.ada_box, None, change, &by).await.unwrap();
@@ -307,8 +311,12 @@ async fn a_removed_mailbox_leaves_its_records_and_its_name() {
     let by = author();
     let shared = message(1, &["bob@example.com"]);
     received(&world, world.bob_box, vec![item("a", shared.clone(), "one")]).await;
-    received(&world, world.ada_box, vec![item("a", shared, "one"), item("b", message(2, &["ada@example.com"]), "two")])
-        .await;
+    received(
+        &world,
+        world.ada_box,
+        vec![item("a", shared, "one"), item("b", message(2, &["ada@example.com"]), "two")],
+    )
+    .await;
     password(&world, world.ada_box, "ada@example.com").await;
     let waiting = pending(&world).await;
     let sent = pending(&world).await;
@@ -347,7 +355,10 @@ async fn a_removed_mailbox_leaves_its_records_and_its_name() {
         assert_eq!(names, ["ada"], "it still says where it came to");
         assert!(email::open_copy(&tenant, one.id, Reader::User(world.ada), &by).await.unwrap().is_some());
     }
-    assert_eq!((state(&world, waiting).await, state(&world, sent).await), (EmailState::Draft, EmailState::Sent));
+    assert_eq!(
+        (state(&world, waiting).await, state(&world, sent).await),
+        (EmailState::Draft, EmailState::Sent)
+    );
     assert_eq!(told(&world, world.ada).await, [AlertKind::SendWithdrawn]);
     let again = request_send(&tenant, waiting, None, None, None, &by).await;
     assert_eq!(refusal(again), Refusal::NoSender);
