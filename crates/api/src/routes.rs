@@ -15,6 +15,7 @@ mod me;
 mod owner;
 mod profiles;
 mod queues;
+mod record_types;
 mod settings;
 mod status;
 mod users;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(contacts::routes())
         .merge(deletion::routes())
         .merge(addresses::routes())
+        .merge(record_types::routes())
         .merge(alerts::routes())
         .merge(jobs::routes())
         .merge(settings::routes())

@@ -21,3 +21,18 @@ grant delete on idempotency_keys to lockstep_ring;
 -- A setting's version is the transaction that wrote it, so that one which went back to its default in between never comes
 -- to the same version again.
 alter table settings add column version bigint not null default pg_current_xact_id()::text::bigint;
+
+-- The kinds of records that a host application has beside `account` and `lead`: only of these it may give addresses.
+create table record_types (
+    organization_id uuid not null references organizations,
+    name text not null check (length(name) between 1 and 50),
+    label text not null check (length(label) between 1 and 100),
+    plural text not null check (length(plural) between 1 and 100),
+    created_at timestamptz not null default now(),
+    primary key (organization_id, name)
+);
+alter table record_types enable row level security;
+alter table record_types force row level security;
+create policy tenant on record_types to lockstep_tenant
+    using (organization_id = current_organization()) with check (organization_id = current_organization());
+grant select, insert, update, delete on record_types to lockstep_tenant;

@@ -1,9 +1,13 @@
 //! The one table of addresses: who an address belongs to, whatever kind of record that is.
 
+mod load;
+
 use model::address::normalize;
 use uuid::Uuid;
 
 use crate::{Result, Tenant};
+
+pub use load::{Loaded, Said, load};
 
 /// One address of one party.
 #[derive(Clone, PartialEq, Eq)]

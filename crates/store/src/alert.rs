@@ -202,8 +202,25 @@ pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader, by: &Aut
     change::write(tenant, Change { record_type: "alert", id: id.0, version: 1, by, fields }).await
 }
 
-/// The alerts that a reader sees, the newest first, before the last of the page before. What a server said about a whole
-/// profile was said to somebody's mailbox, and is for administrators.
+/// One alert, when the reader sees it.
+pub async fn get(tenant: &Tenant, id: AlertId, reader: AlertReader) -> Result<Option<Alert>> {
+    let row = tenant
+        .query_opt(&format!("{} where id = $1 and {}", select("$2"), visible("$2")), &[&id.0, &user(reader)])
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// What a server said about a whole profile was said to somebody's mailbox, and is for administrators.
+fn select(parameter: &str) -> String {
+    format!(
+        "select id, kind, level, scope, class, email_id, mailbox_id, profile_id, parameters,
+                case when {parameter}::uuid is null or profile_id is null then server_said end as server_said, count,
+                first_at, last_at, resolved_at, dismissed_at
+         from alerts a"
+    )
+}
+
+/// The alerts that a reader sees, the newest first, before the last of the page before.
 pub async fn list(
     tenant: &Tenant,
     reader: AlertReader,
@@ -214,15 +231,13 @@ pub async fn list(
     let rows = tenant
         .query(
             &format!(
-                "select id, kind, level, scope, class, email_id, mailbox_id, profile_id, parameters,
-                        case when $8::uuid is null or profile_id is null then server_said end as server_said, count,
-                        first_at, last_at, resolved_at, dismissed_at
-                 from alerts a
+                "{}
                  where ($1 or (resolved_at is null and dismissed_at is null))
                    and ($2::uuid is null or mailbox_id = $2) and ($3::uuid is null or email_id = $3)
                    and ($4::uuid is null or profile_id = $4) and ($5::text is null or kind = $5)
                    and ($6::uuid is null or id < $6) and {}
                  order by id desc limit $7",
+                select("$8"),
                 visible("$8")
             ),
             &[

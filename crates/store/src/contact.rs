@@ -1,11 +1,12 @@
 //! Contacts: names with the addresses that mail resolves to. Their further fields come with synchronization of contacts.
 
 use jiff::Timestamp;
-use model::address::EmailAddress;
+use model::address::{EmailAddress, normalize};
 use model::id::ContactId;
 use model::mailbox::Owner;
 use tokio_postgres::Row;
 
+use crate::called::{self, Called, check_free};
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change, row};
@@ -51,6 +52,8 @@ pub struct ContactUpdate {
     pub name: Option<String>,
     /// All addresses from now on.
     pub addresses: Option<Vec<EmailAddress>>,
+    /// Whose contact it is from now on; nobody's with `Some(None)`.
+    pub owner: Option<Option<Owner>>,
 }
 
 const COLUMNS: &str = "id, name, owner_kind, owner_id, external_id, version, created_at, modified_at,
@@ -74,6 +77,7 @@ fn read(row: &Row) -> Result<Contact> {
 pub async fn create(tenant: &Tenant, new: &NewContact, by: &Author) -> Result<Contact> {
     check_line("name", &new.name, 1, 200)?;
     check_external_id(new.external_id.as_ref())?;
+    check_free(tenant, "contact", "contacts", new.external_id.as_ref(), None).await?;
     if let Some(owner) = new.owner {
         check_owner(tenant, owner).await?;
     }
@@ -106,13 +110,29 @@ pub async fn get(tenant: &Tenant, id: ContactId) -> Result<Option<Contact>> {
 }
 
 /// Contacts in the order they were made, after the last of the page before.
-pub async fn list(tenant: &Tenant, after: Option<ContactId>, limit: i64) -> Result<Vec<Contact>> {
+pub async fn list(
+    tenant: &Tenant,
+    called: &Called,
+    after: Option<ContactId>,
+    limit: i64,
+) -> Result<Vec<Contact>> {
     let rows = tenant
         .query(
             &format!(
-                "select {COLUMNS} from contacts where ($1::uuid is null or id > $1) order by id limit $2"
+                "select {COLUMNS} from contacts
+                 where ($1::uuid is null or id > $1)
+                   and ($3::text is null or id in (
+                        select a.party_id from addresses a where a.party_type = 'contact' and a.address = $3))
+                   and ($4::text is null or lower(name) = lower($4)) and ($5::text is null or external_id = $5)
+                 order by id limit $2"
             ),
-            &[&after.map(|id| id.0), &limit],
+            &[
+                &after.map(|id| id.0),
+                &limit,
+                &called.address.as_deref().map(normalize),
+                &called.name,
+                &called.external_id,
+            ],
         )
         .await?;
     rows.iter().map(read).collect()
@@ -137,21 +157,47 @@ pub async fn update(
     let mut addresses = update.addresses.as_ref().map_or_else(|| old.addresses.clone(), |list| texts(list));
     addresses.sort_unstable();
     addresses.dedup();
-    let fields =
-        Fields::new().changed("name", &old.name, name).changed("addresses", &old.addresses, &addresses);
+    let owner = update.owner.unwrap_or(old.owner);
+    if let Some(new) = owner.filter(|_| owner != old.owner) {
+        check_owner(tenant, new).await?;
+    }
+    let fields = Fields::new()
+        .changed("name", &old.name, name)
+        .changed("addresses", &old.addresses, &addresses)
+        .changed("owner", &old.owner, &owner);
     if fields.is_empty() {
         return Ok(old);
     }
     tenant
         .execute(
-            "update contacts set name = $2, version = version + 1, modified_at = now() where id = $1",
-            &[&id.0, name],
+            "update contacts set name = $2, owner_kind = $3, owner_id = $4, version = version + 1, modified_at = now()
+             where id = $1",
+            &[&id.0, name, &owner.map(|owner| owner.kind().as_str()), &owner.map(Owner::id)],
         )
         .await?;
     address::replace(tenant, "contact", id.0, name, &addresses).await?;
     let version = old.version + 1;
     change::write(tenant, Change { record_type: "contact", id: id.0, version, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| Refusal::Unknown { what: "contact", field: "id" }.into())
+}
+
+/// Makes the contact with this external id so, or makes one; says whether it is new.
+pub async fn upsert(
+    tenant: &Tenant,
+    external_id: &str,
+    new: &NewContact,
+    by: &Author,
+) -> Result<(Contact, bool)> {
+    if let Some(id) = called::by_external_id(tenant, "contacts", external_id).await? {
+        let change = ContactUpdate {
+            name: Some(new.name.clone()),
+            addresses: Some(new.addresses.clone()),
+            owner: Some(new.owner),
+        };
+        return Ok((update(tenant, ContactId(id), None, &change, by).await?, false));
+    }
+    let new = NewContact { external_id: Some(external_id.to_owned()), ..new.clone() };
+    Ok((create(tenant, &new, by).await?, true))
 }
 
 /// Removes a contact; emails keep the address as it was written.

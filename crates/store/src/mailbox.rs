@@ -15,6 +15,7 @@ use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, TestResult};
 use model::workload::Workload;
 use tokio_postgres::Row;
 
+use crate::called::Called;
 use crate::refusal::Refusal;
 use crate::row::{named, named_if, owner};
 use crate::{Error, Result, Tenant};
@@ -110,7 +111,7 @@ pub struct WorkloadState {
 }
 
 /// Which mailboxes to list.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MailboxFilter {
     /// On this profile.
     pub profile: Option<ProfileId>,
@@ -122,6 +123,8 @@ pub struct MailboxFilter {
     pub failing: bool,
     /// Only what this user sees: the own mailbox and those of the user's queues.
     pub reader: Option<UserId>,
+    /// What is called so.
+    pub called: Called,
 }
 
 const SELECT: &str = "select m.id, m.name, m.address,
@@ -193,6 +196,9 @@ pub async fn list(
                         where w.organization_id = m.organization_id and w.mailbox_id = m.id
                           and (w.disabled_by is not null or w.test_result = 'failure'
                                or (w.enabled and (s.failures > 0 or s.refusals > 0)))))
+                   and ($8::text is null or m.address_key = lower($8))
+                   and ($9::text is null or lower(m.name) = lower($9))
+                   and ($10::text is null or m.external_id = $10)
                  order by m.id limit $5"
             ),
             &[
@@ -203,6 +209,9 @@ pub async fn list(
                 &limit,
                 &filter.reader.map(|id| id.0),
                 &filter.failing,
+                &filter.called.address,
+                &filter.called.name,
+                &filter.called.external_id,
             ],
         )
         .await?;

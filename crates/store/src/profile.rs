@@ -13,6 +13,7 @@ use model::id::ProfileId;
 use model::profile::{CredentialsOn, Limits, ProfileKind};
 use tokio_postgres::Row;
 
+use crate::called::{Called, check_free};
 use crate::change::{Author, Change, Fields};
 use crate::credential::Credential;
 use crate::refusal::{Refusal, check_version};
@@ -136,6 +137,7 @@ fn read(row: &Row) -> Result<Profile> {
 /// Makes a profile. Whether its addresses may be reached at all is the mail crate's to say, not asked here.
 pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result<Profile> {
     check::fields(new)?;
+    check_free(tenant, "profile", "profiles", new.external_id.as_ref(), None).await?;
     let id: ProfileId = model::clock::new_id();
     tenant
         .execute(
@@ -161,13 +163,21 @@ pub async fn get(tenant: &Tenant, id: ProfileId) -> Result<Option<Profile>> {
 }
 
 /// Profiles in the order they were made, after the last of the page before.
-pub async fn list(tenant: &Tenant, after: Option<ProfileId>, limit: i64) -> Result<Vec<Profile>> {
+pub async fn list(
+    tenant: &Tenant,
+    called: &Called,
+    after: Option<ProfileId>,
+    limit: i64,
+) -> Result<Vec<Profile>> {
     let rows = tenant
         .query(
             &format!(
-                "select {FIELDS}, {SELECT} where ($1::uuid is null or p.id > $1) order by p.id limit $2"
+                "select {FIELDS}, {SELECT}
+                 where ($1::uuid is null or p.id > $1) and ($3::text is null or lower(p.name) = lower($3))
+                   and ($4::text is null or p.external_id = $4)
+                 order by p.id limit $2"
             ),
-            &[&after.map(|id| id.0), &limit],
+            &[&after.map(|id| id.0), &limit, &called.name, &called.external_id],
         )
         .await?;
     rows.iter().map(read).collect()
@@ -193,6 +203,7 @@ pub async fn update(
     if fields.is_empty() {
         return Ok(old);
     }
+    check_free(tenant, "profile", "profiles", new.external_id.as_ref(), Some(id.0)).await?;
     tenant
         .execute(
             "update profiles set name = $2, description = $3, kind = $4, incoming_host = $5, incoming_port = $6,

@@ -8,6 +8,7 @@ use model::id::{QueueId, UserId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::called::{self, Called, check_free};
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change};
@@ -81,6 +82,7 @@ fn read(row: &Row) -> Result<Queue> {
 pub async fn create(tenant: &Tenant, new: &NewQueue, by: &Author) -> Result<Queue> {
     check_line("name", &new.name, 1, 200)?;
     check_external_id(new.external_id.as_ref())?;
+    check_free(tenant, "queue", "queues", new.external_id.as_ref(), None).await?;
     let id: QueueId = model::clock::new_id();
     tenant
         .execute(
@@ -109,14 +111,46 @@ pub async fn get(tenant: &Tenant, id: QueueId) -> Result<Option<Queue>> {
 }
 
 /// Queues in the order they were made, after the last of the page before.
-pub async fn list(tenant: &Tenant, after: Option<QueueId>, limit: i64) -> Result<Vec<Queue>> {
+pub async fn list(
+    tenant: &Tenant,
+    called: &Called,
+    after: Option<QueueId>,
+    limit: i64,
+) -> Result<Vec<Queue>> {
     let rows = tenant
         .query(
-            &format!("select {COLUMNS} from queues where ($1::uuid is null or id > $1) order by id limit $2"),
-            &[&after.map(|id| id.0), &limit],
+            &format!(
+                "select {COLUMNS} from queues
+                 where ($1::uuid is null or id > $1)
+                   and ($3::text is null or address_key = lower($3)) and ($4::text is null or lower(name) = lower($4))
+                   and ($5::text is null or external_id = $5)
+                 order by id limit $2"
+            ),
+            &[&after.map(|id| id.0), &limit, &called.address, &called.name, &called.external_id],
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Makes the queue with this external id so, or makes one; says whether it is new.
+pub async fn upsert(
+    tenant: &Tenant,
+    external_id: &str,
+    new: &NewQueue,
+    members: Option<Vec<UserId>>,
+    by: &Author,
+) -> Result<(Queue, bool)> {
+    if let Some(id) = called::by_external_id(tenant, "queues", external_id).await? {
+        let change =
+            QueueUpdate { name: Some(new.name.clone()), address: Some(new.address.clone()), members };
+        return Ok((update(tenant, QueueId(id), None, &change, by).await?, false));
+    }
+    let new = NewQueue {
+        external_id: Some(external_id.to_owned()),
+        members: members.unwrap_or_default(),
+        ..new.clone()
+    };
+    Ok((create(tenant, &new, by).await?, true))
 }
 
 /// Changes a queue; `expected` is the version that the caller read.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use model::email::EmailState;
 use model::id::MailboxId;
 use model::workload::Workload;
+use uuid::Uuid;
 
 /// Why a request was refused. `Display` is a sentence for people, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,29 @@ pub enum Refusal {
         what: &'static str,
         /// The field.
         field: &'static str,
+    },
+    /// Another record of the kind has the host application's id.
+    #[error(
+        "the {what} `{name}` ({id}) already has this external_id: change that {what}, or give its external_id up first"
+    )]
+    ExternalIdTaken {
+        /// The noun.
+        what: &'static str,
+        /// Which has it.
+        id: Uuid,
+        /// Its name.
+        name: String,
+    },
+    /// The organization would have nobody left to administer it.
+    #[error(
+        "the organization has no other active administrator: make another user one first, with the role `admin`"
+    )]
+    LastAdministrator,
+    /// Addresses of the type are there.
+    #[error("{addresses} addresses are of this type: remove them first, with `\"removed\": true`")]
+    TypeInUse {
+        /// How many.
+        addresses: i64,
     },
     /// A value outside its bounds or shape.
     #[error("{cause}: {remedy}")]
@@ -202,6 +226,9 @@ impl Refusal {
     pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::Changed { .. } => Some("version"),
+            Self::ExternalIdTaken { .. } => Some("external_id"),
+            Self::LastAdministrator => Some("role"),
+            Self::TypeInUse { .. } => Some("name"),
             Self::Unknown { field, .. }
             | Self::Taken { field, .. }
             | Self::Invalid { field, .. }

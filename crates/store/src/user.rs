@@ -9,6 +9,7 @@ use model::id::UserId;
 use model::mailbox::Role;
 use tokio_postgres::Row;
 
+use crate::called::{self, Called, check_free};
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_version};
 use crate::{Error, Result, Tenant, address, change, mailbox, row};
@@ -84,6 +85,7 @@ fn read(row: &Row) -> Result<User> {
 pub async fn create(tenant: &Tenant, new: &NewUser, by: &Author) -> Result<User> {
     check_line("name", &new.name, 1, 200)?;
     check_external_id(new.external_id.as_ref())?;
+    check_free(tenant, "user", "users", new.external_id.as_ref(), None).await?;
     let id: UserId = model::clock::new_id();
     let row = tenant
         .query_one(
@@ -113,14 +115,61 @@ pub async fn get(tenant: &Tenant, id: UserId) -> Result<Option<User>> {
 }
 
 /// Users in the order they were made, after the last of the page before.
-pub async fn list(tenant: &Tenant, after: Option<UserId>, limit: i64) -> Result<Vec<User>> {
+pub async fn list(tenant: &Tenant, called: &Called, after: Option<UserId>, limit: i64) -> Result<Vec<User>> {
     let rows = tenant
         .query(
-            &format!("select {COLUMNS} from users where ($1::uuid is null or id > $1) order by id limit $2"),
-            &[&after.map(|id| id.0), &limit],
+            &format!(
+                "select {COLUMNS} from users
+                 where ($1::uuid is null or id > $1)
+                   and ($3::text is null or address_key = lower($3)) and ($4::text is null or lower(name) = lower($4))
+                   and ($5::text is null or external_id = $5)
+                 order by id limit $2"
+            ),
+            &[&after.map(|id| id.0), &limit, &called.address, &called.name, &called.external_id],
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Makes the user with this external id so, or makes one; says whether it is new. A role that is not given stays.
+pub async fn upsert(
+    tenant: &Tenant,
+    external_id: &str,
+    new: &NewUser,
+    role: Option<Role>,
+    by: &Author,
+) -> Result<(User, bool)> {
+    if let Some(id) = called::by_external_id(tenant, "users", external_id).await? {
+        let change = UserUpdate {
+            name: Some(new.name.clone()),
+            address: Some(new.address.clone()),
+            role,
+            active: None,
+        };
+        return Ok((update(tenant, UserId(id), None, &change, by).await?, false));
+    }
+    let new = NewUser { external_id: Some(external_id.to_owned()), ..new.clone() };
+    Ok((create(tenant, &new, by).await?, true))
+}
+
+/// Makes those who change who administers take turns, before they lock anybody's row: of two who take each other's role
+/// away one is refused.
+async fn in_turn(tenant: &Tenant) -> Result<()> {
+    tenant
+        .query_one(
+            "select pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'administrators', current_organization()), 0))",
+            &[],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Refuses to take the organization's last active administrator away.
+async fn check_not_last(tenant: &Tenant, id: UserId) -> Result<()> {
+    let row = tenant
+        .query_one("select count(*) from users where role = 'admin' and active and id <> $1", &[&id.0])
+        .await?;
+    if row.try_get::<_, i64>(0)? == 0 { Err(Refusal::LastAdministrator.into()) } else { Ok(()) }
 }
 
 /// Changes a user; `expected` is the version that the caller read. One who is made inactive has left: their keys open
@@ -132,6 +181,9 @@ pub async fn update(
     update: &UserUpdate,
     by: &Author,
 ) -> Result<User> {
+    if update.role.is_some() || update.active.is_some() {
+        in_turn(tenant).await?;
+    }
     let row = tenant
         .query_opt(&format!("select {COLUMNS} from users where id = $1 for no key update"), &[&id.0])
         .await?
@@ -150,6 +202,9 @@ pub async fn update(
         .changed("active", &old.active, &active);
     if fields.is_empty() {
         return Ok(old);
+    }
+    if (old.role, old.active) == (Role::Admin, true) && (role, active) != (Role::Admin, true) {
+        check_not_last(tenant, id).await?;
     }
     let row = tenant
         .query_one(

@@ -30,7 +30,10 @@ fn kind(refusal: &Refusal) -> Kind {
         }
         Refusal::FilesTooLarge { .. } => Kind::TooLarge,
         Refusal::NotYourSender { .. } | Refusal::ForAdministrators { .. } => Kind::Forbidden,
-        Refusal::Taken { .. }
+        Refusal::ExternalIdTaken { .. }
+        | Refusal::LastAdministrator
+        | Refusal::TypeInUse { .. }
+        | Refusal::Taken { .. }
         | Refusal::OwnerHasMailbox { .. }
         | Refusal::MailboxTaken { .. }
         | Refusal::MailboxTakenElsewhere { .. }

@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::schema;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(dismiss))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(dismiss))
 }
 
 /// Something that went wrong; a repeated one counts up.
@@ -136,6 +136,20 @@ async fn list(caller: Caller, Query(query): Query<AlertQuery>) -> Result<Json<Pa
     let alerts = alert::list(&tenant, caller.alert_reader(), &filter, wanted.after, wanted.limit()).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(alerts, |alert| alert.id.to_string(), Alert::from)))
+}
+
+/// One alert.
+#[utoipa::path(
+    get, path = "/alerts/{id}", tag = "alerts", security(("key" = ["read"])),
+    extensions(("x-audience" = json!("own"))),
+    params(("id" = Uuid, Path, description = "The alert")), responses((status = 200, body = Alert))
+)]
+async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<Alert>, Problem> {
+    let tenant = caller.begin().await?;
+    let alert = alert::get(&tenant, AlertId(id), caller.alert_reader()).await?;
+    let alert = alert.ok_or_else(|| Problem::not_found("alert"))?;
+    tenant.commit().await?;
+    Ok(Json(alert.into()))
 }
 
 /// Put an alert away; doing it again changes nothing. It is raised anew if its cause shows again.

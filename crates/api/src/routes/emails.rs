@@ -55,6 +55,8 @@ struct EmailQuery {
     address: Option<String>,
     /// With this Message-ID, without angle brackets.
     message_id: Option<String>,
+    /// With this id of the host application.
+    external_id: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -97,6 +99,7 @@ async fn list(caller: Caller, Query(query): Query<EmailQuery>) -> Result<Json<Pa
         mailbox: query.mailbox.map(MailboxId),
         address: query.address,
         message_id: query.message_id,
+        external_id: query.external_id,
     };
     let tenant = caller.begin().await?;
     let emails = email::list(&tenant, caller.reader(), &filter, wanted.after, wanted.limit()).await?;

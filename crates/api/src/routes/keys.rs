@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use model::actor::Scope;
+use model::actor::{Principal, Scope};
 use model::id::{KeyId, UserId};
 use model::secret::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
 use crate::idempotency::ShownOnce;
 use crate::page::{Page, Wanted};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::schema;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -96,7 +96,7 @@ impl From<key::Key> for Key {
     }
 }
 
-/// Make an API key.
+/// Make an API key. A service key makes only service keys, with no scope that it has not itself.
 #[utoipa::path(
     post, path = "/keys", tag = "keys", security(("key" = ["administer"])),
     request_body = NewKey, responses((status = 201, body = CreatedKey))
@@ -120,11 +120,37 @@ async fn create(
             return Err(Problem::invalid("scopes", cause, "give `user`, or `scopes` for a service key"));
         }
     };
+    no_more_than_own(caller.principal(), &owner)?;
     let tenant = caller.begin().await?;
     let (id, secret) = key::create(&tenant, &new.name, &owner, caller.author()).await?;
     tenant.commit().await?;
     let key = secret.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Extension(ShownOnce), Json(CreatedKey { id: id.0, name: new.name, key })))
+}
+
+/// A user who administers the organization makes any key. A service key that administers makes service keys with scopes of
+/// its own alone: it could otherwise lend itself the mail that it may not read, or the name of a person.
+fn no_more_than_own(principal: &Principal, wanted: &KeyOwner) -> Result<(), Problem> {
+    if principal.user.is_some() {
+        return Ok(());
+    }
+    match wanted {
+        KeyOwner::User(_) => Err(Problem::new(
+            Kind::Forbidden,
+            "a service key makes no key that speaks for a person",
+            "let an administrator make it with a key of their own",
+        )
+        .about("user")),
+        KeyOwner::Service(scopes) => match scopes.iter().find(|scope| !principal.scopes.contains(scope)) {
+            Some(scope) => Err(Problem::new(
+                Kind::Forbidden,
+                format!("a key makes none that may do more than itself, and this one lacks `{scope}`"),
+                "leave the scope out, or let an administrator make the key with one of their own",
+            )
+            .about("scopes")),
+            None => Ok(()),
+        },
+    }
 }
 
 /// All API keys, the newest first, without their secrets.

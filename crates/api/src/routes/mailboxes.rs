@@ -13,7 +13,7 @@ use model::mailbox::{Approval, DeliveryMethod, Owner};
 use model::workload::Workload;
 use serde::Deserialize;
 use store::mailbox::{self, MailboxFilter, MailboxUpdate};
-use store::{Tenant, outgoing, queue, user};
+use store::{Called, Tenant, outgoing, queue, user};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -58,6 +58,12 @@ struct MailboxQuery {
     approval: Option<Approval>,
     /// True: only those where a workload fails, failed its test, or was switched off by Lockstep.
     failing: Option<bool>,
+    /// With this name, whatever its case.
+    name: Option<String>,
+    /// With this address, whatever its case.
+    address: Option<String>,
+    /// With this id of the host application.
+    external_id: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -122,6 +128,7 @@ async fn list(caller: Caller, Query(query): Query<MailboxQuery>) -> Result<Json<
         approval: query.approval,
         failing: query.failing.unwrap_or(false),
         reader: caller.confined_to(),
+        called: Called { name: query.name, address: query.address, external_id: query.external_id },
     };
     let mailboxes = mailbox::list(&tenant, &filter, wanted.after, wanted.limit()).await?;
     tenant.commit().await?;

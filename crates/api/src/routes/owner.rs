@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::problem::Problem;
 use crate::schema;
 
 /// A user or a queue.
@@ -45,5 +46,17 @@ pub(super) struct NamedOwner {
 impl NamedOwner {
     pub(super) fn new(owner: Owner, name: Option<String>) -> Self {
         Self { kind: owner.kind(), id: owner.id(), name: name.unwrap_or_default() }
+    }
+}
+
+/// The path names the external id; a body that names another one means something else.
+pub(super) fn same_external_id(path: &str, body: Option<&String>) -> Result<(), Problem> {
+    match body {
+        Some(other) if other != path => Err(Problem::invalid(
+            "external_id",
+            "the body names another external_id than the path",
+            "leave it out of the body",
+        )),
+        _ => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use model::id::ProfileId;
 use model::secret::Secret;
 use serde::Deserialize;
+use store::Called;
 use store::profile::{self, ProfileFields};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -72,6 +73,10 @@ impl NewCredential {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ProfileQuery {
+    /// With this name, whatever its case.
+    name: Option<String>,
+    /// With this id of the host application.
+    external_id: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -117,8 +122,9 @@ async fn create(
 )]
 async fn list(caller: Caller, Query(query): Query<ProfileQuery>) -> Result<Json<Page<Profile>>, Problem> {
     let wanted = Wanted::<ProfileId>::new("profiles", query.limit, query.cursor.as_deref())?;
+    let narrowed = Called { name: query.name, address: None, external_id: query.external_id };
     let tenant = caller.begin().await?;
-    let profiles = profile::list(&tenant, wanted.after, wanted.limit()).await?;
+    let profiles = profile::list(&tenant, &narrowed, wanted.after, wanted.limit()).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(profiles, |profile| profile.id.to_string(), Profile::from)))
 }

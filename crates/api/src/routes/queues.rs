@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use model::address::EmailAddress;
 use model::id::{QueueId, UserId};
 use serde::{Deserialize, Serialize};
+use store::Called;
 use store::queue::{self, NewQueue, QueueUpdate};
 use store::user;
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +23,7 @@ use crate::version::{IfMatch, Versioned};
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
+        .routes(routes!(upsert))
         .routes(routes!(get, update))
         .routes(routes!(add_member, remove_member))
 }
@@ -42,6 +44,19 @@ struct QueueToMake {
     members: Vec<Uuid>,
     /// The host application's id.
     external_id: Option<String>,
+}
+
+/// A queue as a host application says it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct QueueToPut {
+    /// The name to show, 1 to 200 characters.
+    name: String,
+    /// The address, unique among the organization's queues.
+    #[schema(value_type = String, format = Email)]
+    address: EmailAddress,
+    /// All users who may read it and send for it.
+    members: Option<Vec<Uuid>>,
 }
 
 /// What to change of a queue; what is left out stays.
@@ -102,6 +117,12 @@ fn answer(queue: queue::Queue) -> Versioned<Json<Queue>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct QueueQuery {
+    /// With this name, whatever its case.
+    name: Option<String>,
+    /// With this address, whatever its case.
+    address: Option<String>,
+    /// With this id of the host application.
+    external_id: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -125,6 +146,28 @@ async fn create(
     Ok((StatusCode::CREATED, answer(queue)))
 }
 
+/// Make the queue with this external id so, or make one: what a host application says of its queues, over and over. Members
+/// that are left out stay as they are.
+#[utoipa::path(
+    put, path = "/queues/by-external-id/{external_id}", tag = "queues", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("the host application's record is the one that counts"))),
+    params(("external_id" = String, Path, description = "The host application's id")),
+    request_body = QueueToPut,
+    responses((status = 200, body = Queue), (status = 201, description = "It is new", body = Queue))
+)]
+async fn upsert(
+    caller: Caller,
+    Path(external_id): Path<String>,
+    Json(new): Json<QueueToPut>,
+) -> Result<(StatusCode, Versioned<Json<Queue>>), Problem> {
+    let members = new.members.map(|members| members.into_iter().map(UserId).collect());
+    let new = NewQueue { name: new.name, address: new.address, members: Vec::new(), external_id: None };
+    let tenant = caller.begin().await?;
+    let (queue, is_new) = queue::upsert(&tenant, &external_id, &new, members, caller.author()).await?;
+    tenant.commit().await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, answer(queue)))
+}
+
 /// All queues, in the order they were made.
 #[utoipa::path(
     get, path = "/queues", tag = "queues", security(("key" = ["read"])),
@@ -133,8 +176,9 @@ async fn create(
 )]
 async fn list(caller: Caller, Query(query): Query<QueueQuery>) -> Result<Json<Page<Queue>>, Problem> {
     let wanted = Wanted::<QueueId>::new("queues", query.limit, query.cursor.as_deref())?;
+    let narrowed = Called { name: query.name, address: query.address, external_id: query.external_id };
     let tenant = caller.begin().await?;
-    let queues = queue::list(&tenant, wanted.after, wanted.limit()).await?;
+    let queues = queue::list(&tenant, &narrowed, wanted.after, wanted.limit()).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(queues, |queue| queue.id.to_string(), Queue::from)))
 }

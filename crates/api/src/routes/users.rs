@@ -6,12 +6,14 @@ use model::address::EmailAddress;
 use model::id::UserId;
 use model::mailbox::Role;
 use serde::{Deserialize, Serialize};
+use store::Called;
 use store::user::{self, NewUser, UserUpdate};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::owner::same_external_id;
 use crate::app::App;
 use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
@@ -21,7 +23,7 @@ use crate::schema;
 use crate::version::{IfMatch, Versioned};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(upsert)).routes(routes!(get, update))
 }
 
 /// A user to make.
@@ -108,6 +110,12 @@ fn answer(user: user::User) -> Versioned<Json<User>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct UserQuery {
+    /// With this name, whatever its case.
+    name: Option<String>,
+    /// With this address, whatever its case.
+    address: Option<String>,
+    /// With this id of the host application.
+    external_id: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -135,6 +143,30 @@ async fn create(
     Ok((StatusCode::CREATED, answer(user)))
 }
 
+/// Make the user with this external id so, or make one: what a host application says of its people, over and over. A role
+/// that is left out stays as it is.
+#[utoipa::path(
+    put, path = "/users/by-external-id/{external_id}", tag = "users", security(("key" = ["administer"])),
+    extensions(("x-unconditional" = json!("the host application's record is the one that counts"))),
+    params(("external_id" = String, Path, description = "The host application's id")),
+    request_body = UserToMake,
+    responses((status = 200, body = User), (status = 201, description = "It is new", body = User))
+)]
+async fn upsert(
+    caller: Caller,
+    Path(external_id): Path<String>,
+    Json(new): Json<UserToMake>,
+) -> Result<(StatusCode, Versioned<Json<User>>), Problem> {
+    same_external_id(&external_id, new.external_id.as_ref())?;
+    let role = new.role;
+    let new =
+        NewUser { name: new.name, address: new.address, role: role.unwrap_or(Role::User), external_id: None };
+    let tenant = caller.begin().await?;
+    let (user, is_new) = user::upsert(&tenant, &external_id, &new, role, caller.author()).await?;
+    tenant.commit().await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, answer(user)))
+}
+
 /// All users, in the order they were made.
 #[utoipa::path(
     get, path = "/users", tag = "users", security(("key" = ["read"])),
@@ -143,8 +175,9 @@ async fn create(
 )]
 async fn list(caller: Caller, Query(query): Query<UserQuery>) -> Result<Json<Page<User>>, Problem> {
     let wanted = Wanted::<UserId>::new("users", query.limit, query.cursor.as_deref())?;
+    let narrowed = Called { name: query.name, address: query.address, external_id: query.external_id };
     let tenant = caller.begin().await?;
-    let users = user::list(&tenant, wanted.after, wanted.limit()).await?;
+    let users = user::list(&tenant, &narrowed, wanted.after, wanted.limit()).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(users, |user| user.id.to_string(), User::from)))
 }

@@ -11,6 +11,7 @@ mod client;
 mod document;
 mod emails;
 mod fences;
+mod hosted;
 mod hostile;
 mod keys;
 mod nouns;

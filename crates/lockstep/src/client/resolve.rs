@@ -48,7 +48,7 @@ impl Api {
             return Ok(Some(id.to_string()));
         }
         let (_, path, key) = noun.facts();
-        let page = self.list(&[path], &[], None).await?;
+        let page = self.list(&[path], &[(key, given.to_owned())], None).await?;
         Ok(one(&page, key, given))
     }
 }

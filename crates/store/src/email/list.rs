@@ -24,6 +24,8 @@ pub struct EmailFilter {
     pub address: Option<String>,
     /// With this Message-ID, without angle brackets.
     pub message_id: Option<String>,
+    /// With this id of the host application.
+    pub external_id: Option<String>,
 }
 
 /// Emails that the reader may see, the newest first, before the last of the page before; with their parties, without
@@ -47,6 +49,7 @@ pub async fn list(
                    and ($6::text is null or e.id in (select p.email_id from email_parties p where p.address_key = $6))
                    and ($7::text is null or e.message_id = $7)
                    and ($8::uuid is null or e.id < $8) and {}
+                 and ($11::text is null or e.external_id = $11)
                  order by e.id desc limit $10",
                 visible("$9")
             ),
@@ -61,6 +64,7 @@ pub async fn list(
                 &before.map(|id| id.0),
                 &reader.user(),
                 &limit,
+                &filter.external_id,
             ],
         )
         .await?;

@@ -1,5 +1,8 @@
 //! One email, and the one copy of it that a reader sees.
 
+use std::collections::HashMap;
+
+use model::address::normalize;
 use model::id::{AttachmentId, CopyId, EmailId, MailboxId};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -8,7 +11,7 @@ use super::{Attachment, COLUMNS, Email, EmailCopy, EmailParty, Reader, Receipt, 
 use crate::blob::BlobId;
 use crate::change::{Author, Change, Fields};
 use crate::row::{named, owner};
-use crate::{Result, Tenant, change};
+use crate::{Result, Tenant, address, change};
 
 /// One email with its parties and receipts, without its body; `None` when there is none that this reader may see. A
 /// person sees the receipts of the own mailboxes alone: another one may be that of somebody in Bcc.
@@ -188,7 +191,7 @@ pub(super) async fn add_parties(tenant: &Tenant, emails: &mut [Email]) -> Result
             &[&ids],
         )
         .await?;
-    let mut parties = std::collections::HashMap::<EmailId, Vec<EmailParty>>::new();
+    let mut parties = HashMap::<EmailId, Vec<EmailParty>>::new();
     for row in &rows {
         let party: (Option<String>, Option<Uuid>) = (row.try_get("party_type")?, row.try_get("party_id")?);
         parties.entry(EmailId(row.try_get("email_id")?)).or_default().push(EmailParty {
@@ -198,8 +201,34 @@ pub(super) async fn add_parties(tenant: &Tenant, emails: &mut [Email]) -> Result
             party: party.0.zip(party.1),
         });
     }
-    for email in emails {
+    for email in &mut *emails {
         email.parties = parties.remove(&email.id).unwrap_or_default();
+    }
+    add_newly_known(tenant, emails).await
+}
+
+/// A party that was known when the record was made stays what it was. An address that nobody knew then may be somebody's by
+/// now: it is looked up at each reading, so that what a host application says later holds for all mail at once.
+async fn add_newly_known(tenant: &Tenant, emails: &mut [Email]) -> Result<()> {
+    let unknown = |party: &&mut EmailParty| party.party.is_none();
+    let mut keys: Vec<_> = emails
+        .iter_mut()
+        .flat_map(|email| &mut email.parties)
+        .filter(unknown)
+        .map(|party| normalize(&party.address))
+        .collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    let known: HashMap<_, _> = address::resolve(tenant, &keys)
+        .await?
+        .into_iter()
+        .map(|known| (known.address, (known.party_type, known.party_id)))
+        .collect();
+    for party in emails.iter_mut().flat_map(|email| &mut email.parties).filter(unknown) {
+        party.party = known.get(&normalize(&party.address)).cloned();
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use model::workload::Workload;
 use tokio_postgres::types::ToSql;
 
 use super::{Mailbox, check_owner, clash, get, refused, unknown};
+use crate::called::check_free;
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_external_id, check_line, check_time};
 use crate::{Result, Tenant, change, profile, schedule};
@@ -50,6 +51,7 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
     check_line("name", &new.name, 1, 200)?;
     check_time("process_email_received_after", new.process_email_received_after)?;
     check_external_id(new.external_id.as_ref())?;
+    check_free(tenant, "mailbox", "mailboxes", new.external_id.as_ref(), None).await?;
     check_deletion(new.delete_after_processing, new.owner)?;
     let profile = profile::get(tenant, new.profile)
         .await?

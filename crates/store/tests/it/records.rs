@@ -11,7 +11,7 @@ use store::contact::{self, ContactUpdate, NewContact};
 use store::key::{self, KeyOwner};
 use store::queue::{self, QueueUpdate};
 use store::user::{self, NewUser, UserUpdate};
-use store::{Error, Refusal, Result, address, change, organization, profile, setting, testing};
+use store::{Called, Error, Refusal, Result, address, change, organization, profile, setting, testing};
 
 use crate::support::{database, in_ring};
 use crate::world::{author, profile_fields, world};
@@ -57,8 +57,8 @@ async fn a_change_of_a_user_is_written_down_with_old_and_new_and_only_by_who_rea
     let expected = json!({"name": {"old": "ada", "new": "Ada L."}, "role": {"old": "user", "new": "admin"}});
     assert_eq!(log[1].fields, expected);
     assert_eq!((log[1].actor_kind.as_str(), log[1].cause.as_str(), log[1].version), ("operator", "test", 2));
-    assert_eq!(user::list(&tenant, None, 10).await.unwrap().len(), 2);
-    assert_eq!(user::list(&tenant, Some(world.ada), 10).await.unwrap().len(), 1);
+    assert_eq!(user::list(&tenant, &Called::default(), None, 10).await.unwrap().len(), 2);
+    assert_eq!(user::list(&tenant, &Called::default(), Some(world.ada), 10).await.unwrap().len(), 1);
     let twin = NewUser {
         name: "Twin".into(),
         address: "ADA@example.com".parse().unwrap(),
@@ -101,13 +101,16 @@ async fn an_address_resolves_to_a_user_before_a_contact_and_to_nobody_who_left()
     let gone = UserUpdate { active: Some(false), ..UserUpdate::default() };
     user::update(&tenant, world.bob, None, &gone, &by).await.unwrap();
     assert_eq!(address::resolve(&tenant, &asked[..1]).await.unwrap().len(), 0);
-    let fewer =
-        ContactUpdate { addresses: Some(vec!["bob.private@example.com".parse().unwrap()]), name: None };
+    let fewer = ContactUpdate {
+        addresses: Some(vec!["bob.private@example.com".parse().unwrap()]),
+        name: None,
+        owner: None,
+    };
     assert_eq!(contact::update(&tenant, contact.id, Some(1), &fewer, &by).await.unwrap().addresses.len(), 1);
     assert_eq!(address::resolve(&tenant, &asked[1..2]).await.unwrap().len(), 0);
     contact::delete(&tenant, contact.id, Some(2), &by).await.unwrap();
     assert!(contact::get(&tenant, contact.id).await.unwrap().is_none());
-    assert!(contact::list(&tenant, None, 10).await.unwrap().is_empty());
+    assert!(contact::list(&tenant, &Called::default(), None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -119,7 +122,7 @@ async fn a_queues_members_are_users_of_the_organization() {
     assert_eq!(queue::update(&tenant, world.support, Some(1), &both, &by).await.unwrap().members.len(), 2);
     let one = QueueUpdate { members: Some(vec![world.bob]), ..QueueUpdate::default() };
     assert_eq!(queue::update(&tenant, world.support, Some(2), &one, &by).await.unwrap().members, [world.bob]);
-    assert_eq!(queue::list(&tenant, None, 10).await.unwrap().len(), 1);
+    assert_eq!(queue::list(&tenant, &Called::default(), None, 10).await.unwrap().len(), 1);
     let ghost = QueueUpdate { members: Some(vec![model::clock::new_id()]), ..QueueUpdate::default() };
     let refused = refusal(queue::update(&tenant, world.support, None, &ghost, &by).await);
     assert_eq!(refused, Refusal::Unknown { what: "user", field: "members" });
@@ -192,7 +195,7 @@ async fn a_profile_in_use_stays_and_a_bad_field_is_named() {
     assert_eq!(refusal(twin), Refusal::Taken { what: "profile", field: "name" });
     let unused = profile::create(&tenant, &profile_fields("Other"), &by).await.unwrap();
     assert_eq!(unused.fields, profile_fields("Other"));
-    assert_eq!(profile::list(&tenant, None, 10).await.unwrap().len(), 2);
+    assert_eq!(profile::list(&tenant, &Called::default(), None, 10).await.unwrap().len(), 2);
     profile::delete(&tenant, unused.id, Some(1), &by).await.unwrap();
     assert!(profile::get(&tenant, unused.id).await.unwrap().is_none());
 }

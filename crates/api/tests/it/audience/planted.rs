@@ -82,6 +82,8 @@ impl Planted {
             ("{user}", world.ada_id.clone()),
             ("{workload}", "incoming".to_owned()),
             ("settings/{name}", "max_message_mb".to_owned()),
+            ("record-types/{name}", "project".to_owned()),
+            ("{external_id}", "new-external".to_owned()),
         ]);
         let (_, stranger) = world.served.organization("Difference Engines").await;
         let keys = [&world.ada, &world.bob, &world.admin].map(|client| client.key().to_owned());
@@ -364,6 +366,9 @@ async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut Hash
     for word in ["CANARY-profile-description", "CANARY-profile-external"] {
         canaries.push((For::Administrators, word.into()));
     }
+    let label = json!({"label": "Project", "plural": "CANARY-record-type"});
+    world.admin.put("record-types/project", label).await.expect(200);
+    canaries.push((For::Organization, "CANARY-record-type".into()));
     let job = world.admin.post("jobs", json!({"kind": "key_rotation"})).await.expect(202);
     ids.insert("jobs/{id}", id(&job));
     let contact = json!({"name": "CANARY-contact", "addresses": ["canary-contact@sender.example"]});
@@ -424,6 +429,12 @@ pub(super) fn body(planted: &Planted, operation: &str) -> Value {
         "POST /api/v1/queues" => {
             json!({"name": "x", "address": "new@example.com", "members": [ids["{user}"]]})
         }
+        "PUT /api/v1/record-types/{name}" => json!({"label": "x", "plural": "x"}),
+        "PUT /api/v1/users/by-external-id/{external_id}"
+        | "PUT /api/v1/queues/by-external-id/{external_id}" => {
+            json!({"name": "x", "address": "new@example.com"})
+        }
+        "PUT /api/v1/contacts/by-external-id/{external_id}" => json!({"name": "x"}),
         "POST /api/v1/users" => json!({"name": "x", "address": "new@example.com"}),
         "POST /api/v1/contacts" => json!({"name": "x", "addresses": ["new@example.com"]}),
         "POST /api/v1/emails" => json!({"subject": "x"}),
