@@ -246,7 +246,7 @@ impl<P: Provider> House<P> {
         let draft = Draft { from: Some(from.mailbox), text: Some("Hello".to_owned()), ..draft };
         let tenant = self.tenant().await;
         let email = outgoing::create(&tenant, &draft, files, None, &by()).await.unwrap();
-        outgoing::request_send(&tenant, email, None, None, None, &by()).await.unwrap();
+        outgoing::request_send(&tenant, email, None, outgoing::Request::default(), &by()).await.unwrap();
         tenant.commit().await.unwrap();
         email
     }

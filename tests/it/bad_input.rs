@@ -55,9 +55,14 @@ async fn each_mistake_is_told_with_field_cause_and_remedy() {
     let bert = house.person("bert").await;
     let nobody =
         api.post("/emails", &json!({"from": anna.id, "subject": "To nobody", "text": "?"})).await.id();
-    is_about(&post(&format!("/emails/{nobody}/send"), &json!({})).await, 422, "to");
+    let service = api.service().await;
+    let send = async |email: &str| {
+        service.ask(reqwest::Method::POST, &format!("/emails/{email}/send"), Some(&json!({}))).await
+    };
+    is_about(&send(&nobody).await, 422, "to");
+    is_about(&post(&format!("/emails/{nobody}/send"), &json!({})).await, 403, "from");
     let early = house.draft(&bert, &anna.address, "Not enabled yet").await;
-    let refused = post(&format!("/emails/{early}/send"), &json!({})).await;
+    let refused = send(&early).await;
     is_about(&refused, 409, "from");
     assert!(refused.body["remedy"].as_str().unwrap().contains("enable"), "{refused:?}");
     let wrong = json!({"from": anna.id, "to": [{"address": "a@b@c"}]});

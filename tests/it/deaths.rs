@@ -78,7 +78,7 @@ async fn a_worker_killed_while_sending_sends_nothing_twice_without_a_word() {
     let mut emails = Vec::new();
     for number in 0..25 {
         let email = house.draft(&anna, &bert, &format!("Letter {number}")).await;
-        house.api.post(&format!("/emails/{email}/send"), &json!({})).await;
+        house.api.ask_to_send(&email).await;
         emails.push(email);
     }
     smtp.delay(Duration::from_millis(30));
@@ -201,7 +201,7 @@ async fn a_send_whose_worker_died_is_in_doubt_until_a_person_decides() {
         let email = house.draft(&anna, &bert, button).await;
         let mut worker = house.installation.start("worker");
         smtp.delay(Duration::from_millis(400));
-        house.api.post(&format!("/emails/{email}/send"), &json!({})).await;
+        house.api.ask_to_send(&email).await;
         house.api.email_in(&email, &["sending"]).await;
         worker.kill().await;
         // Whatever it had said to the server, this connection says no more.
@@ -213,7 +213,7 @@ async fn a_send_whose_worker_died_is_in_doubt_until_a_person_decides() {
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(told[0]["remedy"].as_str().unwrap().len() > 20);
         let before = house.installation.servers.mail.messages(&bert).len();
-        house.api.post(&format!("/emails/{email}/{button}"), &json!({})).await;
+        house.api.service().await.post(&format!("/emails/{email}/{button}"), &json!({})).await;
         let sent = house.api.email_in(&email, &["sent"]).await;
         assert_eq!(sent["maybe_duplicate"], button == "resend", "{sent:#}");
         house.arrived(&bert, before + copies).await;

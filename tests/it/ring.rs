@@ -199,7 +199,7 @@ async fn every_role_runs_twice_and_everything_happens_once() {
         for (sender, person) in people.iter().enumerate() {
             let receiver = &people[(sender + 1) % people.len()];
             let email = house.draft(person, &receiver.address, &format!("Round {round}")).await;
-            house.api.post(&format!("/emails/{email}/send"), &serde_json::json!({})).await;
+            house.api.ask_to_send(&email).await;
         }
         for person in &people {
             house.arrived(&person.address, round + 1).await;

@@ -140,7 +140,7 @@ async fn refused_recipients_are_told_apart() {
         "text": "Hello.",
     });
     let draft = house.api.post("/emails", &draft).await.id();
-    house.api.post(&format!("/emails/{draft}/send"), &json!({})).await;
+    house.api.ask_to_send(&draft).await;
     house.arrived(&good, 1).await;
     let states = "select string_agg(state, ' ' order by position) from send_recipients";
     let states_are = async |wanted: &str| {

@@ -54,6 +54,8 @@ async fn a_cycle_can_be_followed_from_the_scheduler_to_the_worker() {
     for metric in [
         "lockstep_scheduler_published",
         "lockstep_scheduler_lateness",
+        "lockstep_sends_waiting",
+        "lockstep_sends_oldest",
         "lockstep_cycle_duration",
         "lockstep_cycle_items",
     ] {

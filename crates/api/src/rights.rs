@@ -51,7 +51,7 @@ impl Right {
             Self::Open | Self::Any => true,
             Self::Read => principal.may(Scope::Read),
             Self::ReadBodies => principal.may(Scope::ReadBodies),
-            Self::Send => principal.may(Scope::Send),
+            Self::Send => principal.may(Scope::Send) || principal.may(Scope::SendAsAny),
             Self::Oversee => {
                 principal.administers() || (principal.user.is_none() && principal.may(Scope::Read))
             }
@@ -65,7 +65,7 @@ impl Right {
             Self::Open | Self::Any => "anybody with a key",
             Self::Read => "a user, or a service key with the scope `read`",
             Self::ReadBodies => "a user, or a service key with the scope `read_bodies`",
-            Self::Send => "a user, or a service key with the scope `send`",
+            Self::Send => "a user, or a service key with the scope `send` or `send_as_any`",
             Self::Oversee => "an administrator, or a service key with the scope `read`",
             Self::Administer => "an administrator, or a service key with the scope `administer`",
         }

@@ -69,6 +69,9 @@ impl Cycle {
     /// end.
     #[tracing::instrument(name = "cycle.finish", skip_all)]
     pub async fn finish(&self, ending: &Ending) -> store::Result<Next> {
+        // What is due next is read from what the tries left behind, also those that were broken off.
+        self.writes.close();
+        self.writes.wait().await;
         let tenant = self.parts.store.tenant(self.organization).await?;
         let mut outcome = ending.outcome.clone();
         let mut history = self.claimed.history;

@@ -1,6 +1,7 @@
 //! Outgoing mail over SMTP: one message after the other over one connection. `Sending` is committed before a message
 //! leaves, at most one message is in Sending, and what nobody can know is never guessed.
 
+mod begun;
 mod submission;
 
 use mail::smtp::Session;
@@ -10,11 +11,12 @@ use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::{Attempt, Pending};
+use store::outgoing::Pending;
 use store::schedule::Claim;
 use store::{Tenant, alert, outgoing, schedule};
 use tokio::time::Instant;
 
+use self::begun::{Begun, Desk};
 use crate::ending::{Ending, Interrupted};
 use crate::start::{Cycle, Parts};
 
@@ -82,10 +84,10 @@ pub(crate) async fn run(
             cut_off = true;
             break;
         }
-        let Some(attempt) = sending.begin(&next).await? else { continue };
+        let Some(begun) = sending.begin(&next).await? else { continue };
         tried += 1;
         used.items += 1;
-        match sending.submit(&mut session, attempt).await? {
+        match sending.submit(&mut session, begun).await? {
             Sent::GoOn { bytes } => used.bytes += bytes,
             Sent::Broke => return Ok(Ending::done(tried, true)),
             Sent::Over(why) => return Err(why),
@@ -96,22 +98,26 @@ pub(crate) async fn run(
 }
 
 impl Sending<'_> {
-    /// Commits that the message is about to leave. `None` when it no longer is: cancelled, or sent by now.
-    async fn begin(&self, next: &Pending) -> Result<Option<Attempt>, Interrupted> {
+    /// Commits that the message is about to leave. `None` when it no longer is: cancelled, or sent by now. Runs to its
+    /// end although the cycle may be dropped: what began without anybody left to send it is written down as not sent.
+    async fn begin(&self, next: &Pending) -> Result<Option<Begun>, Interrupted> {
         let cycle = self.cycle;
-        let tenant = cycle.parts.store.tenant(cycle.organization).await?;
-        schedule::fence(&tenant, cycle.claimed.claim).await?;
-        let number = cycle.claimed.claim.number;
-        let attempt = outgoing::begin_attempt(
-            &tenant,
-            cycle.mailbox.id,
-            number,
-            cycle.session,
-            next.email,
-            &cycle.author(),
-        )
-        .await?;
-        tenant.commit().await?;
-        Ok(attempt)
+        let (store, organization) = (cycle.parts.store.clone(), cycle.organization);
+        let (claim, mailbox, session) = (cycle.claimed.claim, cycle.mailbox.id, cycle.session);
+        let (by, email, desk) = (cycle.author(), next.email, Desk::of(cycle));
+        let begins = async move {
+            let tenant = store.tenant(organization).await?;
+            schedule::fence(&tenant, claim).await?;
+            let attempt =
+                outgoing::begin_attempt(&tenant, mailbox, claim.number, session, email, &by).await?;
+            tenant.commit().await?;
+            Ok(attempt)
+        };
+        let begun = async move {
+            let attempt: store::Result<_> = begins.await;
+            Ok(attempt?.map(|attempt| Begun::new(attempt, desk)))
+        };
+        let ended: store::Result<_> = Desk::of(cycle).finished(begun).await?;
+        Ok(ended?)
     }
 }

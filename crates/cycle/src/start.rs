@@ -14,6 +14,7 @@ use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
 use store::{Store, credential, mailbox, schedule};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::ending::{Ending, Interrupted};
 use crate::outgoing;
@@ -43,6 +44,8 @@ pub struct Cycle {
     pub(crate) work: Work,
     /// The least time between two sign-ins that the server announced to this mailbox.
     pub(crate) login_delay: OnceLock<Duration>,
+    /// What is still being written although the cycle was dropped: the ends of tries to send.
+    pub(crate) writes: TaskTracker,
 }
 
 /// What a connection would be for.
@@ -94,6 +97,7 @@ impl Cycle {
                 mailbox,
                 work,
                 login_delay: OnceLock::new(),
+                writes: TaskTracker::new(),
             })),
             Ok(None) | Err(store::Error::Fenced) => Ok(None),
             Err(error) => Err(error),

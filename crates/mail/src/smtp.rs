@@ -48,7 +48,7 @@ pub use capabilities::{Capabilities, SizeLimit};
 pub use probe::Probe;
 pub use reply::{Class, EnhancedCode, Reply};
 pub use settings::{ClientName, InvalidClientName, Settings};
-pub use submission::{Envelope, Outcome, RecipientState, Step, Submission};
+pub use submission::{Envelope, Outcome, RecipientState, Reports, Step, Submission};
 pub use submit::whole;
 
 use crate::error::{Error, Phase};

@@ -13,8 +13,10 @@ names! {
         Read = "read",
         /// Read bodies and attachments; audited.
         ReadBodies = "read_bodies",
-        /// Create, change and send emails.
+        /// Create and change emails, and send them on the right of a person who is named.
         Send = "send",
+        /// Send emails from any mailbox, on nobody's right but the organization's.
+        SendAsAny = "send_as_any",
         /// Set up profiles, mailboxes, users, queues and settings.
         Administer = "administer",
     }
@@ -102,8 +104,9 @@ impl Principal {
     /// their scopes.
     pub fn may(&self, scope: Scope) -> bool {
         match self.user {
-            Some((_, crate::mailbox::Role::Admin)) => true,
-            Some((_, crate::mailbox::Role::User)) => scope != Scope::Administer,
+            // Nobody but a service sends as anybody: an administrator needs a grant like everyone else.
+            Some((_, crate::mailbox::Role::Admin)) => scope != Scope::SendAsAny,
+            Some((_, crate::mailbox::Role::User)) => !matches!(scope, Scope::Administer | Scope::SendAsAny),
             None => self.scopes.contains(&scope),
         }
     }

@@ -1,8 +1,8 @@
 //! The ring in numbers, for Prometheus and OTLP: what is late, what is under way, what waits in which queue. Counted per
-//! workload, never per mailbox.
+//! workload or profile, never per mailbox.
 
 use opentelemetry::KeyValue;
-use store::schedule;
+use store::{outgoing, schedule};
 
 use crate::Scheduler;
 
@@ -19,6 +19,12 @@ impl Scheduler {
                     self.instruments.cycles.record(count, &[workload.clone(), KeyValue::new("state", state)]);
                 }
             }
+        }
+        let waiting = self.store.in_ring(async |ring| outgoing::backlog_by_profile(ring).await).await;
+        for line in waiting.unwrap_or_default() {
+            let profile = [KeyValue::new("profile", line.profile.to_string())];
+            self.instruments.sends_waiting.record(line.emails, &profile);
+            self.instruments.sends_oldest.record(line.oldest.as_secs_f64(), &profile);
         }
         if let Ok(depths) = self.publisher.depths().await {
             for depth in depths {

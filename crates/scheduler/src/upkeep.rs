@@ -77,7 +77,8 @@ impl Scheduler {
     /// Removes changes that are older than each organization keeps them.
     pub(crate) async fn forget_changes(&mut self) {
         loop {
-            let forgotten = self.store.in_ring(async |ring| change::forget(ring, FORGOTTEN_AT_ONCE).await).await;
+            let forgotten =
+                self.store.in_ring(async |ring| change::forget(ring, FORGOTTEN_AT_ONCE).await).await;
             match self.pulse.beat("Postgres cannot forget old changes", forgotten) {
                 Some(rows @ 1..) => tracing::info!(rows, "forgot changes that were kept for long enough"),
                 _ => return,

@@ -74,6 +74,10 @@ pub struct Email {
     pub warnings: Vec<String>,
     /// Whether it may have been sent twice.
     pub maybe_duplicate: bool,
+    /// Whether its sender asks the readers' programs to say that it was read.
+    pub read_receipt_requested: bool,
+    /// Whether its sender asks the servers to say that it was delivered.
+    pub delivery_receipt_requested: bool,
     /// What it is about.
     pub regarding: Option<(String, Uuid)>,
     /// The host application's id.
@@ -157,7 +161,7 @@ pub struct Attachment {
 /// The columns that [`read::email`] reads, of `emails e`.
 const COLUMNS: &str = "e.id, e.direction, e.state, e.message_id, e.in_reply_to, e.message_references, e.subject, e.sent_at,
     e.received_at, e.owner_kind, e.owner_id, e.mailbox_id, e.auto_submitted, e.precedence, e.list_id, e.return_path,
-    e.sensitivity, e.importance, e.warnings, e.maybe_duplicate, e.regarding_type, e.regarding_id, e.external_id,
+    e.sensitivity, e.importance, e.warnings, e.maybe_duplicate, e.read_receipt_requested, e.delivery_receipt_requested, e.regarding_type, e.regarding_id, e.external_id,
     e.created_by, e.modified_by, e.version, e.created_at, e.modified_at";
 
 /// A condition on `emails e`: everything when the parameter is null, else what that user may see.

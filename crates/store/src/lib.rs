@@ -29,6 +29,7 @@ pub mod credential;
 pub mod cursor;
 pub mod deletion;
 pub mod email;
+pub mod grant;
 pub mod idempotency;
 pub mod incoming;
 pub mod item;

@@ -7,10 +7,13 @@ mod attempt;
 mod cycle;
 mod doubt;
 mod draft;
+mod permission;
 pub mod report;
 mod request;
 mod state;
 mod stop;
+mod waiting;
+mod withdraw;
 
 pub use age::{TOLD_AFTER, age, held_up};
 pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
@@ -18,9 +21,12 @@ pub use attempt::{Attempt, DueRecipient, begin_attempt};
 pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};
 pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
-pub use request::{cancel, request_send};
-pub use state::{AttemptState, Backlog, RecipientReport, RecipientStatus, SendState, backlog, state_of};
+pub use permission::may_send_from;
+pub use request::{Request, cancel, request_send};
+pub use state::{AttemptState, RecipientReport, RecipientStatus, SendState, earlier, state_of};
 pub(crate) use stop::stop;
+pub use waiting::{Backlog, ProfileBacklog, backlog, backlog_by_profile};
+pub(crate) use withdraw::withdraw_of;
 
 use model::email::EmailState;
 use model::id::{EmailId, MailboxId};
@@ -62,7 +68,7 @@ async fn set_state(
     let row = tenant
         .query_one(
             "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3,
-                 sent_at = case when $2 = 'sent' then now() else sent_at end
+                 sent_at = case when $2 = 'sent' then coalesce(sent_at, now()) else sent_at end
              where id = $1 returning version",
             &[&held.id.0, &state.as_str(), &by.name()],
         )
@@ -74,7 +80,8 @@ async fn set_state(
     Ok(version)
 }
 
-/// Ends the open request once nobody waits any more, and moves the email to where its recipients put it.
+/// Ends the open request once nobody waits any more, and moves the email to where its recipients put it: those of the
+/// request, and whoever has got it by an earlier one.
 async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Result<EmailState> {
     // Taken back while a try was under way: whom that try did not reach is not tried again.
     tenant
@@ -90,7 +97,7 @@ async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Res
         .query(
             "select rc.state from send_recipients rc
              join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
-             where r.email_id = $1 and r.ended_at is null",
+             where r.email_id = $1 and (r.ended_at is null or rc.state in ('accepted', 'delayed'))",
             &[&held.id.0],
         )
         .await?;

@@ -150,6 +150,12 @@ pub enum Refusal {
     /// The email has nobody to go to.
     #[error("the email has no recipient: add one to `to`, `cc` or `bcc`, then send it again")]
     NoRecipients,
+    /// A server has accepted it for everybody whom the email names.
+    #[error(
+        "everybody the email names was accepted for already: add a recipient, or ask for it to go to all of them \
+         again with `recipients` set to `all`"
+    )]
+    EverybodyHasIt,
     /// The email names no mailbox to send from.
     #[error("the email has no sending mailbox: set `from` to a mailbox, then send it again")]
     NoSender,
@@ -162,14 +168,19 @@ pub enum Refusal {
         cause: &'static str,
     },
     /// The caller may not send from there.
-    #[error(
-        "you may not send from the mailbox `{mailbox}`: send from your own mailbox, \
-         or become a member of the queue that owns it"
-    )]
+    #[error("you may not send from the mailbox `{mailbox}`: {remedy}")]
     NotYourSender {
         /// Its name.
         mailbox: String,
+        /// Who may change that.
+        remedy: String,
     },
+    /// What recipients have got stays as it was sent.
+    #[error(
+        "some have got this email as it is, so nothing but its recipients can be changed: \
+         write a new email, or change `to`, `cc` and `bcc` alone"
+    )]
+    AlreadyGot,
     /// Something that concerns more people than the caller.
     #[error("{what} is not for a user to decide about: ask an administrator")]
     ForAdministrators {
@@ -237,10 +248,10 @@ impl Refusal {
             Self::OwnerHasMailbox { .. } => Some("owner"),
             Self::OwnerNotConfirmed { .. } => Some("confirm_owner"),
             Self::NotReady { .. } => Some("enabled"),
-            Self::NoRecipients => Some("to"),
+            Self::NoRecipients | Self::EverybodyHasIt => Some("to"),
             Self::NoSender | Self::SenderNotReady { .. } | Self::NotYourSender { .. } => Some("from"),
             Self::FilesTooLarge { .. } => Some("attachment"),
-            Self::WrongState { .. } => Some("state"),
+            Self::WrongState { .. } | Self::AlreadyGot => Some("state"),
             Self::ChangesForgotten { .. } | Self::FeedRestarted => Some("after"),
             Self::ProfileInUse { .. } | Self::ForAdministrators { .. } | Self::FeedNotMended => None,
         }

@@ -73,7 +73,7 @@ async fn pending(house: &House, from: MailboxId, messages: usize) -> Result<(), 
             ..Draft::default()
         };
         let email = outgoing::create(&tenant, &draft, &[], None, &by()).await?;
-        outgoing::request_send(&tenant, email, None, None, None, &by()).await?;
+        outgoing::request_send(&tenant, email, None, outgoing::Request::default(), &by()).await?;
     }
     Ok(tenant.commit().await?)
 }

@@ -41,6 +41,8 @@ fn kind(refusal: &Refusal) -> Kind {
         | Refusal::ProfileInUse { .. }
         | Refusal::NotReady { .. }
         | Refusal::SenderNotReady { .. }
+        | Refusal::EverybodyHasIt
+        | Refusal::AlreadyGot
         | Refusal::WrongState { .. } => Kind::Conflict,
     }
 }

@@ -75,13 +75,14 @@ async fn answer(
     id: EmailId,
 ) -> Result<Versioned<Json<Email>>, Problem> {
     let email = seen(caller, &tenant, id).await?;
-    let (sending, reports) = if email.direction == Direction::Outgoing {
-        (outgoing::state_of(&tenant, id).await?, report::of_email(&tenant, id).await?)
-    } else {
-        (None, Vec::new())
-    };
+    let (mut sending, mut earlier, mut reports) = (None, Vec::new(), Vec::new());
+    if email.direction == Direction::Outgoing {
+        sending = outgoing::state_of(&tenant, id).await?;
+        earlier = outgoing::earlier(&tenant, id).await?;
+        reports = report::of_email(&tenant, id).await?;
+    }
     tenant.commit().await?;
-    Ok(Versioned(email.version, Json(Email::new(email, sending, reports))))
+    Ok(Versioned(email.version, Json(Email::new(email, sending, earlier, reports))))
 }
 
 /// Emails, the newest first: a user's own, or all for administrators; without bodies.

@@ -1,5 +1,7 @@
 //! Users: the people of an organization.
 
+mod grants;
+
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use model::address::EmailAddress;
@@ -23,7 +25,11 @@ use crate::schema;
 use crate::version::{IfMatch, Versioned};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(upsert)).routes(routes!(get, update))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(upsert))
+        .routes(routes!(get, update))
+        .merge(grants::routes())
 }
 
 /// A user to make.

@@ -9,7 +9,11 @@ use crate::client::Client;
 use crate::world::{World, id, world};
 
 /// The feed from a place on, until `wanted` has been seen: a neighbour's transaction on this server delays it.
-async fn followed(client: &Client, after: &str, mut wanted: impl FnMut(&Value) -> bool) -> (Vec<Value>, String) {
+async fn followed(
+    client: &Client,
+    after: &str,
+    mut wanted: impl FnMut(&Value) -> bool,
+) -> (Vec<Value>, String) {
     let mut place = after.to_owned();
     let mut seen = Vec::new();
     let following = async {
@@ -78,7 +82,10 @@ async fn jobs_and_dismissed_alerts_are_written_down() {
     let job = started["jobs"][0]["job"].as_str().unwrap().to_owned();
     let (seen, _) = followed(&world.admin, &place, |item| item["record_id"] == job.as_str()).await;
     let found = seen.iter().find(|item| item["record_id"] == job.as_str()).unwrap();
-    assert_eq!((&found["record_type"], &found["fields"]["kind"]["new"]), (&json!("job"), &json!("test_and_enable")));
+    assert_eq!(
+        (&found["record_type"], &found["fields"]["kind"]["new"]),
+        (&json!("job"), &json!("test_and_enable"))
+    );
 
     let tenant = world.tenant().await;
     let alert = store::alert::NewAlert {
@@ -96,7 +103,10 @@ async fn jobs_and_dismissed_alerts_are_written_down() {
     let history = world.ada.get(&format!("changes?record_id={alert}")).await.expect(200);
     let items = history["items"].as_array().unwrap();
     assert_eq!(items.len(), 1, "putting it away once more changes nothing");
-    assert_eq!((&items[0]["actor_name"], &items[0]["fields"]["dismissed"]["new"]), (&json!("Ada"), &json!(true)));
+    assert_eq!(
+        (&items[0]["actor_name"], &items[0]["fields"]["dismissed"]["new"]),
+        (&json!("Ada"), &json!(true))
+    );
 }
 
 #[tokio::test]
@@ -139,7 +149,8 @@ async fn users_follow_their_own_and_services_all_of_the_organization() {
     let last = |item: &Value| item["fields"]["name"]["new"] == "The last";
     let (all, _) = followed(&host, "", last).await;
     let (adas, _) = followed(&world.ada, "", last).await;
-    let count = |items: &[Value], record: &str| items.iter().filter(|item| item["record_id"] == record).count();
+    let count =
+        |items: &[Value], record: &str| items.iter().filter(|item| item["record_id"] == record).count();
     let of = |items: &[Value], kind: &str| items.iter().filter(|item| item["record_type"] == kind).count();
     assert_eq!((count(&all, &email), of(&all, "setting"), count(&all, &draft)), (1, 1, 2));
     assert_eq!((count(&adas, &email), of(&adas, "setting"), count(&adas, &draft)), (1, 0, 0));

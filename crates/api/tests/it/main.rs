@@ -15,6 +15,7 @@ mod hosted;
 mod hostile;
 mod keys;
 mod nouns;
+mod sending;
 mod snapshots;
 mod status;
 mod world;

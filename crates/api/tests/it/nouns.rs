@@ -153,7 +153,11 @@ async fn a_mailbox_is_approved_tested_switched_and_mapped() {
         (Some("Sales"), Some("pending"))
     );
     assert_eq!(moved["has_password"], false);
-    let history = world.admin.get(&format!("changes?record_type=mailbox&record_id={}", world.ada_box)).await.expect(200);
+    let history = world
+        .admin
+        .get(&format!("changes?record_type=mailbox&record_id={}", world.ada_box))
+        .await
+        .expect(200);
     assert!(history["items"].as_array().unwrap().len() >= 5);
     let filtered = world.admin.get(&format!("mailboxes?owner={}", world.bob_id)).await.expect(200);
     assert_eq!(filtered["items"].as_array().unwrap().len(), 1);

@@ -94,3 +94,89 @@ async fn a_late_answer_settles_what_was_in_doubt_and_closes_its_alert() {
     assert_eq!(state(&house, email).await, EmailState::Sent);
     assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 0);
 }
+
+/// Runs a cycle against a server that stalls at the line, and drops it there: as when the lease or the session is lost.
+async fn broken_off_at(line: &'static str) -> (House, MailboxId, EmailId, usize) {
+    let (reached, heard) = (Arc::new(Notify::new()), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let (at, dots) = (reached.clone(), heard.clone());
+    let server = Scripted::smtp(move |said| {
+        if said == "." {
+            dots.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        said.starts_with(line).then(|| {
+            at.notify_one();
+            Do::Stall
+        })
+    })
+    .await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let house = House::with(config(), |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
+    let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    tokio::select! {
+        _ = cycle.run(|| true) => panic!("the server stalls"),
+        () = reached.notified() => {}
+    }
+    cycle.finish(&cycle::Ending::ours()).await.unwrap();
+    drop(server);
+    let dots = heard.load(std::sync::atomic::Ordering::SeqCst);
+    (house, from, email, dots)
+}
+
+#[tokio::test]
+async fn a_cycle_that_is_dropped_before_the_final_dot_has_sent_nothing_and_the_mail_goes_again() {
+    for line in ["EHLO", "AUTH", "MAIL", "RCPT", "DATA"] {
+        let (house, from, email, dots) = broken_off_at(line).await;
+        assert_eq!((state(&house, email).await, dots), (EmailState::PendingSend, 0), "{line}");
+        assert_eq!(house.count("send_attempts where answer is distinct from 'not_sent'").await, 0, "{line}");
+        assert_eq!(house.count("alerts where kind = 'send_unknown'").await, 0, "{line}");
+        let due = format!(
+            "schedules where mailbox_id = '{from}' and workload = 'outgoing' and due_at < now() + interval '1 minute'"
+        );
+        assert_eq!(house.count(&due).await, 1, "{line}: it is due again by itself");
+    }
+}
+
+#[tokio::test]
+async fn a_cycle_that_is_dropped_after_the_final_dot_leaves_a_doubt_that_is_told_at_once() {
+    let (house, _, email, dots) = broken_off_at(".").await;
+    assert_eq!((state(&house, email).await, dots), (EmailState::Unknown, 1));
+    assert_eq!(house.count("send_attempts where answer = 'unknown'").await, 1);
+    assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_is_to_stop_holds_back_what_has_not_reached_its_final_dot() {
+    let reached = Arc::new(Notify::new());
+    let at = reached.clone();
+    let server = Scripted::smtp(move |said| {
+        said.starts_with("DATA").then(|| {
+            at.notify_one();
+            Do::Stall
+        })
+    })
+    .await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let patient = cycle::Config { phase_seconds: 60, ..config() };
+    let house = House::with(patient, |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
+    let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    let (ending, ()) = tokio::join!(cycle.run(|| true), async {
+        reached.notified().await;
+        house.parts.drain.cancel();
+    });
+    let next = cycle.finish(&ending.unwrap()).await.unwrap();
+    assert_eq!(state(&house, email).await, EmailState::PendingSend);
+    assert_eq!(house.count("send_attempts where answer = 'not_sent'").await, 1);
+    assert_eq!(next.delay, Some(Duration::ZERO), "another process sends it at once");
+}

@@ -7,6 +7,7 @@ extern crate lockstep_cycle as cycle;
 
 mod answers;
 mod failing;
+mod fickle;
 mod house;
 mod incoming;
 mod maildrop;
@@ -16,4 +17,5 @@ mod pop3;
 mod pop3_codes;
 mod pop3_deleting;
 mod pop3_lies;
+mod refusals;
 mod scripted;

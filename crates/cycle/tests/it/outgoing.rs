@@ -25,7 +25,7 @@ pub(crate) async fn pending(house: &House, from: MailboxId, draft: Draft) -> Ema
         inline_id: None,
     };
     let email = outgoing::create(&tenant, &draft, &[file], None, &by()).await.unwrap();
-    outgoing::request_send(&tenant, email, None, None, None, &by()).await.unwrap();
+    outgoing::request_send(&tenant, email, None, outgoing::Request::default(), &by()).await.unwrap();
     tenant.commit().await.unwrap();
     email
 }

@@ -14,7 +14,7 @@ pub struct Capabilities {
     pub starttls: bool,
     /// ENHANCEDSTATUSCODES, RFC 2034. Codes are read whether it was announced or not.
     pub enhanced_status_codes: bool,
-    /// DSN, RFC 3461. Known, not used yet.
+    /// DSN, RFC 3461.
     pub dsn: bool,
     /// SIZE, RFC 1870: the largest message taken, in bytes.
     pub size: SizeLimit,

@@ -19,6 +19,17 @@ pub struct Envelope {
     pub eight_bit: bool,
     /// The message's headers have text beyond ASCII that was not encoded. What the addresses need is seen by itself.
     pub utf8: bool,
+    /// Which reports are asked for; said where the server offers DSN, and nowhere else.
+    pub reports: Option<Reports>,
+}
+
+/// The delivery reports that are asked for (RFC 3461): failures and delays always.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// Comes back in every report (ENVID): names the message to us and says nothing to others.
+    pub envelope_id: String,
+    /// Successful delivery is reported as well.
+    pub success: bool,
 }
 
 impl Envelope {
@@ -53,7 +64,8 @@ impl Envelope {
         self.utf8 || self.from.needs_utf8() || self.recipients.iter().any(EmailAddress::needs_utf8)
     }
 
-    /// MAIL with the parameters that are needed and announced (RFC 1870, RFC 6152, RFC 6531).
+    /// MAIL with the parameters that are needed and announced (RFC 1870, RFC 6152, RFC 6531, RFC 3461). Reports bring back
+    /// the headers and not the text: they travel unasked through other people's servers.
     pub(super) fn mail_command(&self, capabilities: &Capabilities) -> String {
         let size = match capabilities.size {
             SizeLimit::NotAnnounced => String::new(),
@@ -61,8 +73,41 @@ impl Envelope {
         };
         let body = if self.eight_bit { " BODY=8BITMIME" } else { "" };
         let utf8 = if self.needs_utf8() { " SMTPUTF8" } else { "" };
-        format!("MAIL FROM:<{}>{size}{body}{utf8}", self.from.as_str())
+        let reports = match self.reports.as_ref().filter(|_| capabilities.dsn) {
+            Some(reports) => format!(" RET=HDRS ENVID={}", xtext(&reports.envelope_id)),
+            None => String::new(),
+        };
+        format!("MAIL FROM:<{}>{size}{body}{utf8}{reports}", self.from.as_str())
     }
+
+    /// RCPT with what is to be reported, where DSN is announced. ORCPT keeps the address as we know it through every
+    /// rewriting on the way; one beyond ASCII goes without (RFC 6533 section 3 needs servers that know it).
+    pub(super) fn recipient_command(&self, recipient: &EmailAddress, capabilities: &Capabilities) -> String {
+        let address = recipient.as_str();
+        let reports = match self.reports.as_ref().filter(|_| capabilities.dsn) {
+            Some(reports) => {
+                let notify = if reports.success { "SUCCESS,FAILURE,DELAY" } else { "FAILURE,DELAY" };
+                let original = if address.is_ascii() {
+                    format!(" ORCPT=rfc822;{}", xtext(address))
+                } else {
+                    String::new()
+                };
+                format!(" NOTIFY={notify}{original}")
+            }
+            None => String::new(),
+        };
+        format!("RCPT TO:<{address}>{reports}")
+    }
+}
+
+/// Text as an ESMTP parameter holds it (RFC 3461 section 4): what is not printable, `+` and `=` by their numbers.
+fn xtext(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'!'..=b'~' if byte != b'+' && byte != b'=' => char::from(byte).to_string(),
+            other => format!("+{other:02X}"),
+        })
+        .collect()
 }
 
 /// How far a message went, and each recipient's fate. Errors before the final dot are not here: they are `Err`.
@@ -181,6 +226,7 @@ mod tests {
             size: 1000,
             eight_bit: false,
             utf8: false,
+            reports: None,
         }
     }
 
@@ -201,6 +247,31 @@ mod tests {
         assert_eq!(plain.mail_command(&all), "MAIL FROM:<a@x> SIZE=1000");
         let rich = Envelope { eight_bit: true, ..envelope("a@x", &["b@y", "ü@y"]) };
         assert_eq!(rich.mail_command(&all), "MAIL FROM:<a@x> SIZE=1000 BODY=8BITMIME SMTPUTF8");
+    }
+
+    #[test]
+    fn reports_are_asked_for_where_the_server_offers_them_and_nowhere_else() {
+        let able = Capabilities { dsn: true, ..Capabilities::default() };
+        let to: EmailAddress = "b+x=y@y.example".parse().unwrap();
+        let beyond: EmailAddress = "ü@y.example".parse().unwrap();
+        let plain = envelope("a@x", &["b@y"]);
+        let asked = |success| Envelope {
+            reports: Some(Reports { envelope_id: "id+1".into(), success }),
+            ..plain.clone()
+        };
+        assert_eq!(asked(false).mail_command(&able), "MAIL FROM:<a@x> RET=HDRS ENVID=id+2B1");
+        assert_eq!(
+            asked(false).recipient_command(&to, &able),
+            "RCPT TO:<b+x=y@y.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;b+2Bx+3Dy@y.example"
+        );
+        assert_eq!(
+            asked(true).recipient_command(&beyond, &able),
+            "RCPT TO:<ü@y.example> NOTIFY=SUCCESS,FAILURE,DELAY"
+        );
+        for (envelope, capabilities) in [(asked(true), Capabilities::default()), (plain.clone(), able)] {
+            assert_eq!(envelope.mail_command(&capabilities), "MAIL FROM:<a@x>");
+            assert_eq!(envelope.recipient_command(&to, &capabilities), "RCPT TO:<b+x=y@y.example>");
+        }
     }
 
     #[test]

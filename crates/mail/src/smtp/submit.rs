@@ -132,7 +132,9 @@ impl Session {
         match command {
             Command::Mail => format!("{}\r\n", envelope.mail_command(&self.capabilities)),
             Command::Recipient(index) => match envelope.recipients.get(index) {
-                Some(recipient) => format!("RCPT TO:<{}>\r\n", recipient.as_str()),
+                Some(recipient) => {
+                    format!("{}\r\n", envelope.recipient_command(recipient, &self.capabilities))
+                }
                 None => String::new(),
             },
             Command::Data => "DATA\r\n".to_owned(),

@@ -44,6 +44,7 @@ fn envelope(from: &str, recipients: &[&str], message: &[u8]) -> Envelope {
         size: message.len() as u64,
         eight_bit: !message.is_ascii(),
         utf8: false,
+        reports: None,
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn envelope(recipients: &[&str]) -> Envelope {
         size: MESSAGE.len() as u64,
         eight_bit: false,
         utf8: false,
+        reports: None,
     }
 }
 

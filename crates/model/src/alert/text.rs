@@ -243,7 +243,8 @@ pub(super) const fn facts(kind: K) -> Facts {
             Permanent,
             "Recipients were refused",
             "The server {endpoint} refused {refused} of {recipients} recipients for good. The others are not affected.",
-            "Correct the addresses and send the email again: it then goes to those who have not got it.",
+            "Correct the addresses and send the email again: it then goes to those who have not got it. Its text stays \
+             as the others have got it.",
         ),
         K::RecipientBounced => of(
             Error,

@@ -10,7 +10,8 @@ use crate::{Result, Ring};
 
 /// Removes up to `most` of what is too old from the front of each organization's log; how many it were.
 pub async fn forget(ring: &Ring, most: u32) -> Result<i64> {
-    let preset = setting::find(setting::CHANGES_KEPT_DAYS).ok().and_then(|setting| setting.default().as_i64());
+    let preset =
+        setting::find(setting::CHANGES_KEPT_DAYS).ok().and_then(|setting| setting.default().as_i64());
     let days = i32::try_from(preset.unwrap_or(i64::MAX)).unwrap_or(i32::MAX);
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     Ok(ring.query_one("select forget_changes($1, $2)", &[&days, &most]).await?.try_get(0)?)

@@ -168,6 +168,8 @@ pub(super) fn email(row: &Row) -> Result<Email> {
         importance: row.try_get("importance")?,
         warnings: row.try_get("warnings")?,
         maybe_duplicate: row.try_get("maybe_duplicate")?,
+        read_receipt_requested: row.try_get("read_receipt_requested")?,
+        delivery_receipt_requested: row.try_get("delivery_receipt_requested")?,
         regarding: regarding.0.zip(regarding.1),
         external_id: row.try_get("external_id")?,
         created_by: row.try_get("created_by")?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::email::{EmailState, RecipientState, SendAnswer};
 use model::id::{AttemptId, EmailId, SendRequestId};
 
+use super::request::due_again;
 use super::{hold, set_state, settle};
 use crate::change::Author;
 use crate::refusal::Refusal;
@@ -81,14 +82,26 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
     if first == 0 {
         return Ok(Answered { email, state: held.state, decided: false, doubled: false });
     }
+    let accepted: Vec<i32> = answer
+        .recipients
+        .iter()
+        .filter(|recipient| recipient.state == RecipientState::Accepted)
+        .map(|recipient| recipient.position)
+        .collect();
+    // Somebody who was deferred and is accepted later is in two tries and got it once; one who was accepted before, or
+    // of whom an earlier try said so while a resend had begun, got it twice.
     let others = tenant
         .query_one(
             "select exists (select from send_attempts l where l.send_request_id = $2 and l.id > $1) as later,
-                    e.maybe_duplicate and exists (
+                    exists (
                         select from send_attempts l where l.send_request_id = $2 and l.id <> $1
-                           and l.answer = 'accepted' and l.recipients && a.recipients) as accepted_twice
-             from send_attempts a, emails e where a.id = $1 and e.id = $3",
-            &[&answer.attempt.0, &request.0, &email.0],
+                           and l.answer = 'accepted' and l.recipients && $4::integer[]
+                           and (e.maybe_duplicate or exists (
+                               select from send_recipients rc
+                               where rc.send_request_id = $2 and rc.position = any($4) and rc.state in ('accepted', 'delayed', 'bounced')
+                                 and rc.position = any(l.recipients)))) as accepted_twice
+             from emails e where e.id = $3",
+            &[&answer.attempt.0, &request.0, &email.0, &accepted],
         )
         .await?;
     let waits = matches!(held.state, EmailState::Sending | EmailState::Unknown);
@@ -103,9 +116,15 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
         } else {
             write_recipients(tenant, request, answer).await?;
             state = settle(tenant, &held, by).await?;
+            if state == EmailState::PendingSend {
+                due_again(tenant, email).await?;
+            }
         }
     }
     let doubled = answer.answer == SendAnswer::Accepted && others.try_get("accepted_twice")?;
+    if doubled {
+        tenant.execute("update emails set maybe_duplicate = true where id = $1", &[&email.0]).await?;
+    }
     Ok(Answered { email, state, decided, doubled })
 }
 

@@ -10,6 +10,7 @@ use model::id::{AttemptId, EmailId, MailboxId, SendRequestId, SessionId};
 use model::message::{NamedAddress, OutgoingAttachment, OutgoingMessage};
 use tokio_postgres::Row;
 
+use super::withdraw::withdraw;
 use super::{hold, set_state};
 use crate::blob::{self, BlobId};
 use crate::change::Author;
@@ -41,10 +42,13 @@ pub struct Attempt {
     pub message: OutgoingMessage,
     /// Whom it goes to now.
     pub recipients: Vec<DueRecipient>,
+    /// Whether the sender wants to be told that it was delivered.
+    pub delivery_receipt_requested: bool,
 }
 
 /// Begins a try of a pending send; `None` when it is no longer pending or nobody is due, or another email of the
-/// mailbox is in Sending. The caller holds the fence of the claim.
+/// mailbox is in Sending. Whoever it rests on must still be allowed to send from the mailbox: else it is taken back, with
+/// an alert. The caller holds the fence of the claim, and commits either way.
 pub async fn begin_attempt(
     tenant: &Tenant,
     mailbox: MailboxId,
@@ -61,6 +65,11 @@ pub async fn begin_attempt(
     // after the other, so every round trip is time in which nothing is sent.
     let (busy, request) = tokio::try_join!(busy(tenant, mailbox), open_request(tenant, email))?;
     let (None, Some(row)) = (busy, request) else { return Ok(None) };
+    if !row.try_get::<_, bool>("permitted")? {
+        let reason = "whoever asked for it may no longer send from this mailbox";
+        withdraw(tenant, &held, reason, by).await?;
+        return Ok(None);
+    }
     let request = SendRequestId(row.try_get("id")?);
     let message = message(tenant, email, row.try_get("message_id")?, row.try_get("requested_at")?);
     let (recipients, message) = tokio::try_join!(due_recipients(tenant, request), message)?;
@@ -77,7 +86,8 @@ pub async fn begin_attempt(
         )
         .await?;
     set_state(tenant, &held, EmailState::Sending, by).await?;
-    Ok(Some(Attempt { id, email, request, message, recipients }))
+    let (message, delivery_receipt_requested) = message;
+    Ok(Some(Attempt { id, email, request, message, recipients, delivery_receipt_requested }))
 }
 
 /// A row when another email of the mailbox is in Sending.
@@ -90,8 +100,15 @@ async fn busy(tenant: &Tenant, mailbox: MailboxId) -> Result<Option<Row>> {
 async fn open_request(tenant: &Tenant, email: EmailId) -> Result<Option<Row>> {
     tenant
         .query_opt(
-            "select id, message_id, requested_at from send_requests
-             where email_id = $1 and ended_at is null and (not_before is null or not_before <= now())",
+            &format!(
+                "select r.id, r.message_id, r.requested_at,
+                        r.rests_on is null or coalesce({}, false) as permitted
+                 from send_requests r
+                 join emails e on e.organization_id = r.organization_id and e.id = r.email_id
+                 join mailboxes m on m.organization_id = e.organization_id and m.id = e.mailbox_id
+                 where r.email_id = $1 and r.ended_at is null and (r.not_before is null or r.not_before <= now())",
+                super::permission::may_send("r.rests_on")
+            ),
             &[&email.0],
         )
         .await
@@ -124,7 +141,8 @@ fn address(row: &Row) -> Result<EmailAddress> {
 async fn content(tenant: &Tenant, email: EmailId) -> Result<Row> {
     tenant
         .query_one(
-            "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted, c.id as copy_id,
+            "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted,
+                    e.read_receipt_requested, e.delivery_receipt_requested, c.id as copy_id,
                     c.text_body, c.html_body
              from emails e
              join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
@@ -143,15 +161,15 @@ async fn parties(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
         .await
 }
 
-/// The message as it is to be built, attachments and all.
+/// The message as it is to be built, attachments and all, and whether its delivery is to be told.
 async fn message(
     tenant: &Tenant,
     id: EmailId,
     message_id: String,
     date: Timestamp,
-) -> Result<OutgoingMessage> {
+) -> Result<(OutgoingMessage, bool)> {
     let (email, parties) = tokio::try_join!(content(tenant, id), parties(tenant, id))?;
-    let mut from = None;
+    let (mut from, mut sender) = (None, None);
     let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &parties {
         let name: String = row.try_get("name")?;
@@ -162,12 +180,13 @@ async fn message(
             PartyRole::Cc => cc.push(party),
             PartyRole::Bcc => bcc.push(party),
             PartyRole::ReplyTo => reply_to.push(party),
-            PartyRole::Sender => {}
+            PartyRole::Sender => sender = Some(party),
         }
     }
     let from = from.ok_or_else(|| Error::Broken("a pending send without a sender".to_owned()))?;
     let copy: uuid::Uuid = email.try_get("copy_id")?;
     let mut message = OutgoingMessage::new(from, message_id, date);
+    message.sender = sender;
     message.to = to;
     message.cc = cc;
     message.bcc = bcc;
@@ -178,6 +197,7 @@ async fn message(
     message.in_reply_to = email.try_get("in_reply_to")?;
     message.references = email.try_get("message_references")?;
     message.auto_submitted = email.try_get::<_, Option<String>>("auto_submitted")?.is_some();
+    message.request_read_receipt = email.try_get("read_receipt_requested")?;
     message.importance = named_if(&email, "importance")?.unwrap_or_default();
     let files = tenant
         .query(
@@ -197,5 +217,5 @@ async fn message(
             inline_id: row.try_get("content_id")?,
         });
     }
-    Ok(message)
+    Ok((message, email.try_get("delivery_receipt_requested")?))
 }

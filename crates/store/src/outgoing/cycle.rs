@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::email::EmailState;
+use model::email::{EmailState, RecipientState};
 use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
 
-use super::{Held, hold, set_state, settle};
+use super::withdraw::give_up;
+use super::{Held, hold, set_state};
 use crate::change::Author;
 use crate::{Result, Tenant};
 
@@ -116,16 +117,7 @@ pub async fn expire(
         if held.state != EmailState::PendingSend {
             continue;
         }
-        tenant
-            .execute(
-                "update send_recipients rc set state = 'refused', server_said = coalesce(server_said, 'not sent in time')
-                 from send_requests r
-                 where r.email_id = $1 and r.ended_at is null and r.organization_id = rc.organization_id
-                   and r.id = rc.send_request_id and rc.state in ('waiting', 'deferred')",
-                &[&email.0],
-            )
-            .await?;
-        settle(tenant, &held, by).await?;
+        give_up(tenant, &held, RecipientState::Refused, Some("not sent in time"), by).await?;
         expired.push(email);
     }
     Ok(expired)

@@ -1,9 +1,8 @@
 //! Unknown: a person decides, and nothing is doubled silently.
 
-use model::actor::Principal;
 use model::alert::AlertKind;
 use model::email::EmailState;
-use model::id::EmailId;
+use model::id::{EmailId, UserId};
 use serde_json::json;
 
 use super::{hold, set_state, settle};
@@ -22,13 +21,13 @@ pub enum Resolution {
 }
 
 /// Decides what was in doubt; returns where the email stands now. Sending again asks for the same as sending did: the
-/// mailbox may be somebody else's by now. Without a principal the organization decides.
+/// mailbox may be somebody else's by now, and from here on it rests on this person's right.
 pub async fn resolve_unknown(
     tenant: &Tenant,
     id: EmailId,
     expected: Option<i64>,
     resolution: Resolution,
-    principal: Option<&Principal>,
+    person: Option<UserId>,
     by: &Author,
 ) -> Result<EmailState> {
     let held = hold(tenant, id, expected).await?;
@@ -38,22 +37,22 @@ pub async fn resolve_unknown(
     }
     if resolution == Resolution::Resend {
         let mailbox = held.mailbox.ok_or(Refusal::NoSender)?;
-        super::request::check_sender(tenant, mailbox, principal).await?;
+        let sender = super::request::check_sender(tenant, mailbox, person).await?;
+        super::request::put_sender(tenant, id, &sender, person).await?;
     }
     alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id), None).await?;
     match resolution {
         Resolution::MarkSent => {
-            // Those of the try in doubt, and no others: somebody deferred before it is still waited for.
+            // Those of a try in doubt, and no others: somebody deferred before it is still waited for.
             tenant
                 .execute(
-                    "update send_recipients rc set state = 'accepted'
-                     from send_requests r, lateral (
-                         select a.recipients from send_attempts a
-                         where a.organization_id = r.organization_id and a.send_request_id = r.id
-                         order by a.id desc limit 1) as last
+                    "update send_recipients rc set state = 'accepted' from send_requests r
                      where r.email_id = $1 and r.ended_at is null and r.organization_id = rc.organization_id
-                       and r.id = rc.send_request_id and rc.position = any(last.recipients)
-                       and rc.state in ('waiting', 'deferred')",
+                       and r.id = rc.send_request_id and rc.state in ('waiting', 'deferred')
+                       and exists (select from send_attempts a
+                                   where a.organization_id = r.organization_id and a.send_request_id = r.id
+                                     and coalesce(a.answer, 'unknown') = 'unknown'
+                                     and rc.position = any(a.recipients))",
                     &[&id.0],
                 )
                 .await?;
@@ -64,12 +63,12 @@ pub async fn resolve_unknown(
             Ok(state)
         }
         Resolution::Resend => {
-            tenant.execute("update emails set maybe_duplicate = true where id = $1", &[&id.0]).await?;
             // A new wish to send: its age counts from now, and it is taken back no more.
             tenant
                 .execute(
-                    "update send_requests set not_before = now(), canceled_at = null where email_id = $1 and ended_at is null",
-                    &[&id.0],
+                    "update send_requests set not_before = now(), canceled_at = null, rests_on = $2
+                     where email_id = $1 and ended_at is null",
+                    &[&id.0, &person.map(|person| person.0)],
                 )
                 .await?;
             tenant
@@ -81,18 +80,25 @@ pub async fn resolve_unknown(
                 )
                 .await?;
             set_state(tenant, &held, EmailState::PendingSend, by).await?;
-            let twice = NewAlert {
-                kind: AlertKind::MaybeSentTwice,
-                subject: Subject::Email(id),
-                detail: String::new(),
-                parameters: json!({}),
-                server_said: None,
-            };
-            alert::raise(tenant, &twice).await?;
+            mark_duplicate(tenant, id).await?;
             if let Some(mailbox) = held.mailbox {
                 super::request::make_due(tenant, mailbox, None).await?;
             }
             Ok(EmailState::PendingSend)
         }
     }
+}
+
+/// Marks an email that recipients may get twice, and tells about it.
+pub(super) async fn mark_duplicate(tenant: &Tenant, id: EmailId) -> Result<()> {
+    tenant.execute("update emails set maybe_duplicate = true where id = $1", &[&id.0]).await?;
+    let twice = NewAlert {
+        kind: AlertKind::MaybeSentTwice,
+        subject: Subject::Email(id),
+        detail: String::new(),
+        parameters: json!({}),
+        server_said: None,
+    };
+    alert::raise(tenant, &twice).await?;
+    Ok(())
 }

@@ -40,6 +40,10 @@ pub struct Draft {
     pub references: Vec<String>,
     /// How important it is.
     pub importance: Importance,
+    /// Asks the readers' programs to say that it was read (RFC 8098).
+    pub read_receipt_requested: bool,
+    /// Asks the servers to say that it was delivered (RFC 3461), where they can.
+    pub delivery_receipt_requested: bool,
     /// What it is about: a record of this type and id.
     pub regarding: Option<(String, Uuid)>,
     /// The host application's id.
@@ -60,8 +64,9 @@ pub async fn create(
         .execute(
             "insert into emails (organization_id, id, direction, state, mailbox_id, subject, in_reply_to,
                  message_references, importance, regarding_type, regarding_id, external_id, owner_kind, owner_id,
-                 created_by, modified_by)
-             values (current_organization(), $1, 'outgoing', 'draft', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+                 created_by, modified_by, read_receipt_requested, delivery_receipt_requested)
+             values (current_organization(), $1, 'outgoing', 'draft', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12,
+                     $13, $14)",
             &[
                 &id.0,
                 &draft.from.map(|id| id.0),
@@ -75,6 +80,8 @@ pub async fn create(
                 &owner.map(|owner| owner.kind().as_str()),
                 &owner.map(Owner::id),
                 &by.name(),
+                &draft.read_receipt_requested,
+                &draft.delivery_receipt_requested,
             ],
         )
         .await
@@ -101,7 +108,8 @@ pub async fn create(
     Ok(id)
 }
 
-/// Writes a draft anew; its attachments stay. A failed email becomes a draft by it. Returns the new version.
+/// Writes a draft anew; its attachments stay. A failed email becomes a draft by it. Of one that some have got and others
+/// have not, only the recipients can be changed, and it stays what it is. Returns the new version.
 pub async fn update(
     tenant: &Tenant,
     id: EmailId,
@@ -110,11 +118,18 @@ pub async fn update(
     by: &Author,
 ) -> Result<i64> {
     check(draft)?;
-    let held = editable(tenant, id, expected).await?;
+    let held = hold(tenant, id, expected).await?;
+    let state = if sent_to_some(tenant, &held, draft).await? {
+        held.state
+    } else {
+        check_editable(&held)?;
+        EmailState::Draft
+    };
     let row = tenant
         .query_one(
-            "update emails e set state = 'draft', mailbox_id = $2, subject = $3, in_reply_to = $4,
+            "update emails e set state = $11, mailbox_id = $2, subject = $3, in_reply_to = $4,
                  message_references = $5, importance = $6, regarding_type = $7, regarding_id = $8, external_id = $9,
+                 read_receipt_requested = $12, delivery_receipt_requested = $13,
                  modified_by = $10, modified_at = now(), version = e.version + 1
              from emails old
              where e.id = $1 and old.organization_id = e.organization_id and old.id = e.id
@@ -130,6 +145,9 @@ pub async fn update(
                 &draft.regarding.as_ref().map(|(_, id)| id),
                 &draft.external_id,
                 &by.name(),
+                &state.as_str(),
+                &draft.read_receipt_requested,
+                &draft.delivery_receipt_requested,
             ],
         )
         .await
@@ -146,7 +164,7 @@ pub async fn update(
     let old_subject: String = row.try_get("subject")?;
     let old_from: Option<Uuid> = row.try_get("mailbox_id")?;
     let fields = Fields::new()
-        .changed("state", &held.state, &EmailState::Draft)
+        .changed("state", &held.state, &state)
         .changed("subject", &old_subject, &draft.subject)
         .changed("from", &old_from.map(MailboxId), &draft.from)
         .named("parties")
@@ -239,8 +257,13 @@ pub async fn remove_attachment(
 
 async fn editable(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result<Held> {
     let held = hold(tenant, id, expected).await?;
+    check_editable(&held)?;
+    Ok(held)
+}
+
+fn check_editable(held: &Held) -> Result<()> {
     if matches!(held.state, EmailState::Draft | EmailState::Failed) {
-        return Ok(held);
+        return Ok(());
     }
     let remedy = if held.state == EmailState::PendingSend {
         "cancel its sending first"
@@ -248,6 +271,45 @@ async fn editable(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result
         "write a new email instead"
     };
     Err(Refusal::WrongState { state: held.state, verb: "edited", remedy }.into())
+}
+
+/// Whether the email has reached some and not others, so that its recipients alone can be mended: what those who have it
+/// have got stays on record as they got it.
+async fn sent_to_some(tenant: &Tenant, held: &Held, draft: &Draft) -> Result<bool> {
+    if held.state != EmailState::Sent {
+        return Ok(false);
+    }
+    let row = tenant
+        .query_one(
+            "select exists (select from send_recipients rc
+                        join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
+                        where r.email_id = e.id and rc.state not in ('accepted', 'delayed')) as some_lack_it,
+                    e.mailbox_id is not distinct from $2 and e.subject = $3 and e.in_reply_to is not distinct from $4
+                        and e.message_references = $5 and coalesce(e.importance, 'normal') = $6
+                        and c.content_hash = $7
+                        and (select coalesce(array_agg(p.address order by p.position), '{}') from email_parties p
+                             where p.email_id = e.id and p.role = 'reply_to') = $8::text[] as unchanged
+             from emails e
+             join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id where e.id = $1",
+            &[
+                &held.id.0,
+                &draft.from.map(|id| id.0),
+                &draft.subject,
+                &draft.in_reply_to,
+                &draft.references,
+                &draft.importance.as_str(),
+                &content_hash(draft).as_slice(),
+                &draft.reply_to.iter().map(|party| party.address.as_str()).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    if !row.try_get::<_, bool>("some_lack_it")? {
+        return Ok(false);
+    }
+    if !row.try_get::<_, bool>("unchanged")? {
+        return Err(Refusal::AlreadyGot.into());
+    }
+    Ok(true)
 }
 
 async fn touch(tenant: &Tenant, held: &Held, fields: Fields, by: &Author) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::email::{PartyRole, RecipientState, SendAnswer};
-use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
+use model::id::{AttemptId, EmailId, SendRequestId, UserId};
 use model::report::ReportedAction;
 use tokio_postgres::Row;
 
@@ -10,7 +10,7 @@ use super::answer::answer_of;
 use crate::row::{named, named_if};
 use crate::{Result, Tenant};
 
-/// The latest send request of an email.
+/// One send request of an email.
 #[derive(Clone)]
 pub struct SendState {
     /// Which.
@@ -19,6 +19,8 @@ pub struct SendState {
     pub message_id: String,
     /// Who asked.
     pub requested_by: String,
+    /// On whose right; none for a service that may send as anybody, and for the operator.
+    pub rests_on: Option<UserId>,
     /// When.
     pub requested_at: Timestamp,
     /// Not to leave before this.
@@ -90,25 +92,32 @@ pub struct AttemptState {
     pub server_said: Option<String>,
 }
 
-/// What waits to be sent from a mailbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// How many emails.
-    pub emails: i64,
-    /// Since when the oldest waits.
-    pub oldest: Option<Timestamp>,
-}
-
 /// The latest send request of an email; `None` when nobody asked yet.
 pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendState>> {
-    let row = tenant
-        .query_opt(
-            "select id, message_id, requested_by, requested_at, not_before, canceled_at, ended_at from send_requests
-             where email_id = $1 order by id desc limit 1",
-            &[&email.0],
+    Ok(requests(tenant, email, 0, 1).await?.pop())
+}
+
+/// The send requests before the latest, the youngest first: who was refused there, and who has got it.
+pub async fn earlier(tenant: &Tenant, email: EmailId) -> Result<Vec<SendState>> {
+    requests(tenant, email, 1, 100).await
+}
+
+async fn requests(tenant: &Tenant, email: EmailId, skip: i64, limit: i64) -> Result<Vec<SendState>> {
+    let rows = tenant
+        .query(
+            "select id, message_id, requested_by, rests_on, requested_at, not_before, canceled_at, ended_at
+             from send_requests where email_id = $1 order by id desc offset $2 limit $3",
+            &[&email.0, &skip, &limit],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    let mut states = Vec::new();
+    for row in &rows {
+        states.push(state(tenant, row).await?);
+    }
+    Ok(states)
+}
+
+async fn state(tenant: &Tenant, row: &Row) -> Result<SendState> {
     let request = SendRequestId(row.try_get("id")?);
     let recipients = tenant
         .query(
@@ -125,45 +134,34 @@ pub async fn state_of(tenant: &Tenant, email: EmailId) -> Result<Option<SendStat
             &[&request.0],
         )
         .await?;
-    Ok(Some(SendState {
+    Ok(SendState {
         request,
         message_id: row.try_get("message_id")?,
         requested_by: row.try_get("requested_by")?,
+        rests_on: row.try_get::<_, Option<uuid::Uuid>>("rests_on")?.map(UserId),
         requested_at: row.try_get("requested_at")?,
         not_before: row.try_get("not_before")?,
         canceled_at: row.try_get("canceled_at")?,
         ended_at: row.try_get("ended_at")?,
-        recipients: recipients
-            .iter()
-            .map(|row| {
-                Ok(RecipientStatus {
-                    position: row.try_get("position")?,
-                    address: row.try_get("address")?,
-                    role: named(row, "role")?,
-                    state: named(row, "state")?,
-                    attempts: row.try_get("attempts")?,
-                    next_try_at: row.try_get("next_try_at")?,
-                    reply_code: row.try_get("reply_code")?,
-                    enhanced_code: row.try_get("enhanced_code")?,
-                    server_said: row.try_get("server_said")?,
-                    report: reported(row)?,
-                    read_at: row.try_get("read_at")?,
-                })
-            })
-            .collect::<Result<_>>()?,
-        attempts: attempts
-            .iter()
-            .map(|row| {
-                Ok(AttemptState {
-                    id: AttemptId(row.try_get("id")?),
-                    started_at: row.try_get("started_at")?,
-                    answered_at: row.try_get("answered_at")?,
-                    answer: answer_of(row)?,
-                    server_said: row.try_get("server_said")?,
-                })
-            })
-            .collect::<Result<_>>()?,
-    }))
+        recipients: recipients.iter().map(recipient).collect::<Result<_>>()?,
+        attempts: attempts.iter().map(attempt).collect::<Result<_>>()?,
+    })
+}
+
+fn recipient(row: &Row) -> Result<RecipientStatus> {
+    Ok(RecipientStatus {
+        position: row.try_get("position")?,
+        address: row.try_get("address")?,
+        role: named(row, "role")?,
+        state: named(row, "state")?,
+        attempts: row.try_get("attempts")?,
+        next_try_at: row.try_get("next_try_at")?,
+        reply_code: row.try_get("reply_code")?,
+        enhanced_code: row.try_get("enhanced_code")?,
+        server_said: row.try_get("server_said")?,
+        report: reported(row)?,
+        read_at: row.try_get("read_at")?,
+    })
 }
 
 fn reported(row: &Row) -> Result<Option<RecipientReport>> {
@@ -177,15 +175,12 @@ fn reported(row: &Row) -> Result<Option<RecipientReport>> {
     }))
 }
 
-/// What waits to be sent from a mailbox.
-pub async fn backlog(tenant: &Tenant, mailbox: MailboxId) -> Result<Backlog> {
-    let row = tenant
-        .query_one(
-            "select count(*) as emails, min(greatest(r.requested_at, r.not_before)) as oldest from emails e
-             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
-             where e.mailbox_id = $1 and e.state = 'pending_send'",
-            &[&mailbox.0],
-        )
-        .await?;
-    Ok(Backlog { emails: row.try_get("emails")?, oldest: row.try_get("oldest")? })
+fn attempt(row: &Row) -> Result<AttemptState> {
+    Ok(AttemptState {
+        id: AttemptId(row.try_get("id")?),
+        started_at: row.try_get("started_at")?,
+        answered_at: row.try_get("answered_at")?,
+        answer: answer_of(row)?,
+        server_said: row.try_get("server_said")?,
+    })
 }

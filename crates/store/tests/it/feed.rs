@@ -103,7 +103,8 @@ async fn what_takes_its_sequence_first_and_commits_last_is_not_skipped() {
     // A person who looks at the record sees it at once.
     let tenant = log.tenant().await;
     let row = log.database.owner().await.unwrap();
-    let second = row.query_one("select record_id from changes order by sequence desc limit 1", &[]).await.unwrap();
+    let second =
+        row.query_one("select record_id from changes order by sequence desc limit 1", &[]).await.unwrap();
     let history =
         change::history(&tenant, ChangeReader::Everything, (None, second.get(0)), None, 0, 10).await.unwrap();
     assert_eq!(history.len(), 1);
@@ -174,7 +175,9 @@ async fn an_open_transaction_delays_the_feed_and_one_that_only_reads_does_not() 
     let log = log().await;
     // What a dump does: a snapshot that stays, and nothing written.
     let dump = log.database.owner().await.unwrap();
-    dump.batch_execute("begin isolation level repeatable read read only; select count(*) from changes").await.unwrap();
+    dump.batch_execute("begin isolation level repeatable read read only; select count(*) from changes")
+        .await
+        .unwrap();
     log.wrote("while a dump runs").await;
     let (_, place) = log.notes(None, 1).await;
     dump.batch_execute("commit").await.unwrap();
@@ -204,9 +207,7 @@ async fn a_follower_who_was_away_for_too_long_is_told_and_begins_anew() {
     let tenant = log.tenant().await;
     setting::set(&tenant, "changes_kept_days", None, Some(&json!(10)), &author()).await.unwrap();
     tenant.commit().await.unwrap();
-    let forget = async || {
-        log.store.in_ring(async |ring| change::forget(ring, 2).await).await.unwrap()
-    };
+    let forget = async || log.store.in_ring(async |ring| change::forget(ring, 2).await).await.unwrap();
     assert_eq!(forget().await, 0, "nothing is too old");
     pass(&log.database, Duration::from_secs(11 * 86_400)).await.unwrap();
     log.wrote("new").await;
@@ -247,7 +248,11 @@ async fn a_tenant_cannot_shorten_or_rewrite_the_log() {
             log.organization.0
         );
         let refused = client.batch_execute(&tenant).await.unwrap_err();
-        assert_eq!(refused.code(), Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
+        assert_eq!(
+            refused.code(),
+            Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE),
+            "{statement}"
+        );
         client.batch_execute("rollback").await.unwrap();
     }
 }
@@ -262,7 +267,9 @@ async fn a_restored_database_says_so_until_its_feed_is_put_in_order() {
     // As another server's transactions would have left them.
     let owner = log.database.owner().await.unwrap();
     owner
-        .batch_execute("update changes set transaction_id = (transaction_id::text::bigint + 4000000000)::text::xid8")
+        .batch_execute(
+            "update changes set transaction_id = (transaction_id::text::bigint + 4000000000)::text::xid8",
+        )
         .await
         .unwrap();
     assert_eq!(refusal(log.read(Some(place)).await), Refusal::FeedNotMended);

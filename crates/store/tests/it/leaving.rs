@@ -68,7 +68,7 @@ async fn pending(world: &World) -> EmailId {
     let tenant = world.tenant().await;
     let owner = Some(Owner::User(world.ada));
     let id = store::outgoing::create(&tenant, &draft, &[], owner, &author()).await.unwrap();
-    request_send(&tenant, id, None, None, None, &author()).await.unwrap();
+    request_send(&tenant, id, None, store::outgoing::Request::default(), &author()).await.unwrap();
     tenant.commit().await.unwrap();
     id
 }
@@ -360,7 +360,7 @@ async fn a_removed_mailbox_leaves_its_records_and_its_name() {
         (EmailState::Draft, EmailState::Sent)
     );
     assert_eq!(told(&world, world.ada).await, [AlertKind::SendWithdrawn]);
-    let again = request_send(&tenant, waiting, None, None, None, &by).await;
+    let again = request_send(&tenant, waiting, None, store::outgoing::Request::default(), &by).await;
     assert_eq!(refusal(again), Refusal::NoSender);
     drop(tenant);
     let change = last_change(&world, "mailbox", world.ada_box.0).await;

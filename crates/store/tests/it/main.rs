@@ -17,6 +17,8 @@ mod records;
 mod reports;
 mod ring;
 mod roles;
+mod sending_again;
+mod sending_rights;
 mod sessions;
 mod support;
 mod windows;

@@ -3,27 +3,25 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use model::actor::{Principal, Scope};
 use model::email::{EmailState, PartyRole, RecipientState, SendAnswer};
-use model::id::{EmailId, SessionId};
-use model::mailbox::Role;
+use model::id::{EmailId, SessionId, UserId};
 use model::message::{NamedAddress, OutgoingAttachment};
 use model::workload::Workload;
 use store::email::{Reader, get};
 use store::outgoing::{
-    Answer, Answered, Attempt, Backlog, Draft, RecipientAnswer, Resolution, begin_attempt, cancel, create,
-    earliest_next_try, expire, next_pending, record_answer, recover, request_send, resolve_unknown, state_of,
-    update, waiting_since,
+    Answer, Answered, Attempt, Backlog, Draft, RecipientAnswer, Request, Resolution, begin_attempt, cancel,
+    create, earliest_next_try, expire, next_pending, record_answer, recover, request_send, resolve_unknown,
+    state_of, update, waiting_since,
 };
 use store::{Error, Refusal, Result};
 
 use crate::world::{World, author, world};
 
-fn to(address: &str) -> NamedAddress {
+pub(crate) fn to(address: &str) -> NamedAddress {
     NamedAddress { name: Some("Somebody".into()), address: address.parse().unwrap() }
 }
 
-fn draft(world: &World) -> Draft {
+pub(crate) fn draft(world: &World) -> Draft {
     Draft {
         from: Some(world.ada_box),
         to: vec![to("one@there.example"), to("two@there.example")],
@@ -44,22 +42,22 @@ fn attachment() -> OutgoingAttachment {
 }
 
 /// A draft, committed.
-async fn written(world: &World, draft: &Draft) -> EmailId {
+pub(crate) async fn written(world: &World, draft: &Draft) -> EmailId {
     let tenant = world.tenant().await;
     let id = create(&tenant, draft, &[attachment()], None, &author()).await.unwrap();
     tenant.commit().await.unwrap();
     id
 }
 
-async fn requested(world: &World) -> EmailId {
+pub(crate) async fn requested(world: &World) -> EmailId {
     let id = written(world, &draft(world)).await;
     let tenant = world.tenant().await;
-    request_send(&tenant, id, None, None, None, &author()).await.unwrap();
+    request_send(&tenant, id, None, Request::default(), &author()).await.unwrap();
     tenant.commit().await.unwrap();
     id
 }
 
-async fn begun(world: &World, id: EmailId, claim: i64) -> Option<Attempt> {
+pub(crate) async fn begun(world: &World, id: EmailId, claim: i64) -> Option<Attempt> {
     let tenant = world.tenant().await;
     let session: SessionId = model::clock::new_id();
     let attempt = begin_attempt(&tenant, world.ada_box, claim, session, id, &author()).await.unwrap();
@@ -78,33 +76,33 @@ fn said(position: i32, state: RecipientState) -> RecipientAnswer {
     }
 }
 
-fn answer(attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) -> Answer {
+pub(crate) fn answer(attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) -> Answer {
     let recipients =
         attempt.recipients.iter().zip(states).map(|(due, state)| said(due.position, *state)).collect();
     Answer { attempt: attempt.id, answer, said: None, recipients, retry_after: Duration::from_secs(300) }
 }
 
-async fn answered(world: &World, answer: &Answer) -> Answered {
+pub(crate) async fn answered(world: &World, answer: &Answer) -> Answered {
     let tenant = world.tenant().await;
     let answered = record_answer(&tenant, answer, &author()).await.unwrap();
     tenant.commit().await.unwrap();
     answered
 }
 
-async fn state(world: &World, id: EmailId) -> EmailState {
+pub(crate) async fn state(world: &World, id: EmailId) -> EmailState {
     get(&world.tenant().await, id, Reader::Everything).await.unwrap().unwrap().state
 }
 
-async fn recipients(world: &World, id: EmailId) -> Vec<RecipientState> {
+pub(crate) async fn recipients(world: &World, id: EmailId) -> Vec<RecipientState> {
     let state = state_of(&world.tenant().await, id).await.unwrap().unwrap();
     state.recipients.iter().map(|recipient| recipient.state).collect()
 }
 
-async fn pending(world: &World) -> usize {
+pub(crate) async fn pending(world: &World) -> usize {
     next_pending(&world.tenant().await, world.ada_box, 10).await.unwrap().len()
 }
 
-fn refusal<T>(result: Result<T>) -> Refusal {
+pub(crate) fn refusal<T>(result: Result<T>) -> Refusal {
     match result {
         Err(Error::Refused(refusal)) => refusal,
         Err(other) => panic!("failed instead of being refused: {other}"),
@@ -197,7 +195,7 @@ async fn refused_by_all_is_failed_and_an_edited_one_goes_out_under_a_new_message
     let tenant = world.tenant().await;
     let better = Draft { to: vec![to("right@there.example")], bcc: vec![], ..draft(&world) };
     update(&tenant, id, None, &better, &author()).await.unwrap();
-    request_send(&tenant, id, None, None, None, &author()).await.unwrap();
+    request_send(&tenant, id, None, Request::default(), &author()).await.unwrap();
     tenant.commit().await.unwrap();
     let second = begun(&world, id, 2).await.unwrap();
     assert_ne!(second.message.message_id, first.message.message_id);
@@ -322,29 +320,23 @@ async fn a_request_is_refused_with_the_field_and_a_remedy() {
     let nobody = Draft { from: None, ..draft(&world) };
     let bobs = Draft { from: Some(world.bob_box), ..draft(&world) };
     let supports = Draft { from: Some(world.support_box), ..draft(&world) };
-    let ada = Principal {
-        organization: world.organization,
-        key: model::clock::new_id(),
-        user: Some((world.ada, Role::User)),
-        scopes: vec![],
-    };
-    let service = Principal { user: None, scopes: vec![Scope::Send], ..ada.clone() };
-    let ask = async |draft: &Draft, principal: Option<&Principal>| {
+    let ask = async |draft: &Draft, person: Option<UserId>| {
         tenant
             .attempt(async |tenant| {
                 let id = create(tenant, draft, &[], None, &by).await?;
-                request_send(tenant, id, None, principal, None, &by).await
+                request_send(tenant, id, None, Request { person, ..Request::default() }, &by).await
             })
             .await
     };
-    assert_eq!(refusal(ask(&lonely, Some(&ada)).await), Refusal::NoRecipients);
-    assert_eq!(refusal(ask(&nobody, Some(&ada)).await), Refusal::NoSender);
-    assert_eq!(refusal(ask(&bobs, Some(&ada)).await), Refusal::NotYourSender { mailbox: "bob".into() });
-    assert!(ask(&bobs, Some(&service)).await.is_ok());
-    assert!(ask(&supports, Some(&ada)).await.is_ok(), "a member sends for the queue");
+    assert_eq!(refusal(ask(&lonely, Some(world.ada)).await), Refusal::NoRecipients);
+    assert_eq!(refusal(ask(&nobody, Some(world.ada)).await), Refusal::NoSender);
+    let not_hers = refusal(ask(&bobs, Some(world.ada)).await);
+    assert!(matches!(not_hers, Refusal::NotYourSender { .. }));
+    assert!(not_hers.to_string().contains("ask bob, or an administrator, for the grant"), "{not_hers}");
+    assert!(ask(&supports, Some(world.ada)).await.is_ok(), "a member sends for the queue");
 
     store::mailbox::disable(&tenant, world.ada_box, Workload::Outgoing, None, &by).await.unwrap();
-    let disabled = refusal(ask(&draft(&world), Some(&ada)).await);
+    let disabled = refusal(ask(&draft(&world), Some(world.ada)).await);
     assert_eq!(disabled.field(), Some("from"));
     assert!(disabled.to_string().contains("test and enable it first"), "{disabled}");
     let unknown = Draft { from: Some(model::clock::new_id()), ..draft(&world) };
@@ -357,7 +349,9 @@ async fn a_send_for_later_waits_for_its_time_and_one_that_is_too_late_is_never_s
     let id = written(&world, &draft(&world)).await;
     let tenant = world.tenant().await;
     let later = model::clock::now().checked_add(SignedDuration::from_hours(2)).unwrap();
-    request_send(&tenant, id, None, None, Some(later), &author()).await.unwrap();
+    request_send(&tenant, id, None, Request { not_before: Some(later), ..Request::default() }, &author())
+        .await
+        .unwrap();
     tenant.commit().await.unwrap();
     assert_eq!(pending(&world).await, 0);
     assert!(begun(&world, id, 1).await.is_none());
@@ -407,10 +401,10 @@ async fn a_draft_is_edited_by_one_person_at_a_time_and_not_while_it_is_under_way
     store::outgoing::remove_attachment(&tenant, id, Some(3), file, &by).await.unwrap();
     let two_lines = Draft { subject: "a\r\nBcc: x@y.example".into(), ..draft(&world) };
     assert_eq!(refusal(update(&tenant, id, None, &two_lines, &by).await).field(), Some("subject"));
-    request_send(&tenant, id, Some(4), None, None, &by).await.unwrap();
+    request_send(&tenant, id, Some(4), Request::default(), &by).await.unwrap();
     let pending = refusal(update(&tenant, id, None, &draft(&world), &by).await);
     assert!(pending.to_string().contains("cancel its sending first"), "{pending}");
-    let twice = refusal(request_send(&tenant, id, None, None, None, &by).await);
+    let twice = refusal(request_send(&tenant, id, None, Request::default(), &by).await);
     assert!(matches!(twice, Refusal::WrongState { state: EmailState::PendingSend, .. }));
     cancel(&tenant, id, None, &by).await.unwrap();
     store::outgoing::delete(&tenant, id, None, &by).await.unwrap();

@@ -32,7 +32,7 @@ async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
         ..Draft::default()
     };
     let id = create(&tenant, &draft, &[], None, &author()).await.unwrap();
-    request_send(&tenant, id, None, None, None, &author()).await.unwrap();
+    request_send(&tenant, id, None, store::outgoing::Request::default(), &author()).await.unwrap();
     let session: SessionId = model::clock::new_id();
     let attempt =
         begin_attempt(&tenant, world.ada_box, 1, session, id, &author()).await.unwrap().expect("it is due");
@@ -276,9 +276,9 @@ async fn who_got_it_is_not_written_to_again_after_a_bounce_of_somebody_else() {
         "it went to one alone, so it is that one"
     );
     let tenant = world.tenant().await;
-    let again = request_send(&tenant, id, None, None, None, &author()).await;
+    let again = request_send(&tenant, id, None, store::outgoing::Request::default(), &author()).await;
     assert!(
-        matches!(again, Err(store::Error::Refused(store::Refusal::NoRecipients))),
+        matches!(again, Err(store::Error::Refused(store::Refusal::EverybodyHasIt))),
         "a forged bounce resends nothing"
     );
 }

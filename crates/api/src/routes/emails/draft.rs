@@ -89,6 +89,14 @@ pub(super) struct NewEmail {
     /// How important it is; `normal` when left out.
     #[schema(value_type = Option<schema::Importance>)]
     importance: Option<Importance>,
+    /// Ask the readers' programs to say that it was read (RFC 8098); they may refuse.
+    #[serde(default)]
+    #[schema(required = false)]
+    read_receipt_requested: bool,
+    /// Ask the servers to say that it was delivered (RFC 3461), where they can. Failures are told without asking.
+    #[serde(default)]
+    #[schema(required = false)]
+    delivery_receipt_requested: bool,
     /// What it is about.
     regarding: Option<Regarding>,
     /// The host application's id.
@@ -129,6 +137,10 @@ pub(super) struct EmailChange {
     /// How important it is.
     #[schema(value_type = Option<schema::Importance>)]
     importance: Option<Importance>,
+    /// Ask the readers' programs to say that it was read.
+    read_receipt_requested: Option<bool>,
+    /// Ask the servers to say that it was delivered.
+    delivery_receipt_requested: Option<bool>,
     /// What it is about; null for nothing.
     #[serde(default)]
     #[schema(value_type = Option<Regarding>)]
@@ -157,6 +169,8 @@ impl From<NewEmail> for Draft {
             in_reply_to: new.in_reply_to,
             references: new.references,
             importance: new.importance.unwrap_or_default(),
+            read_receipt_requested: new.read_receipt_requested,
+            delivery_receipt_requested: new.delivery_receipt_requested,
             regarding: new.regarding.map(|regarding| (regarding.r#type, regarding.id)),
             external_id: new.external_id,
         }
@@ -211,11 +225,19 @@ fn check(draft: &Draft) -> Result<(), Problem> {
 async fn sender(caller: &Caller, tenant: &Tenant, from: Option<MailboxId>) -> Result<Option<Owner>, Problem> {
     let Some(id) = from else { return Ok(None) };
     let mailbox = mailbox::get(tenant, id).await?;
+    let is_callers = match (&mailbox, caller.confined_to()) {
+        (Some(mailbox), Some(user)) => {
+            caller.sees(tenant, mailbox.owner).await? || outgoing::may_send_from(tenant, user, id).await?
+        }
+        (found, _) => found.is_some(),
+    };
     match mailbox {
-        Some(mailbox) if caller.sees(tenant, mailbox.owner).await? => Ok(mailbox.owner),
+        Some(mailbox) if is_callers => Ok(mailbox.owner),
         _ => {
             let cause = "there is no mailbox with this id that you may send from";
-            Err(Problem::invalid("from", cause, "give the id of a mailbox of yours or of one of your queues"))
+            let remedy = "give the id of a mailbox of yours, of one of your queues, or of a user who lets you send in \
+                          their name";
+            Err(Problem::invalid("from", cause, remedy))
         }
     }
 }
@@ -239,7 +261,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, answer(&caller, tenant, id).await?))
 }
 
-/// Change a draft or a failed email.
+/// Change a draft or a failed email; of one that some have got and others have not, its recipients.
 #[utoipa::path(
     patch, path = "/emails/{id}", tag = "emails", security(("key" = ["send"])),
     extensions(("x-audience" = json!("own"))),
@@ -298,6 +320,10 @@ fn applied(
             .importance
             .or_else(|| old.importance.and_then(|name| name.parse().ok()))
             .unwrap_or_default(),
+        read_receipt_requested: change.read_receipt_requested.unwrap_or(old.read_receipt_requested),
+        delivery_receipt_requested: change
+            .delivery_receipt_requested
+            .unwrap_or(old.delivery_receipt_requested),
         regarding: match change.regarding {
             Given::LeftOut => old.regarding,
             Given::Null => None,

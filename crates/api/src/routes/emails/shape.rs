@@ -103,12 +103,18 @@ pub(super) struct Email {
     sensitivity: Option<String>,
     /// How important its sender calls it.
     importance: Option<String>,
+    /// Whether its sender asks the readers' programs to say that it was read.
+    read_receipt_requested: bool,
+    /// Whether its sender asks the servers to say that it was delivered.
+    delivery_receipt_requested: bool,
     /// What it is about.
     regarding: Option<RecordReference>,
     /// The mailboxes that got it.
     receipts: Vec<Receipt>,
     /// The latest send request; null when nobody asked for it to be sent.
     sending: Option<Sending>,
+    /// The send requests before the latest, the youngest first.
+    earlier_sendings: Vec<Sending>,
     /// What was reported about it since it was sent, the oldest first.
     reports: Vec<Report>,
     /// Who made the record, such as `user:…`.
@@ -128,7 +134,7 @@ struct Receipt {
     received_at: Option<Timestamp>,
 }
 
-/// The latest send request of an email.
+/// One send request of an email.
 #[derive(Serialize, ToSchema)]
 struct Sending {
     /// Which.
@@ -137,6 +143,8 @@ struct Sending {
     message_id: String,
     /// Who asked, such as `user:…`.
     requested_by: String,
+    /// The user on whose right it is sent; null for a service that may send as anybody.
+    person: Option<Uuid>,
     /// When.
     requested_at: Timestamp,
     /// Not to leave before this.
@@ -278,10 +286,11 @@ impl From<email::Email> for EmailSummary {
 }
 
 impl Email {
-    /// With its latest send request and what was reported about it.
+    /// With its send requests and what was reported about it.
     pub(super) fn new(
         mut email: email::Email,
         sending: Option<SendState>,
+        earlier: Vec<SendState>,
         reports: Vec<StoredReport>,
     ) -> Self {
         let receipts = std::mem::take(&mut email.receipts)
@@ -304,6 +313,9 @@ impl Email {
             regarding: email.regarding.take().map(RecordReference::from),
             receipts,
             sending: sending.map(Sending::from),
+            earlier_sendings: earlier.into_iter().map(Sending::from).collect(),
+            read_receipt_requested: email.read_receipt_requested,
+            delivery_receipt_requested: email.delivery_receipt_requested,
             reports: reports.into_iter().map(Report::from).collect(),
             created_by: std::mem::take(&mut email.created_by),
             modified_by: std::mem::take(&mut email.modified_by),
@@ -331,6 +343,7 @@ impl From<SendState> for Sending {
             request: state.request.0,
             message_id: state.message_id,
             requested_by: state.requested_by,
+            person: state.rests_on.map(|user| user.0),
             requested_at: state.requested_at,
             not_before: state.not_before,
             canceled_at: state.canceled_at,

@@ -76,6 +76,10 @@ impl Planted {
         let mut ids = plant(&world, &mut canaries).await;
         ids.extend([
             ("users/{id}", world.bob_id.clone()),
+            ("users/{id} granter", world.ada_id.clone()),
+            ("send-grants/{user} granter", world.bob_id.clone()),
+            ("users/{id} giver", world.ada_id.clone()),
+            ("send-grants/{user} giver", id(&world.admin.get("me").await.expect(200)["user"])),
             ("queues/{id}", world.support.clone()),
             ("profiles/{id}", world.profile.clone()),
             ("mailboxes/{id}", world.ada_box.clone()),
@@ -85,6 +89,8 @@ impl Planted {
             ("record-types/{name}", "project".to_owned()),
             ("{external_id}", "new-external".to_owned()),
         ]);
+        let granted = format!("users/{}/send-grants/{}", world.ada_id, world.bob_id);
+        world.ada.put(&granted, json!({})).await.expect(204);
         let (_, stranger) = world.served.organization("Difference Engines").await;
         let keys = [&world.ada, &world.bob, &world.admin].map(|client| client.key().to_owned());
         let [ada, bob, admin] = keys;
@@ -456,6 +462,8 @@ pub(super) fn which(operation: &str) -> &'static str {
         | "DELETE /api/v1/emails/{id}/attachments/{attachment}" => "draft",
         "POST /api/v1/emails/{id}/cancel" | "GET /api/v1/emails/{id}/reports/{report}/raw" => "pending",
         "POST /api/v1/emails/{id}/mark-sent" | "POST /api/v1/emails/{id}/resend" => "unknown",
+        "PUT /api/v1/users/{id}/send-grants/{user}" => "giver",
+        "GET /api/v1/users/{id}/send-grants" | "DELETE /api/v1/users/{id}/send-grants/{user}" => "granter",
         "DELETE /api/v1/profiles/{id}" | "PUT /api/v1/profiles/{id}/credential" => "unused",
         _ => "",
     }

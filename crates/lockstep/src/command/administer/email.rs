@@ -35,13 +35,22 @@ const LOOK: Duration = Duration::from_millis(300);
 pub enum Command {
     /// Write an email. It stays a draft until it is sent.
     Draft(Box<draft::Draft>),
-    /// Ask for a draft or a failed email to be sent.
+    /// Ask for an email to be sent, to everybody who has not got it.
+    ///
+    /// You may send from your own mailbox, from a queue's that you are a member of, and in the name of a user who lets
+    /// you (`lockstep user grant-send`).
     Send {
         /// The email's id.
         email: String,
         /// Not to leave before this, such as 2026-01-31T08:00:00Z.
         #[arg(long, value_name = "TIME")]
         not_before: Option<Timestamp>,
+        /// Also to those who have got it already: they get it again.
+        #[arg(long)]
+        to_all: bool,
+        /// With a service key: on whose right, by address or id; that user must be allowed to send from the mailbox.
+        #[arg(long = "as", value_name = "USER")]
+        person: Option<String>,
         /// Wait until it was sent or failed; fails when it does.
         #[arg(long)]
         wait: bool,
@@ -83,6 +92,9 @@ pub enum Command {
     Resend {
         /// The email's id.
         email: String,
+        /// With a service key: on whose right, by address or id.
+        #[arg(long = "as", value_name = "USER")]
+        person: Option<String>,
     },
     /// Say of an email in doubt (unknown) that it was sent.
     MarkSent {
@@ -128,7 +140,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     let api = context.api;
     match command {
         Command::Draft(draft) => draft.write(context).await?,
-        Command::Send { email, not_before, wait } => send(context, &email, not_before, wait).await?,
+        Command::Send { email, not_before, to_all, person, wait } => {
+            let asked = Asked { not_before, to_all, person, wait };
+            send(context, &email, asked).await?;
+        }
         Command::List { mailbox, direction, state, address, message_id, extent } => {
             let mut query = Vec::new();
             if let Some(mailbox) = mailbox {
@@ -147,9 +162,15 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             context.list(&page, shown::COLUMNS, empty, |email| shown::row(context, email));
         }
         Command::Show { email, body } => show(context, &email, body).await?,
-        Command::Cancel { email } => asked(context, &email, "cancel").await?,
-        Command::Resend { email } => asked(context, &email, "resend").await?,
-        Command::MarkSent { email } => asked(context, &email, "mark-sent").await?,
+        Command::Cancel { email } => asked(context, &email, "cancel", &Value::Null).await?,
+        Command::Resend { email, person } => {
+            let options = match person {
+                Some(person) => json!({"person": api.id(Noun::User, &person).await?}),
+                None => Value::Null,
+            };
+            asked(context, &email, "resend", &options).await?;
+        }
+        Command::MarkSent { email } => asked(context, &email, "mark-sent", &Value::Null).await?,
         Command::Raw { email, output } => download(context, &["emails", &email, "raw"], output).await?,
         Command::Report { email, report, output } => {
             download(context, &["emails", &email, "reports", &report, "raw"], output).await?;
@@ -165,16 +186,29 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     Ok(())
 }
 
-/// Asks for an email to be sent, and waits for what comes of it when asked to.
-async fn send(
-    context: &Context<'_>,
-    id: &str,
+/// How an email is asked to be sent.
+#[derive(Default)]
+struct Asked {
     not_before: Option<Timestamp>,
+    to_all: bool,
+    person: Option<String>,
     wait: bool,
-) -> Result<(), Failure> {
-    let options = not_before.map_or_else(|| json!({}), |time| json!({"not_before": time}));
+}
+
+/// Asks for an email to be sent, and waits for what comes of it when asked to.
+async fn send(context: &Context<'_>, id: &str, asked: Asked) -> Result<(), Failure> {
+    let mut options = json!({});
+    if let Some(time) = asked.not_before {
+        options["not_before"] = json!(time);
+    }
+    if asked.to_all {
+        options["recipients"] = json!("all");
+    }
+    if let Some(person) = asked.person {
+        options["person"] = json!(context.api.id(Noun::User, &person).await?);
+    }
     let email = context.api.post(&["emails", id, "send"], &options).await?;
-    if !wait {
+    if !asked.wait {
         context.show(&email, |email| {
             format!("{}\n Follow it: lockstep email show {id}\n", shown::one(context, email))
         });
@@ -222,8 +256,8 @@ async fn settled(context: &Context<'_>, id: &str) -> Result<Value, Failure> {
     }
 }
 
-async fn asked(context: &Context<'_>, id: &str, verb: &str) -> Result<(), Failure> {
-    let email = context.api.post(&["emails", id, verb], &Value::Null).await?;
+async fn asked(context: &Context<'_>, id: &str, verb: &str, options: &Value) -> Result<(), Failure> {
+    let email = context.api.post(&["emails", id, verb], options).await?;
     context.show(&email, |email| shown::one(context, email));
     Ok(())
 }

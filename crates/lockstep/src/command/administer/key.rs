@@ -17,7 +17,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   lockstep key revoke 0198c2f4-…
 
 A user's key may do what the user may. A service key may do what its scopes name: read, read_bodies,
-send, administer.";
+send (on the right of a user it names), send_as_any (from any mailbox), administer.";
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]

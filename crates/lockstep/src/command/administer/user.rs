@@ -8,13 +8,14 @@ use super::Extent;
 use super::context::Context;
 use crate::client::{Noun, Record};
 use crate::command::Failure;
-use crate::table::{Tone, cell, plain};
+use crate::table::{self, Tone, cell, plain};
 
 pub(super) const EXAMPLES: &str = "Examples:
   lockstep user create anna@example.com --name \"Anna Berg\"
   lockstep user list
   lockstep user update anna@example.com --role admin
   lockstep user update anna@example.com --active false
+  lockstep user grant-send anna@example.com ben@example.com    # Ben may send in Anna's name
 
 Then give the user a mailbox: lockstep mailbox create --help";
 
@@ -62,6 +63,20 @@ pub enum Command {
         #[arg(long, value_name = "TRUE|FALSE")]
         active: Option<bool>,
     },
+    /// Let another user send in this one's name. Readers see From the one and Sender the other.
+    GrantSend {
+        /// In whose name, by address or id; yourself, unless you are an administrator.
+        user: String,
+        /// Who may, by address or id.
+        grantee: String,
+    },
+    /// Take such a grant back: what still waits to be sent on it becomes a draft again.
+    RevokeSend {
+        /// In whose name, by address or id.
+        user: String,
+        /// Who may no more, by address or id.
+        grantee: String,
+    },
 }
 
 pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), Failure> {
@@ -91,6 +106,22 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::User, &user).await?;
             let user = api.get(&["users", &id], &[]).await?;
             context.show(&user, |user| shown(context, user));
+            // Another one's grants are not everybody's to see.
+            if !context.json
+                && let Ok(grants) = api.get(&["users", &id, "send-grants"], &[]).await
+            {
+                context.say(&granted(context, Record(&grants)));
+            }
+        }
+        Command::GrantSend { user, grantee } => {
+            let path = grant(context, &user, &grantee).await?;
+            let answer = api.put(&path.each_ref().map(String::as_str), &json!({})).await?;
+            context.show(&answer, |_| format!("{grantee} may send in the name of {user}."));
+        }
+        Command::RevokeSend { user, grantee } => {
+            let path = grant(context, &user, &grantee).await?;
+            let answer = api.delete(&path.each_ref().map(String::as_str)).await?;
+            context.show(&answer, |_| format!("{grantee} may no longer send in the name of {user}."));
         }
         Command::Update { user, name, address, role, active } => {
             let id = api.id(Noun::User, &user).await?;
@@ -105,6 +136,26 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// The path of a grant.
+async fn grant(context: &Context<'_>, user: &str, grantee: &str) -> Result<[String; 4], Failure> {
+    let granter = context.api.id(Noun::User, user).await?;
+    let grantee = context.api.id(Noun::User, grantee).await?;
+    Ok(["users".to_owned(), granter, "send-grants".to_owned(), grantee])
+}
+
+/// The two directions of a user's grants to send; nothing when there are none.
+fn granted(context: &Context<'_>, grants: Record<'_>) -> String {
+    let names = |direction: &str| {
+        let names = grants.list(direction).into_iter().map(|grant| grant.text("address"));
+        plain(names.collect::<Vec<_>>().join(", "))
+    };
+    if grants.list("given").is_empty() && grants.list("received").is_empty() {
+        return String::new();
+    }
+    let facts = [("who may send in this name", names("given")), ("may send as", names("received"))];
+    format!("\n{}", table::drawn(&context.look.facts(facts)))
 }
 
 fn shown(context: &Context<'_>, user: Record<'_>) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{bare, send, shown};
+use super::{Asked, bare, send, shown};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
 use crate::command::administer::context::{Context, refused};
@@ -47,12 +47,21 @@ pub struct Draft {
     /// The email it answers: the id of one that is here, or a Message-ID.
     #[arg(long, value_name = "EMAIL")]
     in_reply_to: Option<String>,
+    /// Ask the readers' programs to say that it was read; they may refuse.
+    #[arg(long)]
+    read_receipt: bool,
+    /// Ask the servers to say that it was delivered, where they can. Failures are told without asking.
+    #[arg(long)]
+    delivery_receipt: bool,
     /// The id of the email in your application.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
     /// Send it at once.
     #[arg(long)]
     send: bool,
+    /// With --send and a service key: on whose right, by address or id.
+    #[arg(long = "as", value_name = "USER", requires = "send")]
+    person: Option<String>,
     /// With --send: wait until it was sent or failed; fails when it does.
     #[arg(long, requires = "send")]
     wait: bool,
@@ -75,7 +84,8 @@ impl Draft {
             }
         }
         if self.send {
-            return send(context, &id, None, self.wait).await;
+            let asked = Asked { person: self.person, wait: self.wait, ..Asked::default() };
+            return send(context, &id, asked).await;
         }
         let email = context.api.get(&["emails", &id], &[]).await?;
         context.show(&email, |email| {
@@ -110,6 +120,8 @@ impl Draft {
             "html": html,
             "in_reply_to": answered.message_id,
             "references": answered.references,
+            "read_receipt_requested": self.read_receipt,
+            "delivery_receipt_requested": self.delivery_receipt,
             "external_id": self.external_id,
         }))
     }

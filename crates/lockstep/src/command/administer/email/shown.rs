@@ -53,6 +53,7 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
     let facts = context.look.facts([
         ("state", state(&email.text("state"))),
         ("from", named(email, "from")),
+        ("sent by", named(email, "sender")),
         ("to", named(email, "to")),
         ("cc", named(email, "cc")),
         ("bcc", named(email, "bcc")),
@@ -64,6 +65,7 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
         ("message id", plain(email.text("message_id"))),
         ("answers", plain(email.text("in_reply_to"))),
         ("automatic", plain(email.text("auto_submitted"))),
+        ("receipts", plain(receipts_asked(email))),
         ("external id", plain(email.text("external_id"))),
         ("created", plain(context.when(email.time("created_at")))),
         ("id", cell(email.text("id"), Tone::Quiet)),
@@ -75,6 +77,16 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
     text.push_str(&reports(context, email));
     text.push_str(&body(context, email));
     text
+}
+
+/// Which receipts the sender asks for.
+fn receipts_asked(email: Record<'_>) -> String {
+    let asked = [("read_receipt_requested", "when read"), ("delivery_receipt_requested", "when delivered")];
+    let asked = asked.into_iter().filter(|(field, _)| email.flag(field)).map(|(_, words)| words);
+    match asked.collect::<Vec<_>>().join(" and ") {
+        none if none.is_empty() => none,
+        asked => format!("asked for, {asked}"),
+    }
 }
 
 fn receipts(context: &Context<'_>, email: Record<'_>) -> String {
@@ -90,13 +102,17 @@ fn receipts(context: &Context<'_>, email: Record<'_>) -> String {
     format!("\n{}", table::drawn(&table))
 }
 
+/// Every send request, the latest first.
 fn sending(context: &Context<'_>, email: Record<'_>) -> String {
-    if email.at("sending").is_none() {
-        return String::new();
-    }
+    let latest = email.at("sending").map(Record);
+    let all = latest.into_iter().chain(email.list("earlier_sendings"));
+    all.map(|request| one_sending(context, request)).collect()
+}
+
+fn one_sending(context: &Context<'_>, request: Record<'_>) -> String {
     let mut table =
         context.look.table(&["recipient", "as", "stands", "tries", "next try", "the server said"]);
-    for recipient in email.list("sending.recipients") {
+    for recipient in request.list("recipients") {
         let codes = if recipient.at("report").is_some() {
             // What came later, from further on, says more than that our server took it.
             ["report.action", "report.status", "report.said"]
@@ -120,13 +136,11 @@ fn sending(context: &Context<'_>, email: Record<'_>) -> String {
             plain(said),
         ]);
     }
-    let not_before = email.time("sending.not_before");
+    let not_before = request.time("not_before");
     let asked = [
-        Some(format!("asked for {}", context.ago(email.time("sending.requested_at")))),
+        Some(format!("asked for {}", context.ago(request.time("requested_at")))),
         context.is_ahead(not_before).then(|| format!("to leave {}", context.when(not_before))),
-        email
-            .time("sending.canceled_at")
-            .map(|canceled| format!("taken back {}", context.ago(Some(canceled)))),
+        request.time("canceled_at").map(|canceled| format!("taken back {}", context.ago(Some(canceled)))),
     ];
     let asked = asked.into_iter().flatten().collect::<Vec<_>>().join(", ");
     format!("\n {}\n{}", context.look.text(&asked, Tone::Quiet), table::drawn(&table))
