@@ -2,11 +2,13 @@
 
 mod bad_input;
 mod bad_profiles;
+mod copied;
 mod deaths;
 mod enabling;
 mod failing;
 mod house;
 mod limits;
+mod mapping;
 mod operator;
 mod reports;
 mod ring;

@@ -41,6 +41,11 @@ impl Api {
         Self { client: Self::client(), base, key: key.to_owned(), organization }
     }
 
+    /// The key, for the same organization elsewhere.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The same API with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {

@@ -52,11 +52,17 @@ pub enum Command {
     ///
     /// Signs in with `migration.url`, the owner's login. Run it before the roles of a new version; running it again
     /// changes nothing, and several may run at once.
-    Migrate {
-        /// The database is a copy of another installation's: make it this installation's own. Every mailbox is
-        /// switched off until it is tested again, and waiting sends are drafts again.
+    Migrate,
+    /// Make a copied database an installation of its own.
+    ///
+    /// A database carries the id of its installation, and nothing runs on a copy under another `installation.id`, so that
+    /// it never sends a second copy of the original's mail. Adopting switches every mailbox off until it is tested again and
+    /// makes waiting sends drafts again. Give the copy a virtual host of RabbitMQ of its own. Signs in with
+    /// `migration.url`; shows what it would do, and asks.
+    Adopt {
+        /// Do not ask.
         #[arg(long)]
-        adopt: bool,
+        yes: bool,
     },
     /// Check that Postgres, RabbitMQ, Redis and the coordinator can be reached, and say what to do if not.
     Doctor {

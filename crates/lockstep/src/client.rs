@@ -79,6 +79,12 @@ impl Api {
         self.answered(self.matching(request, path, None).await?).await
     }
 
+    /// Removes a record as it was read; somebody's change since then is refused.
+    pub async fn remove_at(&self, path: &[&str], version: i64) -> Result<Value, Failure> {
+        let request = self.request(Method::DELETE, path)?;
+        self.answered(self.matching(request, path, Some(version)).await?).await
+    }
+
     /// Removes a record, as it is at this moment.
     pub async fn remove(&self, path: &[&str]) -> Result<Value, Failure> {
         let request = self.request(Method::DELETE, path)?;

@@ -1,6 +1,7 @@
 //! What each command does. Roles are composed in [`crate::roles`]; here the process around them is set up.
 
 pub mod administer;
+mod adopt;
 mod doctor;
 mod failure;
 mod migrate;
@@ -37,7 +38,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Worker(worker) => serve(config, &[Role::Worker], worker).await,
         Command::Jobs => serve(config, &[Role::Jobs], WorkerArguments::default()).await,
         Command::Api => serve(config, &[Role::Api], WorkerArguments::default()).await,
-        Command::Migrate { adopt } => migrate::run(&config, adopt).await,
+        Command::Migrate => migrate::run(&config).await,
+        Command::Adopt { yes } => adopt::run(&config, yes).await,
         Command::Doctor { mailbox } => doctor::run(&config, mailbox.as_deref()).await,
         Command::Organization(command) => organization::run(&config, command).await,
         Command::Administer(command) => administer::run(&config.client, command).await,

@@ -4,8 +4,10 @@
 mod alert;
 mod contact;
 mod context;
+mod delete;
 mod email;
 mod follow;
+mod history;
 mod input;
 mod job;
 mod key;
@@ -23,12 +25,17 @@ use super::Failure;
 use crate::client::{Api, Noun};
 use crate::config;
 use context::Context;
+pub(super) use input::asked;
 
 /// What an administrator asks for.
 #[derive(Debug, Subcommand)]
 pub enum Administer {
     /// The whole picture: what is late, failing, held back and why, what waits to be sent, and the open alerts.
     Status(status::Status),
+    /// Who changed a record, when, and from which value to which.
+    History(history::History),
+    /// Every change of the organization, in an order that can be followed.
+    Changes(history::Changes),
     /// Mail servers: where they are, how they are reached, and how much of them may be used.
     #[command(after_help = profile::EXAMPLES)]
     Profile(Verbs<profile::Command>),
@@ -114,6 +121,8 @@ pub async fn run(client: &config::Client, command: Administer) -> Result<(), Fai
     }
     match command {
         Administer::Status(status) => status::run(&Context::new(&api, status.json)).await,
+        Administer::History(asked) => history::history(&Context::new(&api, asked.json), asked).await,
+        Administer::Changes(asked) => history::changes(&Context::new(&api, asked.json), asked).await,
         Administer::Profile(verbs) => run!(profile, verbs),
         Administer::Mailbox(verbs) => run!(mailbox, verbs),
         Administer::User(verbs) => run!(user, verbs),

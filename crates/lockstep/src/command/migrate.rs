@@ -6,7 +6,7 @@ use store::migrate::Migration;
 use super::Failure;
 use crate::config::{Config, Problem};
 
-pub(super) async fn run(config: &Config, adopt: bool) -> Result<(), Failure> {
+pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     let installation = config.installation_id()?;
     if config.migration.url.expose_secret().is_empty() {
         return Err(Failure::Configuration(Problem::new(
@@ -31,22 +31,12 @@ pub(super) async fn run(config: &Config, adopt: bool) -> Result<(), Failure> {
     if report.login_created {
         println!("Created the application's login `{}`.", report.login);
     }
-    if adopt && report.installation != installation {
-        let adopted =
-            store::installation::adopt(&config.migration.url, &config.database.ca_file, installation).await?;
-        println!(
-            "The database was installation {}'s and is this installation's now. {} workloads are switched off; test \
-             and enable their mailboxes (`lockstep mailbox test`).",
-            adopted.before, adopted.workloads
-        );
-        return Ok(());
-    }
     if report.installation != installation {
         return Err(Failure::Said(format!(
             "the database belongs to installation {}, and `installation.id` is {installation}: it is a copy or the \
              wrong database, and no role will run on it\n  what to do: configure the id of the database's own \
              installation, use another database, or make the copy an installation of its own with \
-             `lockstep migrate --adopt`",
+             `lockstep adopt`",
             report.installation
         )));
     }

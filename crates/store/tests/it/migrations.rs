@@ -110,7 +110,7 @@ async fn a_copied_database_is_refused_until_it_is_adopted() {
     assert!(
         matches!(refused, installation::Refused::AnotherInstallation { found, .. } if found == database.installation)
     );
-    assert!(refused.to_string().contains("--adopt"));
+    assert!(refused.to_string().contains("`lockstep adopt`"));
 
     let adopted = installation::adopt(&database.owner_url, "", configured).await.unwrap();
     assert_eq!((adopted.before, adopted.workloads), (database.installation, 6));

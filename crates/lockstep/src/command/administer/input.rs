@@ -39,6 +39,21 @@ impl Password {
     }
 }
 
+/// Asks a person; refused where nobody can be asked.
+pub(in crate::command) fn asked(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(refused("there is no terminal to ask at", "give --yes when you are sure"));
+    }
+    let unreadable = |error: std::io::Error| {
+        refused(&format!("no answer could be read: {error}"), "give --yes when you are sure")
+    };
+    let mut terminal = console::Term::stderr();
+    write!(terminal, "{question} [y/N] ").map_err(unreadable)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
 const REMEDY: &str =
     "type it when asked, or give --password-stdin and feed it: `… --password-stdin < password.txt`";
 

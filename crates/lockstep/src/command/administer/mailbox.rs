@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Extent;
 use super::context::Context;
+use super::delete::{self, Sure};
 use super::input::{Password, exposed};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
@@ -63,6 +64,15 @@ pub enum Command {
     },
     /// Change a mailbox, or map it to another owner; what is left out stays.
     Update(arguments::Update),
+    /// Remove a mailbox. What it received and sent stays with its owners; its server is not touched.
+    ///
+    /// Shows what would go and what stays, and asks.
+    Delete {
+        /// The address or id.
+        mailbox: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Vouch for the addresses of mailboxes: they may be processed once tested and enabled.
     Approve {
         /// The addresses or ids.
@@ -153,6 +163,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             context.show(&mailbox, |mailbox| {
                 format!("{}{}", shown::one(context, mailbox), shown::next_step(context, mailbox))
             });
+        }
+        Command::Delete { mailbox, sure } => {
+            let id = api.id(Noun::Mailbox, &mailbox).await?;
+            delete::run(context, ["mailboxes", &id], sure).await?;
         }
         Command::Approve { mailboxes } => approve(context, &mailboxes).await?,
         Command::Reject { mailbox } => {

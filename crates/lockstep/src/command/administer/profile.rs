@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::context::Context;
 use super::input::{Password, exposed};
-use super::{Extent, mailbox};
+use super::delete::Sure;
+use super::{Extent, delete, mailbox};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
 use crate::table::{Tone, cell, count, plain, words};
@@ -43,9 +44,13 @@ pub enum Command {
     /// tested and enabled again.
     Update(Box<arguments::Update>),
     /// Remove a profile that no mailbox uses.
+    ///
+    /// Shows what would go and what stays, and asks.
     Delete {
         /// The name or id.
         profile: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Store the password that serves all mailboxes, where credentials live on the profile. It never comes out again.
     SetPassword {
@@ -103,10 +108,9 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let profile = api.patch(&["profiles", &id], Some(version), &body).await?;
             context.show(&profile, |profile| shown(context, profile));
         }
-        Command::Delete { profile } => {
+        Command::Delete { profile, sure } => {
             let id = api.id(Noun::Profile, &profile).await?;
-            let answer = api.remove(&["profiles", &id]).await?;
-            context.show(&answer, |_| format!("Removed the profile {profile}."));
+            delete::run(context, ["profiles", &id], sure).await?;
         }
         Command::SetPassword { profile, username, password } => {
             let id = api.id(Noun::Profile, &profile).await?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Extent;
 use super::context::Context;
+use super::delete::{self, Sure};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
 use crate::table::{Tone, cell, count, plain};
@@ -53,6 +54,15 @@ pub enum Command {
         /// Another address.
         #[arg(long)]
         address: Option<String>,
+    },
+    /// Remove a shared inbox. What it received and sent stays, for administrators.
+    ///
+    /// Shows what would go and what stays, and asks.
+    Delete {
+        /// The address or id.
+        queue: String,
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Let a user read the queue and send for it.
     AddMember {
@@ -103,6 +113,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Queue, &queue).await?;
             let body = super::given([("name", name.map(Into::into)), ("address", address.map(Into::into))])?;
             api.patch(&["queues", &id], None, &body).await?
+        }
+        Command::Delete { queue, sure } => {
+            let id = api.id(Noun::Queue, &queue).await?;
+            return delete::run(context, ["queues", &id], sure).await;
         }
         Command::AddMember { queue, user } => {
             let (queue, user) = (api.id(Noun::Queue, &queue).await?, api.id(Noun::User, &user).await?);

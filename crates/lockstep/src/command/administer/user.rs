@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Extent;
 use super::context::Context;
+use super::delete::{self, Sure};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
 use crate::table::{self, Tone, cell, plain};
@@ -59,7 +60,8 @@ pub enum Command {
         /// What the person may do: `admin` or `user`.
         #[arg(long)]
         role: Option<Role>,
-        /// Whether the person may sign in. People are never deleted: their mail stays.
+        /// Whether the person may sign in. Of one who leaves the keys open nothing, the mailbox stops, and what waited to
+        /// be sent is a draft again; the mailbox can be given to somebody else.
         #[arg(long, value_name = "TRUE|FALSE")]
         active: Option<bool>,
     },
@@ -76,6 +78,15 @@ pub enum Command {
         user: String,
         /// Who may no more, by address or id.
         grantee: String,
+    },
+    /// Remove a person who is not to be known here any more. Their emails stay, for administrators.
+    ///
+    /// Shows what would go and what stays, and asks.
+    Delete {
+        /// The address or id.
+        user: String,
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -122,6 +133,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let path = grant(context, &user, &grantee).await?;
             let answer = api.delete(&path.each_ref().map(String::as_str)).await?;
             context.show(&answer, |_| format!("{grantee} may no longer send in the name of {user}."));
+        }
+        Command::Delete { user, sure } => {
+            let id = api.id(Noun::User, &user).await?;
+            delete::run(context, ["users", &id], sure).await?;
         }
         Command::Update { user, name, address, role, active } => {
             let id = api.id(Noun::User, &user).await?;
