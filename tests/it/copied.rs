@@ -103,6 +103,7 @@ async fn a_copied_database_does_nothing_until_it_is_adopted_and_then_nothing_by_
     assert_eq!(one("select count(*)::text from receipts").await, "1");
     // A person wakes it: it is tested, and then it has its own mail.
     copy_api.enable(&anna).await;
+    copy_api.sync(&anna, "incoming").await;
     until("the copy reads by itself", async || {
         let found = one("select count(*)::text from receipts").await;
         if found == "2" { Ok(()) } else { Err(found) }

@@ -38,6 +38,7 @@ async fn a_mailbox_that_moves_to_another_server_creates_no_record_twice() {
         assert_eq!((&shown["enabled"], &shown["test"]["result"]), (&json!(false), &json!("not_run")));
     }
     house.api.enable(&anna).await;
+    house.api.sync(&anna, "incoming").await;
 
     house.received(&anna, 13).await;
     let items = house.api.list(&format!("/mailboxes/{}/items", anna.id)).await;
@@ -92,6 +93,7 @@ async fn a_mailbox_removed_in_the_middle_of_a_cycle_stops_it_and_keeps_what_was_
     pop3.delay(Duration::ZERO);
     let again = house.api.mailbox(&house.profile, anna.owner.clone(), &anna.address, PASSWORD).await;
     house.api.enable(&again).await;
+    house.api.sync(&again, "incoming").await;
     house.received(&again, 60).await;
     assert_eq!(house.installation.count("select count(*) from emails").await, 60);
 }
