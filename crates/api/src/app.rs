@@ -165,6 +165,8 @@ mod tests {
             request_timeout_seconds: 1,
             max_body_mb: 1,
             resolve_seconds: 1,
+            max_connections: 10,
+            header_timeout_seconds: 5,
         };
         App(Arc::new(Inner {
             config,

@@ -10,6 +10,10 @@ use serde::Deserialize;
 pub struct Config {
     /// Where it listens: address:port. It speaks plain HTTP, so put a proxy with TLS before anything but loopback.
     pub listen: SocketAddr,
+    /// Connections at once; those above wait until one is free. The process needs as many file descriptors.
+    pub max_connections: u32,
+    /// How long a client may take to send the head of a request, and how long a connection may idle, in seconds.
+    pub header_timeout_seconds: u64,
     /// How long an answer may take, in seconds; up- and downloads of files are not bound by it.
     pub request_timeout_seconds: u64,
     /// The largest JSON body, in MB (1,000,000 bytes).

@@ -8,6 +8,7 @@ mod app;
 mod body;
 mod caller;
 mod config;
+mod connections;
 mod contract;
 mod host;
 mod html;
@@ -66,9 +67,6 @@ pub enum Error {
         /// What the system said.
         cause: std::io::Error,
     },
-    /// The listener broke.
-    #[error("the API's listener ended: {0}; start the process again")]
-    Ended(std::io::Error),
 }
 
 /// Serves until the shutdown; requests that have begun are answered first.
@@ -89,10 +87,8 @@ pub async fn serve(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(server.address = %address, "the API listens");
     }
-    axum::serve(listener, app::router(config, parts))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
-        .map_err(Error::Ended)
+    connections::serve(listener, &config.clone(), app::router(config, parts), shutdown).await;
+    Ok(())
 }
 
 /// The OpenAPI 3.1 document, as committed in `docs/openapi.json`.

@@ -55,6 +55,11 @@ impl Client {
         Self { http, base: base.to_owned(), key: key.map(str::to_owned) }
     }
 
+    /// The address of the server, `http://…`.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Whose key it is; nothing without one.
     pub(crate) fn key(&self) -> &str {
         self.key.as_deref().unwrap_or_default()

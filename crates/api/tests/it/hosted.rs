@@ -239,3 +239,48 @@ async fn two_files_that_come_at_once_are_counted_together() {
     let body = world.ada.get(&format!("emails/{email}/body")).await.expect(200);
     assert_eq!(body["attachments"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn clients_that_say_nothing_are_let_go_and_those_who_wait_get_their_turn() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let config =
+        crate::api::Config { max_connections: 2, header_timeout_seconds: 1, ..crate::world::config() };
+    let served = crate::world::served(config, &[]).await;
+    let address = served.nobody.base().trim_start_matches("http://").to_owned();
+    let mut silent = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Half").await.unwrap();
+    // Both places are taken: this one is answered once they are free.
+    served.nobody.get("/health").await.expect(200);
+    for stream in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        // Closed by the server, whether it said so first or not.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_cannot_vouch_for_anything_is_refused_when_it_is_set() {
+    let world = world().await;
+    let issued = |not_after: i32| {
+        let mut parameters = rcgen::CertificateParams::new(vec!["mail.example.com".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(not_after, 1, 1);
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        parameters.self_signed(&key).unwrap().pem()
+    };
+    let (good, expired) = (issued(2999), issued(2020));
+    let with = |pem: String| {
+        let mut profile = new_profile("Private");
+        profile["ca_certificate"] = pem.into();
+        world.admin.post("profiles", profile)
+    };
+    let told = with(format!("{good}{expired}")).await.problem(422, "ca_certificate");
+    assert!(
+        told["detail"].as_str().unwrap().contains("number 2") && told["detail"].to_string().contains("2020")
+    );
+    let garbage = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n".to_owned();
+    with(garbage).await.problem(422, "ca_certificate");
+    with(format!("{good}{good}")).await.expect(201);
+}

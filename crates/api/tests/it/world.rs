@@ -46,6 +46,8 @@ pub(crate) fn config() -> api::Config {
         request_timeout_seconds: 30,
         max_body_mb: 2,
         resolve_seconds: 5,
+        max_connections: 100,
+        header_timeout_seconds: 20,
     }
 }
 

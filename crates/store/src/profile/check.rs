@@ -3,6 +3,9 @@
 use std::ops::RangeInclusive;
 
 use model::endpoint::Endpoint;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::ProfileFields;
 use crate::refusal::{Refusal, check_external_id, check_length, check_line, check_time};
@@ -30,8 +33,37 @@ pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
             "`ca_certificate` holds no certificate",
             "give the PEM text of the authority, which begins with -----BEGIN CERTIFICATE-----",
         )),
-        _ => Ok(()),
+        Some(pem) => certificates(pem),
+        None => Ok(()),
     }
+}
+
+/// Every certificate of the PEM text can be an authority, today. A profile that found out at its first connection would have
+/// everybody look for the fault at the server.
+fn certificates(pem: &str) -> Result<(), Refusal> {
+    let refused = |cause: String, remedy: &str| Refusal::invalid("ca_certificate", cause, remedy);
+    for (place, certificate) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {
+        let number = place + 1;
+        let unreadable = || {
+            refused(
+                format!("the certificate number {number} of `ca_certificate` cannot be read"),
+                "give the PEM text as the authority published it, whole and unchanged",
+            )
+        };
+        let certificate = certificate.map_err(|_| unreadable())?;
+        RootCertStore::empty().add(certificate.clone()).map_err(|_| unreadable())?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|_| unreadable())?;
+        let ends = parsed.validity().not_after.timestamp();
+        if ends <= model::clock::now().as_second() {
+            let day =
+                jiff::Timestamp::from_second(ends).map_or_else(|_| String::new(), |day| format!(" on {day}"));
+            return Err(refused(
+                format!("the certificate number {number} of `ca_certificate` expired{day}"),
+                "give the authority's present certificate, or leave the old one out where there are several",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn endpoint(host: &'static str, port: &'static str, endpoint: &Endpoint) -> Result<(), Refusal> {
