@@ -7,6 +7,7 @@ mod changes;
 mod contacts;
 mod deletion;
 mod emails;
+mod examination;
 mod health;
 mod jobs;
 mod keys;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(queues::routes())
         .merge(profiles::routes())
         .merge(mailboxes::routes())
+        .merge(examination::routes())
         .merge(emails::routes())
         .merge(contacts::routes())
         .merge(deletion::routes())

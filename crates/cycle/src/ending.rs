@@ -53,6 +53,23 @@ impl Ending {
         Self { outcome, explained: Some(explained), server_worked: false }
     }
 
+    /// The server lists messages and gives none of them: the mailbox's failure, whatever the server calls it.
+    pub(crate) fn withheld(refused: usize, error: &mail::Error, mailbox: &MailboxForCycle) -> Self {
+        let failure = Failure {
+            scope: FailureScope::Mailbox,
+            alert: AlertKind::MessagesWithheld,
+            said: error.said().map(str::to_owned),
+            retry_after: error.retry_after(),
+        };
+        let reason = "the server lists messages and gives none of them";
+        let parameters = json!({"endpoint": mailbox.endpoint().key(), "refused": refused, "reason": reason});
+        Self {
+            outcome: Outcome::Failed(failure.clone()),
+            explained: Some(Explained { failure, parameters }),
+            server_worked: false,
+        }
+    }
+
     /// The database was asked and did not take it: a fault of ours about this mailbox, which asking again does not mend.
     /// Counted like any other failure of the mailbox, so that it ends in an alert instead of going on for ever.
     pub(crate) fn of_store(error: &store::Error, mailbox: &MailboxForCycle) -> Self {
@@ -99,6 +116,8 @@ pub(crate) enum Interrupted {
     Store(store::Error),
     /// The mail server failed.
     Mail(mail::Error),
+    /// The server refused each of so many messages, in these words.
+    Withheld(usize, mail::Error),
     /// No credential is stored.
     NoCredential,
     /// The lease ended while there was still time to stop.

@@ -35,6 +35,7 @@ const OF_THE_SERVER: &[AlertKind] = &[
 const OF_THE_MAILBOX: &[AlertKind] = &[
     AlertKind::LockstepFault,
     AlertKind::CredentialsMissing,
+    AlertKind::MessagesWithheld,
     AlertKind::MailboxLocked,
     AlertKind::UidlNotOffered,
 ];

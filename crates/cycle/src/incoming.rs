@@ -30,7 +30,10 @@ use listing::Listing;
 /// Fewer messages than this may vanish at once without anybody being told.
 const MANY: u64 = 10;
 
-/// A message of the listing that has no decision yet.
+/// Of so many messages that were recorded before, the smallest is asked for when the server refuses all that are new.
+const SAMPLES: u32 = 20;
+
+/// A message of the listing that has no decision yet, or is to be decided about anew.
 #[derive(Clone, Debug)]
 pub(crate) struct New {
     pub(crate) listed: Listed,
@@ -43,6 +46,10 @@ pub(crate) struct Reading<'a> {
     pub(crate) folder: String,
     /// What the cycle before left.
     cursor: Cursor,
+    /// A message that was recorded before and is still listed.
+    known: Option<Listed>,
+    /// Whether the server gave a message in this cycle.
+    pub(crate) gives: bool,
     /// Whether nothing in the last batch was older than the floor.
     pub(crate) among_the_young: bool,
     pub(crate) used: Used,
@@ -71,6 +78,8 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
         cycle,
         folder: cycle.mailbox.incoming_folder(),
         cursor: Cursor::default(),
+        known: None,
+        gives: false,
         among_the_young: false,
         used: Used::default(),
         decided: 0,
@@ -152,6 +161,11 @@ impl Reading<'_> {
             tenant
         };
         let unknown = item::unknown(&tenant, mailbox, &self.folder, listing.item_ids()).await?;
+        if !unknown.is_empty() {
+            let kept = item::kept(&tenant, mailbox, &self.folder, listing.item_ids(), SAMPLES).await?;
+            let kept = kept.iter().filter_map(|known| Some(listing.get(known.index)?.0));
+            self.known = kept.min_by_key(|listed| listed.size);
+        }
         tenant.commit().await?;
         // One more than may be read shows that something is left.
         let most = usize::try_from(self.cycle.parts.mail.config().max_items).unwrap_or(usize::MAX);

@@ -135,6 +135,9 @@ impl Cycle {
                 tracing::warn!("the cycle ends early: {error}");
                 Some(Ending::of_store(&error, &self.mailbox))
             }
+            Err(Interrupted::Withheld(refused, error)) => {
+                Some(Ending::withheld(refused, &error, &self.mailbox))
+            }
             Err(Interrupted::Mail(error)) => Some(Ending::failed(&error, &self.mailbox)),
             Err(Interrupted::LeaseLost) => Some(Ending::ours()),
             Err(Interrupted::NoCredential) => Some(Ending::without_credential(&self.mailbox)),

@@ -4,6 +4,33 @@ use jiff::Timestamp;
 
 use crate::email::Decision;
 use crate::mailbox::Acceptance;
+use crate::names::names;
+
+names! {
+    /// What decided about an item.
+    "rule" Rule {
+        /// The policy takes every message.
+        All = "all",
+        /// The policy takes none.
+        Nothing = "none",
+        /// It answers mail of the organization.
+        Reply = "reply",
+        /// The organization knows its sender.
+        KnownSender = "known_sender",
+        /// Neither of these two, where one is asked for.
+        KnownSendersAndReplies = "known_senders_and_replies",
+        /// The floor.
+        Floor = "process_email_received_after",
+        /// The limit of its size.
+        Size = "max_message_mb",
+        /// It reports how an email of the mailbox fared.
+        DeliveryReport = "delivery_report",
+        /// It says that an email of the mailbox was read.
+        ReadReceipt = "read_receipt",
+        /// It did not come through.
+        Fetch = "fetch",
+    }
+}
 
 /// What is known of a message before it is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +51,7 @@ pub struct Verdict {
     /// None when the message is to be recorded.
     pub refused: Option<Decision>,
     /// Which rule spoke, for people who ask why.
-    pub rule: &'static str,
+    pub rule: Rule,
 }
 
 /// Whether a message is too old to be processed. Mail tells its time in whole seconds, so what came within the floor's own
@@ -36,17 +63,17 @@ pub fn before_the_floor(received: Option<Timestamp>, floor: Option<Timestamp>) -
 /// Judges a message. Without a date it is not older than the floor: losing mail is worse than keeping some.
 pub fn accept(policy: Acceptance, facts: &Facts) -> Verdict {
     if before_the_floor(facts.received, facts.floor) {
-        return Verdict { refused: Some(Decision::BeforeTheFloor), rule: "process_email_received_after" };
+        return Verdict { refused: Some(Decision::BeforeTheFloor), rule: Rule::Floor };
     }
     match policy {
-        Acceptance::All => Verdict { refused: None, rule: "all" },
-        Acceptance::None => Verdict { refused: Some(Decision::NotAccepted), rule: "none" },
-        Acceptance::KnownSendersAndReplies if facts.reply => Verdict { refused: None, rule: "reply" },
+        Acceptance::All => Verdict { refused: None, rule: Rule::All },
+        Acceptance::None => Verdict { refused: Some(Decision::NotAccepted), rule: Rule::Nothing },
+        Acceptance::KnownSendersAndReplies if facts.reply => Verdict { refused: None, rule: Rule::Reply },
         Acceptance::KnownSendersAndReplies if facts.known_sender => {
-            Verdict { refused: None, rule: "known_sender" }
+            Verdict { refused: None, rule: Rule::KnownSender }
         }
         Acceptance::KnownSendersAndReplies => {
-            Verdict { refused: Some(Decision::NotAccepted), rule: "known_senders_and_replies" }
+            Verdict { refused: Some(Decision::NotAccepted), rule: Rule::KnownSendersAndReplies }
         }
     }
 }

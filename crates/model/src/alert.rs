@@ -70,6 +70,8 @@ names! {
         CredentialsMissing = "credentials_missing",
         /// The server does not let the mailbox in, for a reason that is not its password.
         MailboxRefused = "mailbox_refused",
+        /// The server gives none of several messages that it lists.
+        MessagesWithheld = "messages_withheld",
         /// Another session holds the mailbox.
         MailboxLocked = "mailbox_locked",
         /// The server cannot name messages lastingly.

@@ -2,6 +2,7 @@
 //!
 //! A Message-ID is chosen by the sender and so proves nothing alone; the digest never rests on it alone.
 
+mod body;
 mod subject;
 mod trace;
 
@@ -9,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::address::normalize;
 use crate::message::ParsedMessage;
+pub use body::BodyDigest;
 pub use subject::subject_without_prefixes;
-pub use trace::is_trace_field;
+pub use trace::{is_trace_field, without_trace};
 
 /// SHA-256 over what makes an email itself. Compare it within one organization and direction only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,10 +23,31 @@ pub struct Identity(pub [u8; 32]);
 /// With a Message-ID: that, the addresses of From, Date to the second and the subject without prefixes. Without one:
 /// every header field but trace fields, in order and unfolded, and the body with its line ends made equal.
 pub fn identity(message: &ParsedMessage, raw: &[u8]) -> Identity {
+    if let Some(id) = &message.message_id {
+        return by_message_id(message, id);
+    }
+    let (header, body) = raw.split_at(header_size(raw));
+    by_content(header, BodyDigest::of(body))
+}
+
+/// As [`identity`], of a message that is too large to be held: from its header, and the digest of all that follows it.
+pub fn identity_of_parts(message: &ParsedMessage, header: &[u8], body: [u8; 32]) -> Identity {
     match &message.message_id {
         Some(id) => by_message_id(message, id),
-        None => by_content(raw),
+        None => by_content(header, body),
     }
+}
+
+/// How many bytes of a raw message are its header, with the empty line that ends it; all where there is none.
+pub fn header_size(raw: &[u8]) -> usize {
+    let mut size = 0;
+    for line in raw.split_inclusive(|byte| *byte == b'\n') {
+        size += line.len();
+        if without_line_end(line).is_empty() {
+            break;
+        }
+    }
+    size
 }
 
 /// A digest that cannot be fooled by moving a border: every part goes in behind its own length.
@@ -64,15 +87,11 @@ fn by_message_id(message: &ParsedMessage, id: &str) -> Identity {
     parts.finish()
 }
 
-/// Header fields as RFC 6376 section 3.4.2 relaxes them, the body as section 3.4.3 does: trailing empty lines and
-/// the kind of line end are what servers change.
-fn by_content(raw: &[u8]) -> Identity {
+/// Header fields as RFC 6376 section 3.4.2 relaxes them; of the body its digest.
+fn by_content(header: &[u8], body: [u8; 32]) -> Identity {
     let mut parts = Parts::new(b"content 1");
-    let mut lines = raw.split_inclusive(|byte| *byte == b'\n');
     let mut field: Vec<u8> = Vec::new();
-    let mut body_starts = 0;
-    for line in lines.by_ref() {
-        body_starts += line.len();
+    for line in header.split_inclusive(|byte| *byte == b'\n') {
         let line = without_line_end(line);
         if line.is_empty() {
             break;
@@ -86,17 +105,7 @@ fn by_content(raw: &[u8]) -> Identity {
     }
     add_field(&mut parts, &field);
     parts.add(b"");
-
-    let body = raw.get(body_starts..).unwrap_or_default();
-    let end = body.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-    let mut digest = Sha256::new();
-    for (number, line) in body[..end].split(|byte| *byte == b'\n').enumerate() {
-        if number > 0 {
-            digest.update(b"\n");
-        }
-        digest.update(line.strip_suffix(b"\r").unwrap_or(line));
-    }
-    parts.add(&digest.finalize());
+    parts.add(&body);
     parts.finish()
 }
 
@@ -208,6 +217,19 @@ mod tests {
         ] {
             assert_ne!(content(other), plain, "{other}");
         }
+    }
+
+    #[test]
+    fn a_message_in_parts_has_the_identity_of_the_whole() {
+        let raw = b"From: a@example.com\r\nReceived: by x\r\n\r\nLine one\r\n\r\nLine two\r\n";
+        let (header, body) = raw.split_at(header_size(raw));
+        assert!(header.ends_with(b"by x\r\n\r\n"));
+        for message in [ParsedMessage::default(), message()] {
+            let parts = identity_of_parts(&message, header, BodyDigest::of(body));
+            assert_eq!(parts, identity(&message, raw));
+        }
+        assert_eq!(header_size(b"From: a\nTo: b"), 13, "without an empty line all is header");
+        assert_eq!(header_size(b"\r\nbody"), 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod cadence;
 pub mod clock;
 pub mod email;
 pub mod endpoint;
+pub mod explain;
 pub mod failure;
 pub mod id;
 pub mod identity;

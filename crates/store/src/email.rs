@@ -4,6 +4,7 @@
 mod list;
 mod read;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use model::email::{Direction, EmailState, PartyRole};
 use model::id::{AttachmentId, CopyId, EmailId, MailboxId, UserId};
@@ -25,7 +26,7 @@ pub enum Reader {
 }
 
 impl Reader {
-    fn user(self) -> Option<Uuid> {
+    pub(crate) fn user(self) -> Option<Uuid> {
         match self {
             Self::User(id) => Some(id.0),
             Self::Everything => None,
@@ -133,10 +134,35 @@ pub struct EmailCopy {
     pub text: Option<String>,
     /// The HTML as it came, not sanitized.
     pub html: Option<String>,
-    /// The raw message, for one that came in, with its size in bytes.
-    pub raw: Option<(BlobId, i64)>,
+    /// The raw message, for one that came in.
+    pub raw: Option<RawMessage>,
     /// The attachments, in their order.
     pub attachments: Vec<Attachment>,
+    /// The other copies that the reader may open.
+    pub others: Vec<CopyId>,
+}
+
+/// A raw message as one reader got it: the own header before the body that readers share.
+#[derive(Clone)]
+pub struct RawMessage {
+    /// The stored message; its body is this reader's, its header perhaps another's.
+    pub blob: BlobId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where its body begins.
+    pub header_size: u64,
+    /// What stands in the place of its header for this reader; none when it is the reader's own.
+    pub header: Option<Bytes>,
+}
+
+impl RawMessage {
+    /// The size of what this reader gets, in bytes.
+    pub fn reader_size(&self) -> u64 {
+        match &self.header {
+            Some(header) => self.size.saturating_sub(self.header_size) + header.len() as u64,
+            None => self.size,
+        }
+    }
 }
 
 /// A file of a copy; its content is read by `blob::chunk`.
@@ -180,6 +206,25 @@ pub(crate) fn visible(parameter: &str) -> String {
               where m.organization_id = e.organization_id and m.id = e.mailbox_id and e.created_at >= m.mapped_at
                 and {}))",
         own_receipt(parameter),
+        own_mailbox(parameter)
+    )
+}
+
+/// A condition on a party `p` in Bcc: whether the reader may know of it.
+fn sees_bcc(parameter: &str) -> String {
+    format!(
+        "({parameter}::uuid is null
+          or exists (select from emails b where b.organization_id = p.organization_id and b.id = p.email_id
+                        and b.direction = 'outgoing')
+          or exists (select from email_parties f where f.organization_id = p.organization_id
+                        and f.email_id = p.email_id and f.role = 'from' and f.party_type = 'user'
+                        and f.party_id = {parameter})
+          or exists (select from mailboxes m where m.organization_id = p.organization_id
+                        and m.address_key = p.address_key and {})
+          or (p.party_type = 'user' and p.party_id = {parameter})
+          or (p.party_type = 'queue' and exists (
+              select from queue_members q where q.organization_id = p.organization_id and q.queue_id = p.party_id
+                 and q.user_id = {parameter})))",
         own_mailbox(parameter)
     )
 }

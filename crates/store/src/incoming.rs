@@ -9,14 +9,14 @@ mod reports;
 
 pub use replies::sent_by_us;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::email::Decision;
 use model::id::{CopyId, EmailId, MailboxId};
-use model::identity::Identity;
+use model::identity::{BodyDigest, Identity, header_size};
 use model::message::ParsedMessage;
 use model::workload::Workload;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub struct IncomingBatch<'a> {
     pub items: Vec<IncomingItem>,
     /// Where reading stopped, if the provider keeps a cursor.
     pub cursor: Option<Value>,
-    /// How long after a failure an item may be tried again.
+    /// How long after a first failure an item may be tried again; each further one doubles it.
     pub retry_after: Duration,
     /// Who records it.
     pub by: &'a Author,
@@ -51,6 +51,8 @@ pub struct IncomingItem {
     pub size: u64,
     /// When the server received it, as far as anyone can tell.
     pub received_at: Option<Timestamp>,
+    /// Its Message-ID without angle brackets, where it could be read; of a message that is not recorded only a hash stays.
+    pub message_id: Option<String>,
     /// The rule that decided.
     pub rule: String,
     /// What follows.
@@ -83,15 +85,41 @@ pub struct IncomingMessage {
 pub enum Raw {
     /// In memory.
     Bytes(Bytes),
-    /// Already stored in this transaction by `blob::put_stream`, with its size.
-    Stored(BlobId, u64),
+    /// Too large for that.
+    Stored(StoredRaw),
+}
+
+/// A raw message that is already stored in this transaction by `blob::put_stream`.
+pub struct StoredRaw {
+    /// Under which name.
+    pub blob: BlobId,
+    /// In bytes.
+    pub size: u64,
+    /// Its header, with the empty line.
+    pub header: Bytes,
+    /// The digest of what follows.
+    pub body: [u8; 32],
 }
 
 impl Raw {
     fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Stored(_, size) => *size,
+            Self::Stored(stored) => stored.size,
+        }
+    }
+
+    fn header(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => &bytes[..header_size(bytes)],
+            Self::Stored(stored) => &stored.header,
+        }
+    }
+
+    fn body(&self) -> [u8; 32] {
+        match self {
+            Self::Bytes(bytes) => BodyDigest::of(&bytes[header_size(bytes)..]),
+            Self::Stored(stored) => stored.body,
         }
     }
 }
@@ -111,6 +139,8 @@ pub struct Recorded {
     pub attempts: i32,
     /// Why it failed, without anything of the message.
     pub error: Option<String>,
+    /// Whether something else was decided about it before: it failed, or was examined again.
+    pub was_decided: bool,
 }
 
 /// Records a batch. One item that Postgres does not take becomes `failed` and holds up no other; only when Postgres
@@ -118,11 +148,9 @@ pub struct Recorded {
 pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Recorded>> {
     let ids: Vec<_> = batch.items.iter().map(|item| item.item_id.as_str()).collect();
     let decided = item::of(tenant, batch.mailbox, batch.folder, &ids).await?;
-    let decided: HashMap<_, _> = decided
-        .iter()
-        .filter(|item| item.decision != Decision::Failed)
-        .map(|item| (item.item_id.as_str(), item))
-        .collect();
+    let before: HashSet<_> = decided.iter().map(|item| item.item_id.as_str()).collect();
+    let decided: HashMap<_, _> =
+        decided.iter().filter(|item| item.is_settled()).map(|item| (item.item_id.as_str(), item)).collect();
     let mut open: Vec<Open<'_>> = Vec::new();
     for (place, item) in batch.items.iter().enumerate() {
         if let (Verdict::Record(message), false) =
@@ -161,6 +189,7 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
             retry_after: batch.retry_after,
             email,
             received_at: item.received_at,
+            message_id: item.message_id.clone(),
         });
     }
     let mut rows = HashMap::new();
@@ -186,6 +215,8 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
             new_email: matches!(outcomes.remove(&place), Some(Outcome::Written { new_email: true, .. })),
             attempts: row.attempts,
             error: row.last_error.clone(),
+            was_decided: before.contains(item.item_id.as_str())
+                && !decided.contains_key(item.item_id.as_str()),
         });
     }
     Ok(recorded)
@@ -269,4 +300,9 @@ struct EmailOf {
 }
 
 /// The copy of one open item.
-type CopyOf = CopyId;
+#[derive(Clone, Copy)]
+struct CopyOf {
+    id: CopyId,
+    /// Whether the copy's raw message is this item's: else the receipt keeps its own header.
+    raw: bool,
+}

@@ -1,9 +1,11 @@
 //! Mailbox items: one row per item ever seen, with what was decided. A listing of any length costs one query, and a
 //! failed item is tried again from its row, never from the cursor.
 
+mod again;
 mod deletion;
 mod list;
 mod listed;
+mod seen;
 
 use std::time::Duration;
 
@@ -16,9 +18,11 @@ use uuid::Uuid;
 use crate::row::{named, wide};
 use crate::{Result, Tenant};
 
+pub use again::{Asked, Counted, Extent, PassedOver, ask, count};
 pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
 pub use listed::{Compared, Known, back, came_back, forget, kept, mark_gone, set_aside};
+pub use seen::{Looked, Search, Seen, by_message_id, search};
 
 /// An item of a listing that is to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +46,14 @@ pub struct ItemDecision {
     pub size: u64,
     /// Why it failed.
     pub error: Option<String>,
-    /// How long after a failure it may be tried again.
+    /// How long after a first failure it may be tried again.
     pub retry_after: Duration,
     /// The record it became or joined.
     pub email: Option<EmailId>,
     /// When the server received it.
     pub received_at: Option<Timestamp>,
+    /// Its Message-ID without angle brackets, where it could be read. Only a hash of it is stored.
+    pub message_id: Option<String>,
 }
 
 /// The failure after which an item is given up (reference 3.10).
@@ -84,9 +90,19 @@ pub struct Item {
     pub deleted_at: Option<Timestamp>,
     /// When it was last decided about.
     pub seen_at: Timestamp,
+    /// Since when somebody wants it to be fetched and judged again.
+    pub examine_again_at: Option<Timestamp>,
 }
 
-/// Which items of a listing have no row yet or are due to be tried again, in the order of the listing.
+impl Item {
+    /// Whether the decision is for good: what failed is tried again, and what is to be examined again is decided anew.
+    pub fn is_settled(&self) -> bool {
+        self.decision != Decision::Failed && self.examine_again_at.is_none()
+    }
+}
+
+/// Which items of a listing have no row yet, are due to be tried again, or are to be examined again, in the order of the
+/// listing.
 pub async fn unknown(
     tenant: &Tenant,
     mailbox: MailboxId,
@@ -100,10 +116,11 @@ pub async fn unknown(
             "select u.place - 1 as place, coalesce(i.attempts, 0) as attempts
              from unnest($3::text[]) with ordinality as u(item_id, place)
              left join lateral (
-                 select i.item_id, i.attempts, i.decision, i.next_try_at from mailbox_items i
+                 select i.item_id, i.attempts, i.decision, i.next_try_at, i.examine_again_at from mailbox_items i
                  where i.organization_id = current_organization() and i.mailbox_id = $1 and i.folder = $2
                    and i.item_id = u.item_id offset 0) as i on true
              where i.item_id is null or (i.decision = 'failed' and i.next_try_at <= now())
+                or i.examine_again_at is not null
              order by u.place",
             &[&mailbox.0, &folder, &listing],
         )
@@ -118,9 +135,10 @@ pub async fn unknown(
         .collect()
 }
 
-/// Writes decisions in one statement. A row that failed before is decided anew; one that was decided for good stays
-/// as it is, so that a batch handled twice leaves the same rows. A fifth failure is the last: `undeliverable`.
-/// Returns the decisions as they stand, in no order.
+/// Writes decisions in one statement. A row that failed before or is to be examined again is decided anew; one that was
+/// decided for good stays as it is, so that a batch handled twice leaves the same rows. Each failure doubles the time
+/// until the next try, and a fifth is the last: `undeliverable`. What was given up and is examined again has five new
+/// tries. Returns the decisions as they stand, in no order.
 pub async fn decide(
     tenant: &Tenant,
     mailbox: MailboxId,
@@ -136,27 +154,46 @@ pub async fn decide(
     let retries: Vec<_> = decisions.iter().map(|item| item.retry_after.as_secs_f64()).collect();
     let emails: Vec<_> = decisions.iter().map(|item| item.email.map(|id| id.0)).collect();
     let received: Vec<_> = decisions.iter().map(|item| item.received_at).collect();
+    let message_ids: Vec<_> = decisions.iter().map(|item| item.message_id.as_deref()).collect();
     tenant
         .execute(
             "insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, attempts,
-                                             next_try_at, last_error, email_id, received_at)
+                                             next_try_at, last_error, email_id, received_at,
+                                             message_id_hash)
              select distinct on (item) current_organization(), $1::uuid, $2::text, item, decision, rule, size,
                     case decision when 'failed' then 1 else 0 end,
-                    case decision when 'failed' then now() + make_interval(secs => retry) end, error, email, received
+                    case decision when 'failed' then now() + make_interval(secs => retry) end, error, email, received,
+                    message_id_hash(message_id)
              from unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::float8[], $9::uuid[],
-                         $10::timestamptz[]) with ordinality
-                  as u(item, decision, rule, size, error, retry, email, received, place)
+                         $10::timestamptz[], $12::text[]) with ordinality
+                  as u(item, decision, rule, size, error, retry, email, received, message_id, place)
              order by item, place
              on conflict (organization_id, mailbox_id, folder, item_id) do update set
-                 attempts = i.attempts + excluded.attempts,
-                 decision = case when excluded.decision = 'failed' and i.attempts + 1 >= $11 then 'undeliverable'
-                                 else excluded.decision end,
-                 next_try_at = case when i.attempts + 1 < $11 then excluded.next_try_at end,
+                 attempts = case i.decision when 'failed' then i.attempts else 0 end + excluded.attempts,
+                 decision = case when excluded.decision = 'failed' and i.decision = 'failed' and i.attempts + 1 >= $11
+                                 then 'undeliverable' else excluded.decision end,
+                 next_try_at = case when i.decision <> 'failed' then excluded.next_try_at
+                                    when i.attempts + 1 < $11
+                                    then now() + (excluded.next_try_at - now()) * power(2, i.attempts) end,
                  rule = excluded.rule, last_error = coalesce(excluded.last_error, i.last_error),
                  email_id = excluded.email_id, received_at = coalesce(excluded.received_at, i.received_at),
+                 message_id_hash = coalesce(excluded.message_id_hash, i.message_id_hash), examine_again_at = null,
                  seen_at = now()
-             where i.decision = 'failed'",
-            &[&mailbox.0, &folder, &ids, &names, &rules, &sizes, &errors, &retries, &emails, &received, &TRIES],
+             where i.decision = 'failed' or i.examine_again_at is not null",
+            &[
+                &mailbox.0,
+                &folder,
+                &ids,
+                &names,
+                &rules,
+                &sizes,
+                &errors,
+                &retries,
+                &emails,
+                &received,
+                &TRIES,
+                &message_ids,
+            ],
         )
         .await?;
     of(tenant, mailbox, folder, &ids).await
@@ -197,7 +234,7 @@ pub async fn counts(tenant: &Tenant, mailbox: MailboxId) -> Result<Vec<(Decision
 
 const COLUMNS: &str =
     "i.mailbox_id, i.folder, i.item_id, i.decision, i.rule, i.attempts, i.next_try_at, i.last_error,
-    i.email_id, i.received_at, i.gone_at, i.delete_asked_at, i.deleted_at, i.seen_at";
+    i.email_id, i.received_at, i.gone_at, i.delete_asked_at, i.deleted_at, i.seen_at, i.examine_again_at";
 
 fn read(row: &Row) -> Result<Item> {
     Ok(Item {
@@ -215,5 +252,6 @@ fn read(row: &Row) -> Result<Item> {
         delete_asked_at: row.try_get("delete_asked_at")?,
         deleted_at: row.try_get("deleted_at")?,
         seen_at: row.try_get("seen_at")?,
+        examine_again_at: row.try_get("examine_again_at")?,
     })
 }

@@ -15,7 +15,7 @@ mod queue;
 mod sweep;
 
 pub use claim::{ClaimedCycle, claim, fence, finish};
-pub use due::{bump, create, make_due, poke, set_profile, wish};
+pub use due::{bump, create, make_due, poke, set_profile, wish, wish_all};
 pub use listen::{Pokes, listen};
 pub use picture::{InFlight, Lateness, in_flight, lateness};
 pub use queue::{Queued, Scan, claim_due, unpublish};

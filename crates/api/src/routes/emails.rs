@@ -4,6 +4,7 @@
 mod attachments;
 mod body;
 mod draft;
+mod explain;
 mod sending;
 mod shape;
 
@@ -33,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, draft::create))
         .routes(routes!(get, draft::update, delete))
+        .merge(explain::routes())
         .merge(body::routes())
         .merge(sending::routes())
         .merge(attachments::routes())

@@ -220,6 +220,7 @@ impl World {
             item_id: format!("uidl-{number}"),
             size: raw.len() as u64,
             received_at: message.date,
+            message_id: message.message_id.clone(),
             rule: "all".into(),
             verdict: Verdict::Record(Box::new(IncomingMessage {
                 identity: identity(&message, &raw),
@@ -231,6 +232,7 @@ impl World {
             item_id: format!("uidl-skipped-{number}"),
             size: 10,
             received_at: None,
+            message_id: Some(format!("skipped-{number}@sender.example")),
             rule: "known_senders_and_replies".into(),
             verdict: Verdict::Skip(Decision::NotAccepted),
         };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mail::error::{Kind, Phase};
 use mail::mime;
 use mail::pop3::{Fetched, Listed, Session};
-use model::accept::before_the_floor;
+use model::accept::{Rule, before_the_floor};
 use model::alert::AlertKind;
 use model::email::Decision;
 use model::identity::identity;
@@ -24,14 +24,19 @@ use super::{Flow, New, Reading, large};
 use crate::ending::Interrupted;
 use crate::servers::MEGABYTE;
 
-/// How long after a failure an item is tried again.
+/// How long after its first failure an item is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 /// A header that is longer than this is not read to judge a message by its age.
 pub(super) const HEADER_BYTES: u64 = 256 * 1024;
 
+/// So many messages that are refused, and no other that comes, are not the messages' fault.
+const SEVERAL: usize = 3;
+
 /// What fetching a batch gave.
 struct Fetch {
     read: Vec<Read>,
+    /// The server's words about each message that it would not give.
+    refused: Vec<mail::Error>,
     /// What is decided without having been read.
     unread: Vec<IncomingItem>,
     /// Why there was no more.
@@ -103,9 +108,17 @@ impl Reading<'_> {
             return large::record(self, session, one, items).await;
         }
         let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
-        let Fetch { read, unread, stopped } = self.fetch(session, fetchable, room).await?;
+        let Fetch { read, refused, unread, stopped } = self.fetch(session, fetchable, room).await?;
         let asked_for = u32::try_from(read.len() + unread.len()).unwrap_or(u32::MAX);
         self.retrieved = self.retrieved.saturating_add(asked_for);
+        self.gives |= !read.is_empty() || unread.len() > refused.len();
+        if !self.gives
+            && refused.len() >= SEVERAL
+            && !self.gives_a_known_one(session).await?
+            && let Some(error) = refused.first()
+        {
+            return Err(Interrupted::Withheld(refused.len(), error.clone()));
+        }
         items.extend(unread);
         let tenant = self.fenced().await?;
         items.extend(self.judged(&tenant, read).await?);
@@ -118,6 +131,19 @@ impl Reading<'_> {
             self.lost_what_was_sent_ahead(error).await?;
         }
         self.after(stopped)
+    }
+
+    /// Whether the server gives a message that was recorded before: then what it refuses are single messages, else it
+    /// gives none. Asked once, when all others were refused.
+    async fn gives_a_known_one(&mut self, session: &mut Session) -> Result<bool, Interrupted> {
+        let Some(known) = self.known.take().filter(|known| known.size <= large::FROM) else {
+            return Ok(false);
+        };
+        let limit = self.cycle.mailbox.max_message_bytes.max(known.size);
+        let known = [known];
+        let fetched = session.retrieve_many(&known, 1, limit).next().await?;
+        self.gives = !matches!(fetched, Some((_, Fetched::Refused(_))));
+        Ok(self.gives)
     }
 
     /// What follows from how a batch ended, once what it gave is committed. A connection that broke in the middle of
@@ -184,8 +210,8 @@ impl Reading<'_> {
             let received_at = header.as_ref().and_then(|header| header.received.or(header.date));
             let old = before_the_floor(received_at, floor);
             let (verdict, rule) = match (old, oversize) {
-                (true, _) => (Verdict::Skip(Decision::BeforeTheFloor), "process_email_received_after"),
-                (false, true) => (Verdict::Skip(Decision::TooLarge), "max_message_mb"),
+                (true, _) => (Verdict::Skip(Decision::BeforeTheFloor), Rule::Floor),
+                (false, true) => (Verdict::Skip(Decision::TooLarge), Rule::Size),
                 (false, false) => {
                     rest.push(new);
                     continue;
@@ -195,7 +221,8 @@ impl Reading<'_> {
                 item_id: new.item_id,
                 size: new.listed.size,
                 received_at,
-                rule: rule.to_owned(),
+                message_id: header.and_then(|header| header.message_id),
+                rule: rule.to_string(),
                 verdict,
             });
         }
@@ -221,7 +248,7 @@ impl Reading<'_> {
     async fn fetch(&self, session: &mut Session, batch: Vec<New>, room: u64) -> Result<Fetch, Interrupted> {
         let wanted: Vec<Listed> = batch.iter().map(|new| new.listed.clone()).collect();
         let mut whole: Vec<(New, Bytes)> = Vec::with_capacity(batch.len());
-        let (mut unread, mut bytes) = (Vec::new(), 0);
+        let (mut unread, mut refused, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut fetching =
             session.retrieve_many(&wanted, self.window(), self.cycle.mailbox.max_message_bytes);
         let mut batch = batch.into_iter();
@@ -259,6 +286,7 @@ impl Reading<'_> {
                 Fetched::TooLarge => unread.push(new.too_large()),
                 Fetched::Refused(why) => {
                     unread.push(new.failed(format!("the server would not give it: {why}")));
+                    refused.push(why);
                 }
             }
         };
@@ -268,7 +296,7 @@ impl Reading<'_> {
         })
         .await
         .map_err(|_| store::Error::Broken("parsing a message ended its thread".to_owned()))?;
-        Ok(Fetch { read, unread, stopped })
+        Ok(Fetch { read, refused, unread, stopped })
     }
 
     /// Records, item decisions and alerts in one transaction.
@@ -300,7 +328,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Raises what people must know about an item.
+    /// Raises what people must know about an item, and takes back what was said of one that came in after all.
     async fn tell(&self, tenant: &Tenant, item: &IncomingItem, outcome: &Recorded) -> store::Result<()> {
         let mailbox = Subject::Mailbox(self.cycle.mailbox.id);
         let unparsable =
@@ -313,6 +341,11 @@ impl Reading<'_> {
             }
             (_, Decision::Undeliverable, _) => {
                 (AlertKind::MessageUndeliverable, mailbox, json!({"reason": outcome.error}))
+            }
+            (_, Decision::Recorded | Decision::Duplicate, _) if outcome.was_decided => {
+                let said = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
+                alert::resolve(tenant, &said, mailbox, Some(&item.item_id)).await?;
+                return Ok(());
             }
             (Verdict::Record(message), Decision::Recorded, Some(email)) if unparsable(message) => {
                 (AlertKind::MessageUnparsable, Subject::Email(email), json!({}))
@@ -332,20 +365,21 @@ impl Reading<'_> {
 impl New {
     /// It could not be fetched this time.
     pub(super) fn failed(&self, why: String) -> IncomingItem {
-        self.unread("fetch", Verdict::Fail(why))
+        self.unread(Rule::Fetch, Verdict::Fail(why))
     }
 
     /// It is larger than the limit, whatever the listing said.
     pub(super) fn too_large(&self) -> IncomingItem {
-        self.unread("max_message_mb", Verdict::Skip(Decision::TooLarge))
+        self.unread(Rule::Size, Verdict::Skip(Decision::TooLarge))
     }
 
-    fn unread(&self, rule: &str, verdict: Verdict) -> IncomingItem {
+    fn unread(&self, rule: Rule, verdict: Verdict) -> IncomingItem {
         IncomingItem {
             item_id: self.item_id.clone(),
             size: self.listed.size,
             received_at: None,
-            rule: rule.to_owned(),
+            message_id: None,
+            rule: rule.to_string(),
             verdict,
         }
     }

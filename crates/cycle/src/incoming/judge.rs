@@ -55,7 +55,8 @@ impl Reading<'_> {
                 item_id: read.new.item_id,
                 size: read.new.listed.size,
                 received_at,
-                rule: verdict.rule.to_owned(),
+                message_id: read.message.message_id.clone(),
+                rule: verdict.rule.to_string(),
                 verdict: match verdict.refused {
                     Some(decision) => Verdict::Skip(decision),
                     None => Verdict::Record(Box::new(IncomingMessage {
@@ -76,6 +77,7 @@ fn reported(read: Read, found: Found, report: Report) -> IncomingItem {
         received_at: read.message.received.or(read.message.date),
         item_id: read.new.item_id,
         size: read.new.listed.size,
+        message_id: read.message.message_id,
         rule: report.kind.to_string(),
         verdict: Verdict::Report(Box::new(IncomingReport {
             found,

@@ -8,12 +8,12 @@ use futures_util::stream::{self, Stream};
 use mail::error::Kind;
 use mail::mime;
 use mail::pop3::Session;
-use model::identity::identity;
+use model::identity::{BodyDigest, header_size, identity_of_parts};
 use model::message::ParseWarning;
 use model::report::report;
 use sha2::{Digest as _, Sha256};
 use store::blob::{self, BlobId};
-use store::incoming::{IncomingItem, Raw};
+use store::incoming::{IncomingItem, Raw, StoredRaw};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -49,8 +49,9 @@ pub(super) async fn record(
     let report = report(&message);
     // Attachments that were cut off in the middle are no attachments; the raw message has them whole.
     message.attachments.clear();
-    let identity = identity(&message, &spooled.head);
-    let raw = Raw::Stored(spooled.id, spooled.size);
+    let header = spooled.head.slice(..header_size(&spooled.head));
+    let identity = identity_of_parts(&message, &header, spooled.body);
+    let raw = Raw::Stored(StoredRaw { blob: spooled.id, size: spooled.size, header, body: spooled.body });
     let read = Read { new: new.clone(), message, raw, identity, report };
     let tenant = reading.fenced().await?;
     blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
@@ -92,23 +93,37 @@ struct Spooled {
     head: Bytes,
     id: BlobId,
     size: u64,
+    /// The digest of what follows the header, or what of the header is in the head.
+    body: [u8; 32],
 }
 
 /// Reads the message from the server at the server's pace, with no transaction open.
 async fn spool(session: &mut Session, new: &New, max_bytes: u64) -> Result<Spooled, Interrupted> {
     let mut file = File::from_std(tempfile::tempfile().map_err(disk)?);
     let (mut head, mut digest, mut size) = (BytesMut::new(), Sha256::new(), 0);
+    let mut whole_head: Option<BodyDigest> = None;
     let mut body = session.retrieve(new.listed.number, max_bytes).await?;
     while let Some(chunk) = body.chunk().await? {
         let room = PARSED.saturating_sub(head.len()).min(chunk.len());
         head.extend_from_slice(&chunk[..room]);
+        if room < chunk.len() {
+            whole_head.get_or_insert_with(|| behind_header(&head)).add(&chunk[room..]);
+        }
         digest.update(&chunk);
         size += chunk.len() as u64;
         file.write_all(&chunk).await.map_err(disk)?;
     }
+    let body = whole_head.unwrap_or_else(|| behind_header(&head)).finish();
     file.flush().await.map_err(disk)?;
     file.seek(SeekFrom::Start(0)).await.map_err(disk)?;
-    Ok(Spooled { file, head: head.freeze(), id: BlobId(digest.finalize().into()), size })
+    Ok(Spooled { file, head: head.freeze(), id: BlobId(digest.finalize().into()), size, body })
+}
+
+/// The digest of a body that begins in the head.
+fn behind_header(head: &[u8]) -> BodyDigest {
+    let mut digest = BodyDigest::default();
+    digest.add(&head[header_size(head)..]);
+    digest
 }
 
 fn chunks(file: File) -> impl Stream<Item = std::io::Result<Bytes>> {

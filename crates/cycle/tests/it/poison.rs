@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use cycle::Config;
+use model::alert::AlertKind;
 use model::cadence::Outcome;
 use model::email::EmailState;
+use model::failure::FailureScope;
 use model::workload::Workload;
 use store::outgoing::Draft;
 use store::testing;
@@ -26,9 +28,18 @@ fn messages(count: usize) -> Vec<Vec<u8>> {
     (1..=count).map(|number| message(number, "x@example.org")).collect()
 }
 
-/// Lets so much time pass that everything that waits is due.
+/// Lets so much time pass that every mail that waits to be sent is due.
 async fn later(house: &House) {
-    testing::pass(&house.database, Duration::from_secs(700)).await.unwrap();
+    after(house, Duration::from_secs(700)).await;
+}
+
+/// Lets so much time pass that everything that failed is due.
+async fn much_later(house: &House) {
+    after(house, Duration::from_secs(2500)).await;
+}
+
+async fn after(house: &House, time: Duration) {
+    testing::pass(&house.database, time).await.unwrap();
     let owner = house.database.owner().await.unwrap();
     owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
 }
@@ -41,11 +52,60 @@ async fn a_message_that_always_breaks_the_connection_is_given_up_and_the_others_
     let (_, id, _) = house.person("anna").await;
     for _ in 0..7 {
         house.cycle(id, Workload::Incoming).await;
-        later(&house).await;
+        much_later(&house).await;
     }
     assert_eq!(house.count("emails").await, 4);
     assert_eq!(house.count("mailbox_items where decision = 'undeliverable' and attempts = 5").await, 1);
     assert_eq!(house.count("alerts where kind = 'message_undeliverable'").await, 1);
+    assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_gives_no_message_at_all_fails_the_mailbox_and_gives_up_none_of_them() {
+    let server = Scripted::pop3(messages(5), |_, _| say("-ERR the store is away\r\n")).await;
+    let house = house(config(), &server).await;
+    let (_, id, _) = house.person("emma").await;
+    for failures in 1..=7 {
+        let (ending, next) = house.cycle(id, Workload::Incoming).await;
+        let Outcome::Failed(failure) = ending.outcome else { panic!("{:?}", ending.outcome) };
+        assert_eq!((failure.scope, failure.alert), (FailureScope::Mailbox, AlertKind::MessagesWithheld));
+        assert_eq!(next.failures, failures);
+        much_later(&house).await;
+    }
+    assert_eq!(house.count("mailbox_items").await, 0);
+    assert_eq!(
+        house
+            .count(
+                "alerts where kind = 'messages_withheld' and server_said = 'the store is away' and count = 7"
+            )
+            .await,
+        1
+    );
+    assert_eq!(house.count("alerts").await, 1);
+}
+
+#[tokio::test]
+async fn messages_that_are_refused_one_by_one_are_given_up_and_their_mailbox_goes_on() {
+    let server =
+        Scripted::pop3(
+            messages(5),
+            |number, raw| {
+                if number > 2 { say("-ERR no such file\r\n") } else { whole(raw) }
+            },
+        )
+        .await;
+    let house = house(config(), &server).await;
+    let (_, id, _) = house.person("finn").await;
+    // From the second cycle on nothing is asked for but the three: a message that was recorded before tells their failure
+    // from the server's.
+    for _ in 0..6 {
+        let (ending, _) = house.cycle(id, Workload::Incoming).await;
+        assert!(matches!(ending.outcome, Outcome::Done { .. }), "{:?}", ending.outcome);
+        much_later(&house).await;
+    }
+    assert_eq!(house.count("emails").await, 2);
+    assert_eq!(house.count("mailbox_items where decision = 'undeliverable' and attempts = 5").await, 3);
+    assert_eq!(house.count("alerts where kind = 'message_undeliverable'").await, 3);
     assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 1);
 }
 

@@ -156,6 +156,14 @@ pub(super) const fn facts(kind: K) -> Facts {
             "The server {endpoint} does not open the mailbox, and its password is not the reason: {reason}.",
             "Read the server's words and ask whoever runs the server. Lockstep tries ten times, five minutes apart.",
         ),
+        K::MessagesWithheld => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "The server gives none of its messages",
+            "The server {endpoint} lists new messages of the mailbox and gave none of the {refused} that were asked for.",
+            "Read the server's words and ask whoever runs the server: its store of messages is the usual reason. No              message is given up for it. Lockstep tries ten times, five minutes apart.",
+        ),
         K::MailboxLocked => of(
             Information,
             Mailbox,
@@ -209,8 +217,8 @@ pub(super) const fn facts(kind: K) -> Facts {
             Permanent,
             "A message is too large",
             "A message of {size_mb} MB was not read: the limit is {limit_mb} MB. It stays on the server.",
-            "Raise the setting `max_message_mb` if such messages are wanted; the message is then read at the next \
-             test and enable.",
+            "Raise the setting `max_message_mb` if such messages are wanted, then have what was passed over examined \
+             again: `lockstep mailbox re-examine`.",
         ),
         K::MessageUnparsable => of(
             Warning,
@@ -226,7 +234,8 @@ pub(super) const fn facts(kind: K) -> Facts {
             Permanent,
             "A message could not be recorded",
             "A message could not be recorded in five tries: {reason}. It stays on the server.",
-            "Mend the reason, then test and enable the mailbox again: the message is then tried anew.",
+            "Mend the reason, then have the mailbox examined again (`lockstep mailbox re-examine`): the message is then \
+             tried anew.",
         ),
         K::MessageRefused => of(
             Error,

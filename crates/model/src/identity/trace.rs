@@ -66,3 +66,35 @@ pub fn is_trace_field(name: &[u8]) -> bool {
     TRACE_FIELDS.iter().any(|field| field.as_bytes() == name)
         || TRACE_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
+
+/// A header as its sender wrote it: without the fields that servers added on the way to one mailbox, and without Bcc, which
+/// names whom nobody else may see.
+pub fn without_trace(header: &[u8]) -> Vec<u8> {
+    let (mut kept, mut keeps) = (Vec::with_capacity(header.len()), true);
+    for line in header.split_inclusive(|byte| *byte == b'\n') {
+        let continues = line.starts_with(b" ") || line.starts_with(b"\t");
+        if !continues {
+            let name =
+                line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+            keeps = !is_trace_field(&name) && name != b"bcc" && name != b"resent-bcc";
+        }
+        if keeps {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_one_mailbox_goes_with_all_of_its_lines_and_the_rest_stays_as_it_was() {
+        let header = b"Return-Path: <x@y>\r\nDelivered-To: bob@example.org\r\nReceived: from a\r\n\tfor <bob@example.org>\r\n\
+            From: a@b\r\nSubject: long\r\n and folded\r\nBCC: bob@example.org,\r\n carl@example.org\r\nTo: c@d\r\n\r\n";
+        let kept = without_trace(header);
+        assert_eq!(kept, b"From: a@b\r\nSubject: long\r\n and folded\r\nTo: c@d\r\n\r\n");
+        assert!(without_trace(b"").is_empty());
+    }
+}

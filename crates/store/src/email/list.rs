@@ -6,7 +6,7 @@ use model::id::{EmailId, MailboxId};
 use model::mailbox::Owner;
 
 use super::read::{add_parties, email};
-use super::{COLUMNS, Email, Reader, visible};
+use super::{COLUMNS, Email, Reader, sees_bcc, visible};
 use crate::{Result, Tenant};
 
 /// Which emails to list; what is not given does not narrow.
@@ -46,11 +46,14 @@ pub async fn list(
                    and ($5::uuid is null or e.mailbox_id = $5 or exists (
                         select from receipts r where r.organization_id = e.organization_id and r.email_id = e.id
                            and r.mailbox_id = $5))
-                   and ($6::text is null or e.id in (select p.email_id from email_parties p where p.address_key = $6))
+                   and ($6::text is null or e.id in (
+                        select p.email_id from email_parties p
+                        where p.address_key = $6 and (p.role <> 'bcc' or {})))
                    and ($7::text is null or e.message_id = $7)
                    and ($8::uuid is null or e.id < $8) and {}
                  and ($11::text is null or e.external_id = $11)
                  order by e.id desc limit $10",
+                sees_bcc("$9"),
                 visible("$9")
             ),
             &[
@@ -69,6 +72,6 @@ pub async fn list(
         )
         .await?;
     let mut emails = rows.iter().map(email).collect::<Result<Vec<_>>>()?;
-    add_parties(tenant, &mut emails).await?;
+    add_parties(tenant, &mut emails, reader).await?;
     Ok(emails)
 }

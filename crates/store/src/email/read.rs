@@ -2,13 +2,20 @@
 
 use std::collections::HashMap;
 
+use bytes::{Bytes, BytesMut};
 use model::address::normalize;
+use model::email::Direction;
 use model::id::{AttachmentId, CopyId, EmailId, MailboxId};
+use model::identity::without_trace;
+use model::mailbox::{Owner, OwnerKind};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Attachment, COLUMNS, Email, EmailCopy, EmailParty, Reader, Receipt, own_receipt, visible};
-use crate::blob::BlobId;
+use super::{
+    Attachment, COLUMNS, Email, EmailCopy, EmailParty, RawMessage, Reader, Receipt, own_receipt, sees_bcc,
+    visible,
+};
+use crate::blob::{self, BlobId};
 use crate::change::{Author, Change, Fields};
 use crate::row::{named, owner};
 use crate::{Result, Tenant, address, change};
@@ -24,7 +31,7 @@ pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<
         .await?;
     let Some(row) = row else { return Ok(None) };
     let mut emails = [email(&row)?];
-    add_parties(tenant, &mut emails).await?;
+    add_parties(tenant, &mut emails, reader).await?;
     let [mut email] = emails;
     let rows = tenant
         .query(
@@ -50,74 +57,129 @@ pub async fn get(tenant: &Tenant, id: EmailId, reader: Reader) -> Result<Option<
     Ok(Some(email))
 }
 
-/// All records with a Message-ID: a mail between two users has one sent and one received, and a forged one shows.
+/// All records with a Message-ID: a mail between two users has one sent and one received, and a forged one shows. One that
+/// was sent again under another id has each of them.
 pub async fn by_message_id(tenant: &Tenant, message_id: &str, reader: Reader) -> Result<Vec<Email>> {
     let rows = tenant
         .query(
             &format!(
-                "select {COLUMNS} from emails e where e.message_id = $1 and {} order by e.id",
+                "select {COLUMNS} from emails e
+                 where (e.message_id = $1
+                        or e.id in (select r.email_id from send_requests r where r.message_id = $1)) and {}
+                 order by e.id",
                 visible("$2")
             ),
             &[&message_id, &reader.user()],
         )
         .await?;
     let mut emails = rows.iter().map(email).collect::<Result<Vec<_>>>()?;
-    add_parties(tenant, &mut emails).await?;
+    add_parties(tenant, &mut emails, reader).await?;
     Ok(emails)
 }
 
 /// The copy that this reader sees: that of the own or the queue's receipt; without a receipt the one that made the
 /// record, if the reader may see the email at all. Opening somebody else's, as [`Reader::Everything`] does, is written
 /// down as a change.
+///
+/// One who got several, by the own mailbox and a queue's or twice in one, sees the one that came to the own mailbox first,
+/// and any other of them by its name in `wanted`: a forged copy never hides the true one.
 pub async fn open_copy(
     tenant: &Tenant,
     id: EmailId,
     reader: Reader,
+    wanted: Option<CopyId>,
     by: &Author,
 ) -> Result<Option<EmailCopy>> {
-    let row = tenant
-        .query_opt(
+    let rows = tenant
+        .query(
             &format!(
-                "select c.id, c.text_body, c.html_body, c.raw_sha256, c.raw_size, e.version from emails e
+                "select c.id, c.text_body, c.html_body, c.raw_sha256, c.raw_size, c.header_size, e.version,
+                        r.mine, r.header
+                 from emails e
                  join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
+                 left join lateral (
+                     select true as mine, r.header, r.owner_kind = 'user' as personal, r.created_at from receipts r
+                     where r.organization_id = c.organization_id and r.email_id = e.id and r.copy_id = c.id and {}
+                     order by personal desc, r.created_at limit 1) as r on true
                  where e.id = $1 and {}
-                 order by exists (
-                     select from receipts r
-                     where r.organization_id = c.organization_id and r.copy_id = c.id and {}) desc,
-                     c.id
-                 limit 1",
-                visible("$2"),
-                own_receipt("$2")
+                 order by r.mine nulls last, r.personal desc, r.created_at, c.made_the_record desc, c.created_at, c.id",
+                own_receipt("$2"),
+                visible("$2")
             ),
             &[&id.0, &reader.user()],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    let mut allowed = Vec::new();
+    for row in &rows {
+        let mine = row.try_get::<_, Option<bool>>("mine")?.unwrap_or(false);
+        if mine || reader == Reader::Everything || allowed.is_empty() {
+            allowed.push((CopyId(row.try_get("id")?), mine, row));
+        }
+        if !mine && reader != Reader::Everything {
+            break;
+        }
+    }
+    let chosen = match wanted {
+        Some(wanted) => allowed.iter().find(|(id, ..)| *id == wanted),
+        None => allowed.first(),
+    };
+    let Some((copy, mine, row)) = chosen else { return Ok(None) };
     if reader == Reader::Everything {
         let version = row.try_get("version")?;
         let fields = Fields::new().named("body_opened");
         change::write(tenant, Change { record_type: "email", id: id.0, version, by, fields }).await?;
     }
-    let copy: Uuid = row.try_get("id")?;
     let raw: Option<&[u8]> = row.try_get("raw_sha256")?;
     let raw = match raw {
-        Some(raw) => Some((BlobId::from_column(raw)?, row.try_get("raw_size")?)),
+        Some(raw) => {
+            let raw = RawMessage {
+                blob: BlobId::from_column(raw)?,
+                size: unsigned(row, "raw_size")?,
+                header_size: unsigned(row, "header_size")?,
+                header: row.try_get::<_, Option<Vec<u8>>>("header")?.map(Bytes::from),
+            };
+            Some(if *mine || reader == Reader::Everything { raw } else { raw.without_trace(tenant).await? })
+        }
         None => None,
     };
     let files = tenant
         .query(
             "select id, name, content_type, content_id, inline, size, sha256 from attachments
              where copy_id = $1 order by position",
-            &[&copy],
+            &[&copy.0],
         )
         .await?;
     Ok(Some(EmailCopy {
-        id: CopyId(copy),
+        id: *copy,
         text: row.try_get("text_body")?,
         html: row.try_get("html_body")?,
         raw,
         attachments: files.iter().map(attachment).collect::<Result<_>>()?,
+        others: allowed.iter().map(|(id, ..)| *id).filter(|id| id != copy).collect(),
     }))
+}
+
+fn unsigned(row: &Row, column: &str) -> Result<u64> {
+    Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or_default())
+}
+
+/// The longest header that is read to take out of it what is not the reader's.
+const LONGEST_HEADER: u64 = 4 * 1024 * 1024;
+
+impl RawMessage {
+    /// As its sender wrote it, for an owner who got none: the header names the mailbox that did.
+    async fn without_trace(self, tenant: &Tenant) -> Result<Self> {
+        let mut header = BytesMut::new();
+        let size = usize::try_from(self.header_size.min(LONGEST_HEADER)).unwrap_or_default();
+        for number in 0.. {
+            match blob::chunk(tenant, self.blob, number).await? {
+                Some(chunk) if header.len() < size => header.extend_from_slice(&chunk),
+                _ => break,
+            }
+        }
+        header.truncate(size);
+        Ok(Self { header: Some(without_trace(&header).into()), ..self })
+    }
 }
 
 /// What the files of an email have together, in bytes.
@@ -182,15 +244,20 @@ pub(super) fn email(row: &Row) -> Result<Email> {
     })
 }
 
-/// Adds the parties. Who was in Bcc of an outgoing email is for its sender and administrators, who are the only ones
-/// that see the sent record; of a received one it stands in the headers of a sender's own copy at most.
-pub(super) async fn add_parties(tenant: &Tenant, emails: &mut [Email]) -> Result<()> {
+/// Adds the parties, and leaves out what a person may not know. Who was in Bcc of an outgoing email is for its sender and
+/// administrators, who are the only ones that see the sent record. Of a received one it stands in the headers of the
+/// copies that the sender and those in Bcc got; the record has it from the first that came, and shows a person only the
+/// own address, or all to its sender. An owner or a recording mailbox that no header names for a reader got it by Bcc.
+pub(super) async fn add_parties(tenant: &Tenant, emails: &mut [Email], reader: Reader) -> Result<()> {
     let ids: Vec<_> = emails.iter().map(|email| email.id.0).collect();
     let rows = tenant
         .query(
-            "select email_id, role, address, name, party_type, party_id from email_parties
-             where email_id = any($1) order by email_id, position",
-            &[&ids],
+            &format!(
+                "select p.email_id, p.role, p.address, p.name, p.party_type, p.party_id from email_parties p
+                 where p.email_id = any($1) and (p.role <> 'bcc' or {}) order by p.email_id, p.position",
+                sees_bcc("$2")
+            ),
+            &[&ids, &reader.user()],
         )
         .await?;
     let mut parties = HashMap::<EmailId, Vec<EmailParty>>::new();
@@ -206,7 +273,29 @@ pub(super) async fn add_parties(tenant: &Tenant, emails: &mut [Email]) -> Result
     for email in &mut *emails {
         email.parties = parties.remove(&email.id).unwrap_or_default();
     }
-    add_newly_known(tenant, emails).await
+    add_newly_known(tenant, emails).await?;
+    let Reader::User(user) = reader else { return Ok(()) };
+    let queues = tenant.query("select queue_id from queue_members where user_id = $1", &[&user.0]).await?;
+    let queues = queues.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<Uuid>>>()?;
+    for email in emails.iter_mut().filter(|email| email.direction == Direction::Incoming) {
+        let known = |owner: Owner| {
+            owner == Owner::User(user)
+                || (owner.kind() == OwnerKind::Queue && queues.contains(&owner.id()))
+                || email.parties.iter().any(|party| {
+                    party
+                        .party
+                        .as_ref()
+                        .is_some_and(|(kind, id)| kind == owner.kind().as_str() && *id == owner.id())
+                })
+        };
+        email.owner = email.owner.filter(|owner| known(*owner));
+        for by in [&mut email.created_by, &mut email.modified_by] {
+            if by.starts_with("cycle:") {
+                "cycle".clone_into(by);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A party that was known when the record was made stays what it was. An address that nobody knew then may be somebody's by

@@ -1,14 +1,14 @@
 //! What a reader sees of an email: its body and attachments. Equal content is one copy, however many mailboxes got
-//! it, and only a new copy brings its raw message and attachments along.
+//! it, and only a new copy brings its raw message and attachments along. The header of a raw message is its receipt's: no
+//! reader gets what servers wrote on the way to another.
 
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use model::id::{AttachmentId, CopyId, EmailId};
-use model::message::ParsedMessage;
 use sha2::{Digest as _, Sha256};
 
-use super::{CopyOf, EmailOf, Open, Raw};
+use super::{CopyOf, EmailOf, IncomingMessage, Open, Raw};
 use crate::blob::{self, BlobId};
 use crate::row::{narrow, wide};
 use crate::{Error, Result, Tenant};
@@ -17,7 +17,7 @@ type Key = (EmailId, BlobId);
 
 /// Finds or makes the copy of each open item, in their order.
 pub(super) async fn write(tenant: &Tenant, open: &[Open<'_>], emails: &[EmailOf]) -> Result<Vec<CopyOf>> {
-    let contents: Vec<Content> = open.iter().map(|one| Content::of(&one.message.message)).collect();
+    let contents: Vec<Content> = open.iter().map(|one| Content::of(one.message)).collect();
     let keys: Vec<Key> =
         emails.iter().zip(&contents).map(|(email, content)| (email.id, content.hash)).collect();
 
@@ -34,29 +34,34 @@ pub(super) async fn write(tenant: &Tenant, open: &[Open<'_>], emails: &[EmailOf]
         }
     }
     if !new.is_empty() {
-        insert(tenant, open, &contents, &keys, &new, &mut copies).await?;
+        let made = insert(tenant, open, emails, &contents, &keys, &new).await?;
+        new.retain(|at| made.contains_key(&keys[*at]));
+        copies.extend(made);
         // Somebody else may have stored the same copy between the question and the answer.
         let missing: Vec<Key> = keys.iter().filter(|key| !copies.contains_key(key)).copied().collect();
         find(tenant, &missing, &mut copies).await?;
     }
     keys.iter()
-        .map(|key| {
-            copies
-                .get(key)
-                .copied()
-                .ok_or_else(|| Error::Broken("a copy is neither new nor there".to_owned()))
+        .enumerate()
+        .map(|(at, key)| {
+            let id = copies.get(key).copied();
+            let id = id.ok_or_else(|| Error::Broken("a copy is neither new nor there".to_owned()))?;
+            Ok(CopyOf { id, raw: new.contains(&at) })
         })
         .collect()
 }
 
-/// What makes a copy: text, HTML and attachments, each behind its own length.
+/// What makes a copy: text, HTML and attachments, each behind its own length, and the raw body, so that every reader of
+/// the copy has the same one under the own header.
 struct Content {
     hash: BlobId,
     attachments: Vec<BlobId>,
 }
 
 impl Content {
-    fn of(message: &ParsedMessage) -> Self {
+    fn of(message: &IncomingMessage) -> Self {
+        let body = message.raw.body();
+        let message = &message.message;
         let attachments: Vec<_> = message.attachments.iter().map(|part| BlobId::of(&part.bytes)).collect();
         let mut digest = Sha256::new();
         let mut add = |part: Option<&[u8]>| match part {
@@ -76,6 +81,7 @@ impl Content {
             add(Some(&[u8::from(part.inline)]));
             add(Some(&id.0));
         }
+        add(Some(&body));
         Self { hash: BlobId(digest.finalize().into()), attachments }
     }
 }
@@ -106,14 +112,15 @@ fn remember(rows: &[tokio_postgres::Row], copies: &mut HashMap<Key, CopyId>) -> 
     Ok(())
 }
 
+/// Writes copies that were not there, and says which of them nobody else wrote meanwhile.
 async fn insert(
     tenant: &Tenant,
     open: &[Open<'_>],
+    emails: &[EmailOf],
     contents: &[Content],
     keys: &[Key],
     new: &[usize],
-    copies: &mut HashMap<Key, CopyId>,
-) -> Result<()> {
+) -> Result<HashMap<Key, CopyId>> {
     let mut blobs: Vec<(BlobId, Bytes)> = Vec::new();
     let mut raw_ids = Vec::new();
     for at in new {
@@ -124,7 +131,7 @@ async fn insert(
                 blobs.push((id, bytes.clone()));
                 id.0.to_vec()
             }
-            Raw::Stored(id, _) => id.0.to_vec(),
+            Raw::Stored(stored) => stored.blob.0.to_vec(),
         });
         let attachments = &message.message.attachments;
         blobs.extend(
@@ -135,24 +142,26 @@ async fn insert(
 
     let message = |at: &usize| &open[*at].message.message;
     let ids: Vec<uuid::Uuid> = new.iter().map(|_| model::clock::new_id::<CopyId>().0).collect();
-    let emails: Vec<_> = new.iter().map(|at| keys[*at].0.0).collect();
+    let email_ids: Vec<_> = new.iter().map(|at| keys[*at].0.0).collect();
     let hashes: Vec<_> = new.iter().map(|at| keys[*at].1.0.to_vec()).collect();
     let sizes: Vec<_> = new
         .iter()
         .map(|at| wide(usize::try_from(open[*at].message.raw.size()).unwrap_or(usize::MAX)))
         .collect();
+    let headers: Vec<_> = new.iter().map(|at| wide(open[*at].message.raw.header().len())).collect();
+    let firsts: Vec<_> = new.iter().map(|at| emails[*at].made_by == Some(open[*at].place)).collect();
     let texts: Vec<_> = new.iter().map(|at| message(at).text.as_deref()).collect();
     let htmls: Vec<_> = new.iter().map(|at| message(at).html.as_deref()).collect();
     let rows = tenant
         .query(
-            "insert into email_copies (organization_id, id, email_id, content_hash, raw_sha256, raw_size, text_body,
-                                       html_body)
-             select current_organization(), i, e, h, r, s, t, m
-             from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::bigint[], $6::text[], $7::text[])
-                  as u(i, e, h, r, s, t, m)
+            "insert into email_copies (organization_id, id, email_id, content_hash, raw_sha256, raw_size, header_size,
+                                       made_the_record, text_body, html_body)
+             select current_organization(), i, e, h, r, s, z, f, t, m
+             from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::boolean[],
+                         $8::text[], $9::text[]) as u(i, e, h, r, s, z, f, t, m)
              order by e, h
              on conflict (organization_id, email_id, content_hash) do nothing returning id, email_id, content_hash",
-            &[&ids, &emails, &hashes, &raw_ids, &sizes, &texts, &htmls],
+            &[&ids, &email_ids, &hashes, &raw_ids, &sizes, &headers, &firsts, &texts, &htmls],
         )
         .await?;
     let mut made = HashMap::new();
@@ -169,9 +178,8 @@ async fn insert(
                 .map(move |(part, id)| (copy, part, *id))
         })
         .collect();
-    copies.extend(made);
     if parts.is_empty() {
-        return Ok(());
+        return Ok(made);
     }
     let ids: Vec<uuid::Uuid> = parts.iter().map(|_| model::clock::new_id::<AttachmentId>().0).collect();
     let copy_ids: Vec<_> = parts.iter().map(|(copy, ..)| copy.0).collect();
@@ -192,5 +200,5 @@ async fn insert(
             &[&ids, &copy_ids, &positions, &names, &types, &content_ids, &inline, &sizes, &hashes],
         )
         .await?;
-    Ok(())
+    Ok(made)
 }

@@ -86,7 +86,7 @@ async fn keep(
             blob::put_all(tenant, &contents).await?;
             (contents[0].0, wide(bytes.len()))
         }
-        Raw::Stored(id, size) => (*id, i64::try_from(*size).unwrap_or(i64::MAX)),
+        Raw::Stored(stored) => (stored.blob, i64::try_from(stored.size).unwrap_or(i64::MAX)),
     };
     let id: ReportId = model::clock::new_id();
     let said: Vec<Value> = incoming.report.recipients.iter().map(described).collect();

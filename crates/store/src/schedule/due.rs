@@ -95,6 +95,25 @@ pub async fn wish(tenant: &Tenant, mailbox: MailboxId, workload: Workload) -> Re
     Ok(true)
 }
 
+/// Wishes a workload of several mailboxes to run now. Says of how many the wish was taken.
+pub async fn wish_all(tenant: &Tenant, mailboxes: &[MailboxId], workload: Workload) -> Result<u64> {
+    let ids: Vec<_> = mailboxes.iter().map(|id| id.0).collect();
+    let taken = tenant
+        .execute(
+            "update schedules s set wished_at = coalesce(wished_at, now())
+             where mailbox_id = any($1) and workload = $2
+               and exists (select from mailbox_workloads w
+                           where w.organization_id = s.organization_id and w.mailbox_id = s.mailbox_id
+                             and w.workload = s.workload and w.enabled)",
+            &[&ids, &workload.as_str()],
+        )
+        .await?;
+    if taken > 0 {
+        poke(tenant).await?;
+    }
+    Ok(taken)
+}
+
 /// Tells the scheduler to look, once this transaction is committed.
 pub async fn poke(transaction: &Transaction) -> Result<()> {
     transaction.query_one("select pg_notify($1, '')", &[&CHANNEL]).await?;

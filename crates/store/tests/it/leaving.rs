@@ -353,7 +353,9 @@ async fn a_removed_mailbox_leaves_its_records_and_its_name() {
         let email = email::get(&tenant, one.id, Reader::User(world.ada)).await.unwrap().unwrap();
         let names: Vec<_> = email.receipts.iter().map(|receipt| receipt.mailbox_name.as_str()).collect();
         assert_eq!(names, ["ada"], "it still says where it came to");
-        assert!(email::open_copy(&tenant, one.id, Reader::User(world.ada), &by).await.unwrap().is_some());
+        assert!(
+            email::open_copy(&tenant, one.id, Reader::User(world.ada), None, &by).await.unwrap().is_some()
+        );
     }
     assert_eq!(
         (state(&world, waiting).await, state(&world, sent).await),

@@ -105,6 +105,7 @@ async fn comes(world: &World, item: &str, identity: u8, report: Report) -> Decis
     let item = IncomingItem {
         item_id: item.into(),
         size: 100,
+        message_id: None,
         received_at: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         rule: "delivery_report".into(),
         verdict: Verdict::Report(Box::new(report)),

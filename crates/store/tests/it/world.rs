@@ -162,6 +162,7 @@ pub(crate) fn item(name: &str, message: ParsedMessage, raw: &str) -> IncomingIte
         item_id: name.into(),
         size: raw.len() as u64,
         received_at: message.date,
+        message_id: message.message_id.clone(),
         rule: "all".into(),
         verdict: Verdict::Record(Box::new(IncomingMessage {
             identity: identity(&message, &raw),

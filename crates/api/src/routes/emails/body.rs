@@ -5,19 +5,19 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::stream;
-use model::id::{AttachmentId, EmailId, ReportId};
-use serde::Serialize;
+use futures_util::{StreamExt as _, stream};
+use model::id::{AttachmentId, CopyId, EmailId, ReportId};
+use serde::{Deserialize, Serialize};
 use store::blob::{self, BlobId};
 use store::email::{self, EmailCopy};
 use store::outgoing;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::body::{Json, Path};
+use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
 use crate::html;
 use crate::problem::Problem;
@@ -26,9 +26,22 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(body)).routes(routes!(raw)).routes(routes!(raw_report))
 }
 
+/// Which copy.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CopyQuery {
+    /// Another of the copies that the caller got, as `other_copies` and the receipts name them.
+    copy: Option<Uuid>,
+}
+
 /// The content of an email, as the caller sees it.
 #[derive(Serialize, ToSchema)]
 struct EmailBody {
+    /// Which copy this is.
+    copy: Uuid,
+    /// Copies with another content that the caller got of the same email: one of them may be forged.
+    other_copies: Vec<Uuid>,
     /// The text to read.
     text: Option<String>,
     /// The HTML, without anything that acts or is loaded from elsewhere.
@@ -70,9 +83,9 @@ impl From<email::Attachment> for Attachment {
 }
 
 /// Opens the copy that the caller sees; an administrator's look at somebody's mail is written down.
-async fn opened(caller: &Caller, id: Uuid) -> Result<EmailCopy, Problem> {
+async fn opened(caller: &Caller, id: Uuid, wanted: Option<CopyId>) -> Result<EmailCopy, Problem> {
     let tenant = caller.begin().await?;
-    let copy = email::open_copy(&tenant, EmailId(id), caller.reader(), caller.author()).await?;
+    let copy = email::open_copy(&tenant, EmailId(id), caller.reader(), wanted, caller.author()).await?;
     tenant.commit().await?;
     copy.ok_or_else(|| Problem::not_found("email"))
 }
@@ -81,14 +94,21 @@ async fn opened(caller: &Caller, id: Uuid) -> Result<EmailCopy, Problem> {
 #[utoipa::path(
     get, path = "/emails/{id}/body", tag = "emails", security(("key" = ["read_bodies"])),
     extensions(("x-audience" = json!("own"))),
-    params(("id" = Uuid, Path, description = "The email")), responses((status = 200, body = EmailBody))
+    params(("id" = Uuid, Path, description = "The email"), CopyQuery),
+    responses((status = 200, body = EmailBody))
 )]
-async fn body(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<EmailBody>, Problem> {
-    let copy = opened(&caller, id).await?;
+async fn body(
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Query(query): Query<CopyQuery>,
+) -> Result<Json<EmailBody>, Problem> {
+    let copy = opened(&caller, id, query.copy.map(CopyId)).await?;
     Ok(Json(EmailBody {
+        copy: copy.id.0,
+        other_copies: copy.others.iter().map(|id| id.0).collect(),
         text: copy.text,
         html: copy.html.as_deref().map(html::sanitized),
-        raw_size: copy.raw.map(|(_, size)| size),
+        raw_size: copy.raw.map(|raw| i64::try_from(raw.reader_size()).unwrap_or(i64::MAX)),
         attachments: copy.attachments.into_iter().map(Attachment::from).collect(),
     }))
 }
@@ -97,13 +117,20 @@ async fn body(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<EmailBody>, P
 #[utoipa::path(
     get, path = "/emails/{id}/raw", tag = "emails", security(("key" = ["read_bodies"])),
     extensions(("x-audience" = json!("own"))),
-    params(("id" = Uuid, Path, description = "The email")),
+    params(("id" = Uuid, Path, description = "The email"), CopyQuery),
     responses((status = 200, description = "The message", content_type = "message/rfc822", body = Vec<u8>))
 )]
-async fn raw(caller: Caller, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let copy = opened(&caller, id).await?;
-    let (blob, size) = copy.raw.ok_or_else(|| Problem::not_found("raw message"))?;
-    Ok(download(caller, blob, size, "message/rfc822", &format!("{id}.eml")))
+async fn raw(
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Query(query): Query<CopyQuery>,
+) -> Result<Response, Problem> {
+    let copy = opened(&caller, id, query.copy.map(CopyId)).await?;
+    let raw = copy.raw.ok_or_else(|| Problem::not_found("raw message"))?;
+    let (name, size) = (format!("{id}.eml"), raw.reader_size());
+    let skip = if raw.header.is_some() { raw.header_size } else { 0 };
+    let content = Content { blob: raw.blob, front: raw.header.unwrap_or_default(), skip, size };
+    Ok(download(caller, content, "message/rfc822", &name))
 }
 
 /// The raw message of a report about an email that was sent, streamed. It returns what the email said, so an
@@ -123,28 +150,51 @@ async fn raw_report(caller: Caller, Path((id, report)): Path<(Uuid, Uuid)>) -> R
         .await?;
     tenant.commit().await?;
     let (blob, size) = raw.ok_or_else(|| Problem::not_found("report"))?;
-    Ok(download(caller, blob, size, "message/rfc822", &format!("{report}.eml")))
+    let size = u64::try_from(size).unwrap_or_default();
+    let content = Content { blob, front: Bytes::new(), skip: 0, size };
+    Ok(download(caller, content, "message/rfc822", &format!("{report}.eml")))
 }
 
 /// One file of an email, streamed as a download.
 pub(super) async fn attachment(caller: Caller, id: Uuid, wanted: AttachmentId) -> Result<Response, Problem> {
-    let copy = opened(&caller, id).await?;
+    let mut copy = opened(&caller, id, None).await?;
+    for other in std::mem::take(&mut copy.others) {
+        if copy.attachments.iter().any(|file| file.id == wanted) {
+            break;
+        }
+        copy = opened(&caller, id, Some(other)).await?;
+    }
     let file = copy.attachments.into_iter().find(|file| file.id == wanted);
     let file = file.ok_or_else(|| Problem::not_found("attachment"))?;
-    Ok(download(caller, file.blob, file.size, &file.content_type, &file.name))
+    let size = u64::try_from(file.size).unwrap_or_default();
+    let content = Content { blob: file.blob, front: Bytes::new(), skip: 0, size };
+    Ok(download(caller, content, &file.content_type, &file.name))
+}
+
+/// What is downloaded: something in front, then a stored content without its beginning.
+struct Content {
+    blob: BlobId,
+    front: Bytes,
+    skip: u64,
+    size: u64,
 }
 
 /// A content as a download, a chunk per transaction, so that a slow reader holds no connection of the pool.
-fn download(caller: Caller, blob: BlobId, size: i64, content_type: &str, name: &str) -> Response {
-    let chunks = stream::try_unfold((caller, 0), move |(caller, number)| async move {
-        let chunk = chunk(&caller, blob, number).await?;
-        Ok::<_, std::io::Error>(chunk.map(|chunk| (chunk, (caller, number + 1))))
+fn download(caller: Caller, content: Content, content_type: &str, name: &str) -> Response {
+    let Content { blob, front, skip, size } = content;
+    let front = stream::iter((!front.is_empty()).then_some(Ok(front)));
+    let chunks = stream::try_unfold((caller, 0, skip), move |(caller, number, skip)| async move {
+        let Some(mut chunk) = chunk(&caller, blob, number).await? else { return Ok(None) };
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+        let rest = chunk.split_off(skipped);
+        Ok::<_, std::io::Error>(Some((rest, (caller, number + 1, skip - skipped as u64))))
     });
+    let chunks = front.chain(chunks);
     let mut response = Body::from_stream(chunks).into_response();
     let headers = response.headers_mut();
     let plain = HeaderValue::from_static("application/octet-stream");
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap_or(plain));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size.max(0)));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     headers.insert(header::CONTENT_DISPOSITION, disposition(name));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(

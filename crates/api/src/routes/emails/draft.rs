@@ -282,7 +282,7 @@ pub(super) async fn update(
     let old = seen(&caller, &tenant, id).await?;
     outgoing_only(&old)?;
     let expected = Some(version.unwrap_or(old.version));
-    let copy = email::open_copy(&tenant, id, caller.reader(), caller.author()).await?;
+    let copy = email::open_copy(&tenant, id, caller.reader(), None, caller.author()).await?;
     let (text, html) = copy.map(|copy| (copy.text, copy.html)).unwrap_or_default();
     let sender_changed = change.from.is_some();
     let draft = applied(change, old, text, html)?;

@@ -130,6 +130,8 @@ struct Receipt {
     mailbox: Uuid,
     /// Its name.
     mailbox_name: String,
+    /// Which copy: receipts that name different ones got different contents.
+    copy: Uuid,
     /// When.
     received_at: Option<Timestamp>,
 }
@@ -298,6 +300,7 @@ impl Email {
             .map(|receipt| Receipt {
                 mailbox: receipt.mailbox.0,
                 mailbox_name: receipt.mailbox_name,
+                copy: receipt.copy.0,
                 received_at: receipt.received_at,
             })
             .collect();

@@ -52,6 +52,8 @@ struct MailboxItem {
     deleted_at: Option<Timestamp>,
     /// When it was last decided about.
     seen_at: Timestamp,
+    /// Since when somebody wants it to be fetched and judged again; null once that is done.
+    examine_again_at: Option<Timestamp>,
 }
 
 impl From<item::Item> for MailboxItem {
@@ -70,6 +72,7 @@ impl From<item::Item> for MailboxItem {
             delete_asked_at: item.delete_asked_at,
             deleted_at: item.deleted_at,
             seen_at: item.seen_at,
+            examine_again_at: item.examine_again_at,
         }
     }
 }

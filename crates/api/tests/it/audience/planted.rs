@@ -223,6 +223,7 @@ async fn receive(world: &World, mailbox: &str, name: &str, uidl: Option<&str>) -
         item_id: format!("CANARY-{}{name}-uidl", uidl.unwrap_or_default()),
         size: raw.len() as u64,
         received_at: message.date,
+        message_id: message.message_id.clone(),
         rule: "all".into(),
         verdict: Verdict::Record(Box::new(IncomingMessage {
             identity: identity(&message, &raw),
@@ -234,6 +235,7 @@ async fn receive(world: &World, mailbox: &str, name: &str, uidl: Option<&str>) -
         item_id: format!("CANARY-{}{name}-uidl-skipped", uidl.unwrap_or_default()),
         size: 10,
         received_at: None,
+        message_id: Some(format!("skipped-{name}@sender.example")),
         rule: "known_senders_and_replies".into(),
         verdict: Verdict::Skip(Decision::NotAccepted),
     };

@@ -1,6 +1,7 @@
 //! `lockstep email …`: reading what came in, writing and sending what goes out.
 
 mod draft;
+mod explain;
 mod shown;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   lockstep email list --mailbox anna@example.com --direction incoming
   lockstep email show 0198c2f4-… --body
   lockstep email list --state unknown
+  lockstep email explain '<abc@example.com>'
 
 An email that is `unknown` may or may not have left: ask its recipients, then `lockstep email mark-sent`
 or `lockstep email resend`.";
@@ -82,6 +84,15 @@ pub enum Command {
         /// Also its text and files. Reading somebody else's mail is written into the change log.
         #[arg(long)]
         body: bool,
+    },
+    /// Say why a mail is here or is not: what became of its Message-ID in each mailbox, by which rule, and what would change
+    /// it.
+    Explain {
+        /// The value of the mail's header `Message-ID`.
+        message_id: String,
+        /// Only in this mailbox, by address or id.
+        #[arg(long)]
+        mailbox: Option<String>,
     },
     /// Take a send request back: whoever still waits is dropped, whoever has got it keeps it.
     Cancel {
@@ -162,6 +173,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             context.list(&page, shown::COLUMNS, empty, |email| shown::row(context, email));
         }
         Command::Show { email, body } => show(context, &email, body).await?,
+        Command::Explain { message_id, mailbox } => explain::explain(context, &message_id, mailbox).await?,
         Command::Cancel { email } => asked(context, &email, "cancel", &Value::Null).await?,
         Command::Resend { email, person } => {
             let options = match person {

@@ -1,5 +1,6 @@
 //! `lockstep mailbox …`: mapping, approving, testing, and what is done with each mailbox when.
 
+mod again;
 mod arguments;
 mod shown;
 mod sync;
@@ -33,7 +34,8 @@ Nothing is processed before a mailbox is approved, tested and enabled; a test th
 Later:
   lockstep mailbox list --failing
   lockstep mailbox sync anna@example.com incoming --wait
-  lockstep mailbox items anna@example.com --decision not_accepted";
+  lockstep mailbox items anna@example.com --decision not_accepted
+  lockstep mailbox re-examine anna@example.com";
 
 /// What can be done with mailboxes.
 #[derive(Debug, Subcommand)]
@@ -136,6 +138,9 @@ pub enum Command {
         #[command(flatten)]
         extent: Extent,
     },
+    /// Have messages fetched and judged again that were passed over, after acceptance, floor or limit was changed, or the
+    /// reason of a failure mended. Says how many there are, and asks.
+    ReExamine(again::ReExamine),
 }
 
 pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), Failure> {
@@ -209,6 +214,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Mailbox, &mailbox).await?;
             items(context, &id, decision, extent).await?;
         }
+        Command::ReExamine(wanted) => wanted.run(context).await?,
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ fn receipts(context: &Context<'_>, email: Record<'_>) -> String {
 }
 
 /// Every send request, the latest first.
-fn sending(context: &Context<'_>, email: Record<'_>) -> String {
+pub(super) fn sending(context: &Context<'_>, email: Record<'_>) -> String {
     let latest = email.at("sending").map(Record);
     let all = latest.into_iter().chain(email.list("earlier_sendings"));
     all.map(|request| one_sending(context, request)).collect()
