@@ -7,6 +7,7 @@ pub mod accept;
 pub mod actor;
 pub mod address;
 pub mod alert;
+pub mod automatic;
 pub mod budget;
 pub mod cadence;
 pub mod clock;

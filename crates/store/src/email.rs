@@ -6,6 +6,7 @@ mod read;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use model::automatic::Automatic;
 use model::email::{Direction, EmailState, PartyRole};
 use model::id::{AttachmentId, CopyId, EmailId, MailboxId, UserId};
 use model::mailbox::Owner;
@@ -67,6 +68,10 @@ pub struct Email {
     pub list_id: Option<String>,
     /// The header of the same name.
     pub return_path: Option<String>,
+    /// What kind of automatic mail it is; none for what a person wrote.
+    pub automatic: Option<Automatic>,
+    /// X-Auto-Response-Suppress: which automatic answers its sender does not want.
+    pub response_suppressed: Option<String>,
     /// How private its sender calls it.
     pub sensitivity: Option<String>,
     /// How important its sender calls it.
@@ -187,6 +192,7 @@ pub struct Attachment {
 /// The columns that [`read::email`] reads, of `emails e`.
 const COLUMNS: &str = "e.id, e.direction, e.state, e.message_id, e.in_reply_to, e.message_references, e.subject, e.sent_at,
     e.received_at, e.owner_kind, e.owner_id, e.mailbox_id, e.auto_submitted, e.precedence, e.list_id, e.return_path,
+    e.automatic, e.response_suppressed,
     e.sensitivity, e.importance, e.warnings, e.maybe_duplicate, e.read_receipt_requested, e.delivery_receipt_requested, e.regarding_type, e.regarding_id, e.external_id,
     e.created_by, e.modified_by, e.version, e.created_at, e.modified_at";
 

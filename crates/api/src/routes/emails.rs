@@ -9,6 +9,7 @@ mod sending;
 mod shape;
 
 use axum::http::StatusCode;
+use model::automatic::Automatic;
 use model::email::{Direction, EmailState};
 use model::id::{EmailId, MailboxId};
 use serde::Deserialize;
@@ -59,6 +60,9 @@ struct EmailQuery {
     message_id: Option<String>,
     /// With this id of the host application.
     external_id: Option<String>,
+    /// Of this kind of automatic mail.
+    #[param(value_type = Option<schema::Automatic>)]
+    automatic: Option<Automatic>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -103,6 +107,7 @@ async fn list(caller: Caller, Query(query): Query<EmailQuery>) -> Result<Json<Pa
         address: query.address,
         message_id: query.message_id,
         external_id: query.external_id,
+        automatic: query.automatic,
     };
     let tenant = caller.begin().await?;
     let emails = email::list(&tenant, caller.reader(), &filter, wanted.after, wanted.limit()).await?;

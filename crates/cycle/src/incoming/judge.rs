@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use model::accept::{Facts, accept, before_the_floor};
 use model::address::normalize;
+use model::automatic::{Automatic, automatic};
 use model::mailbox::Acceptance;
 use model::report::Report;
 use store::incoming::{IncomingItem, IncomingMessage, Verdict};
@@ -48,7 +49,9 @@ impl Reading<'_> {
                 received: received_at,
                 floor: mailbox.floor,
                 known_sender: senders(&read).any(|sender| known.contains(&sender)),
-                reply: answers(&read).any(|id| answered.contains(id)),
+                // A machine that answers makes nobody's acquaintance.
+                reply: automatic(&read.message).is_none_or(Automatic::may_be_an_answer)
+                    && answers(&read).any(|id| answered.contains(id)),
             };
             let verdict = accept(mailbox.acceptance, &facts);
             IncomingItem {

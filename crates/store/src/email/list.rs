@@ -1,6 +1,7 @@
 //! Lists of emails, the newest first, a page at a time: a page costs the same however deep it lies.
 
 use model::address::normalize;
+use model::automatic::Automatic;
 use model::email::{Direction, EmailState};
 use model::id::{EmailId, MailboxId};
 use model::mailbox::Owner;
@@ -26,6 +27,8 @@ pub struct EmailFilter {
     pub message_id: Option<String>,
     /// With this id of the host application.
     pub external_id: Option<String>,
+    /// Of this kind of automatic mail.
+    pub automatic: Option<Automatic>,
 }
 
 /// Emails that the reader may see, the newest first, before the last of the page before; with their parties, without
@@ -51,7 +54,7 @@ pub async fn list(
                         where p.address_key = $6 and (p.role <> 'bcc' or {})))
                    and ($7::text is null or e.message_id = $7)
                    and ($8::uuid is null or e.id < $8) and {}
-                 and ($11::text is null or e.external_id = $11)
+                 and ($11::text is null or e.external_id = $11) and ($12::text is null or e.automatic = $12)
                  order by e.id desc limit $10",
                 sees_bcc("$9"),
                 visible("$9")
@@ -68,6 +71,7 @@ pub async fn list(
                 &reader.user(),
                 &limit,
                 &filter.external_id,
+                &filter.automatic.map(Automatic::as_str),
             ],
         )
         .await?;

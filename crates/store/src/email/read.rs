@@ -17,7 +17,7 @@ use super::{
 };
 use crate::blob::{self, BlobId};
 use crate::change::{Author, Change, Fields};
-use crate::row::{named, owner};
+use crate::row::{named, named_if, owner};
 use crate::{Result, Tenant, address, change};
 
 /// One email with its parties and receipts, without its body; `None` when there is none that this reader may see. A
@@ -226,6 +226,8 @@ pub(super) fn email(row: &Row) -> Result<Email> {
         precedence: row.try_get("precedence")?,
         list_id: row.try_get("list_id")?,
         return_path: row.try_get("return_path")?,
+        automatic: named_if(row, "automatic")?,
+        response_suppressed: row.try_get("response_suppressed")?,
         sensitivity: row.try_get("sensitivity")?,
         importance: row.try_get("importance")?,
         warnings: row.try_get("warnings")?,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use model::address::normalize;
+use model::automatic::automatic;
 use model::email::PartyRole;
 use model::id::EmailId;
 use model::mailbox::Owner;
@@ -138,6 +139,8 @@ async fn insert(
                 "auto_submitted": message.auto_submitted,
                 "precedence": message.precedence,
                 "list_id": message.list_id,
+                "automatic": automatic(message),
+                "response_suppressed": message.response_suppressed,
                 "return_path": message.return_path,
                 "sensitivity": message.sensitivity.as_str(),
                 "importance": message.importance.as_str(),
@@ -155,10 +158,10 @@ async fn insert(
         .query(
             "insert into emails (organization_id, id, direction, state, identity, message_id, in_reply_to,
                  message_references, subject, sent_at, received_at, owner_kind, owner_id, auto_submitted, precedence,
-                 list_id, return_path, sensitivity, importance, warnings, created_by, modified_by)
+                 list_id, return_path, sensitivity, importance, automatic, response_suppressed, warnings, created_by, modified_by)
              select current_organization(), u.id, 'incoming', 'received', u.identity, u.message_id, r.in_reply_to,
                  r.refs, u.subject, u.sent_at, u.received_at, r.owner_kind, r.owner_id, r.auto_submitted, r.precedence,
-                 r.list_id, r.return_path, r.sensitivity, r.importance,
+                 r.list_id, r.return_path, r.sensitivity, r.importance, r.automatic, r.response_suppressed,
                  case when not (r.warnings @> array[$8::text]) and exists (
                           select from emails e where e.organization_id = current_organization()
                              and e.message_id = u.message_id and e.direction = 'incoming' and e.identity <> u.identity)
@@ -168,7 +171,7 @@ async fn insert(
                          $7::jsonb[]) as u(id, identity, message_id, subject, sent_at, received_at, rest),
                   jsonb_to_record(u.rest) as r(in_reply_to text, refs text[], owner_kind text, owner_id uuid,
                       auto_submitted text, precedence text, list_id text, return_path text, sensitivity text,
-                      importance text, warnings text[])
+                      importance text, automatic text, response_suppressed text, warnings text[])
              order by u.identity
              on conflict (organization_id, direction, identity) do nothing returning id",
             &[&ids, &identities, &message_ids, &subjects, &dates, &received, &rows_of, &REUSED, &by],

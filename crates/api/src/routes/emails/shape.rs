@@ -1,6 +1,7 @@
 //! Emails as they travel, without their bodies.
 
 use jiff::Timestamp;
+use model::automatic::Automatic;
 use model::email::{Direction, EmailState, PartyRole, RecipientState, SendAnswer};
 use model::report::{ReportKind, ReportedAction};
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub(super) struct EmailSummary {
     received_at: Option<Timestamp>,
     /// Whose record it is.
     owner: Option<OwnerReference>,
+    /// What kind of automatic mail it is; null for what a person wrote.
+    #[schema(value_type = Option<schema::Automatic>)]
+    automatic: Option<Automatic>,
     /// What is odd about it, such as `message_id_reused`.
     warnings: Vec<String>,
     /// Whether it may have been sent twice.
@@ -99,6 +103,8 @@ pub(super) struct Email {
     list_id: Option<String>,
     /// The header of the same name.
     return_path: Option<String>,
+    /// X-Auto-Response-Suppress: which automatic answers its sender does not want.
+    response_suppressed: Option<String>,
     /// How private its sender calls it.
     sensitivity: Option<String>,
     /// How important its sender calls it.
@@ -277,6 +283,7 @@ impl From<email::Email> for EmailSummary {
             sent_at: email.sent_at,
             received_at: email.received_at,
             owner: email.owner.map(OwnerReference::from),
+            automatic: email.automatic,
             warnings: email.warnings,
             maybe_duplicate: email.maybe_duplicate,
             external_id: email.external_id,
@@ -311,6 +318,7 @@ impl Email {
             precedence: email.precedence.take(),
             list_id: email.list_id.take(),
             return_path: email.return_path.take(),
+            response_suppressed: email.response_suppressed.take(),
             sensitivity: email.sensitivity.take(),
             importance: email.importance.take(),
             regarding: email.regarding.take().map(RecordReference::from),

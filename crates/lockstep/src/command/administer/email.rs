@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use jiff::Timestamp;
+use model::automatic::Automatic;
 use model::email::{Direction, EmailState};
 use serde_json::{Value, json};
 
@@ -74,6 +75,9 @@ pub enum Command {
         /// With this Message-ID.
         #[arg(long, value_name = "ID")]
         message_id: Option<String>,
+        /// Of this kind of automatic mail: `delivery_report`, `out_of_office`, `read_receipt`, list, bulk or other.
+        #[arg(long, value_name = "KIND")]
+        automatic: Option<Automatic>,
         #[command(flatten)]
         extent: Extent,
     },
@@ -155,13 +159,14 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let asked = Asked { not_before, to_all, person, wait };
             send(context, &email, asked).await?;
         }
-        Command::List { mailbox, direction, state, address, message_id, extent } => {
+        Command::List { mailbox, direction, state, address, message_id, automatic, extent } => {
             let mut query = Vec::new();
             if let Some(mailbox) = mailbox {
                 query.push(("mailbox", api.id(Noun::Mailbox, &mailbox).await?));
             }
             query.extend(direction.map(|direction| ("direction", direction.to_string())));
             query.extend(state.map(|state| ("state", state.to_string())));
+            query.extend(automatic.map(|kind| ("automatic", kind.to_string())));
             query.extend(address.map(|address| ("address", address)));
             query.extend(message_id.map(|id| ("message_id", bare(&id).to_owned())));
             let empty = if query.is_empty() {

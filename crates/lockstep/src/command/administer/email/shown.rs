@@ -64,7 +64,7 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
         ("beware", cell(twice, Tone::Uneasy)),
         ("message id", plain(email.text("message_id"))),
         ("answers", plain(email.text("in_reply_to"))),
-        ("automatic", plain(email.text("auto_submitted"))),
+        ("automatic", plain(words(&email.text("automatic")))),
         ("receipts", plain(receipts_asked(email))),
         ("external id", plain(email.text("external_id"))),
         ("created", plain(context.when(email.time("created_at")))),
