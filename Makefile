@@ -1,7 +1,7 @@
 # What there is to do here; `make` alone lists it. Each target installs what it needs on a fresh Debian machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test bench lint
+.PHONY: help setup demo dev test bench lint fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,3 +26,6 @@ lint: setup ## formatting, clippy, documentation, dependencies; every warning is
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check; \
 	else echo "lint: cargo-deny is not installed, so deny.toml was not checked (cargo install --locked cargo-deny)"; fi
+
+fuzz: ## break a million messages at random and look what the parser makes of them; FROM=0 CASES=1000000
+	cargo run --quiet --release --locked -p lockstep-mail --example fuzz -- $(or $(FROM),0) $(or $(CASES),1000000)

@@ -6,6 +6,7 @@
 extern crate lockstep_cycle as cycle;
 
 mod answers;
+mod automatic;
 mod failing;
 mod fickle;
 mod house;

@@ -93,8 +93,14 @@ pub(crate) fn charset(bytes: &[u8], label: Option<&str>, warnings: &mut Warnings
             guessed(bytes)
         }
         "utf-8" | "utf8" | "utf_8" | "x-utf8" | "cp65001" | "unicode-1-1-utf-8" => {
-            String::from_utf8_lossy(bytes).into_owned()
+            let text = String::from_utf8_lossy(bytes);
+            // Not one character beyond ASCII is UTF-8: it only says so.
+            let none = |text: &str| text.chars().all(|c| c.is_ascii() || c == '\u{fffd}');
+            if text.contains('\u{fffd}') && none(&text) { guessed(bytes) } else { text.into_owned() }
         }
+        // What decodes as UTF-8 beyond ASCII is that: no words in these charsets look so by chance.
+        "iso-8859-1" | "latin1" | "windows-1252" | "cp1252" | "iso8859-1" => guessed(bytes),
+        "iso-2022-kr" | "csiso2022kr" => iso_2022_kr(bytes),
         _ => {
             if let Some(decode) = charset_decoder(common_name(&label).as_bytes()) {
                 decode(bytes)
@@ -119,6 +125,31 @@ fn common_name(label: &str) -> &str {
         "windows-936" | "ms936" => "gbk",
         _ if label.starts_with("iso-2022-jp") => "iso-2022-jp",
         _ => label,
+    }
+}
+
+/// RFC 1557: Korean between SO and SI, seven bits of what EUC-KR says in eight. No decoder at hand knows it.
+fn iso_2022_kr(bytes: &[u8]) -> String {
+    let mut euc = Vec::with_capacity(bytes.len());
+    let mut shifted = false;
+    let mut rest = bytes;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            0x0e => shifted = true,
+            0x0f => shifted = false,
+            0x1b if after.starts_with(b"$)C") => rest = &after[3..],
+            b'\r' | b'\n' => {
+                shifted = false;
+                euc.push(*byte);
+            }
+            0x21..=0x7e if shifted => euc.push(byte | 0x80),
+            _ => euc.push(*byte),
+        }
+    }
+    match charset_decoder(b"euc-kr") {
+        Some(decode) => decode(&euc),
+        None => guessed(bytes),
     }
 }
 
@@ -180,6 +211,10 @@ mod tests {
             (b"\x83n\x83\x8d\x81[", Some("cp932"), "ハロー"),
             (b"\xcf\xf0\xe8", Some("windows-1251"), "При"),
             (b"\xf0\xd2\xc9", Some("koi8-r"), "При"),
+            (b"\x1b$)C\x0e>H3g\x0f!", Some("iso-2022-kr"), "안녕!"),
+            (b"caf\xc3\xa9", Some("iso-8859-1"), "café"),
+            (b"caf\xe9", Some("utf-8"), "café"),
+            (b"caf\xc3\xa9 \xe9", Some("utf-8"), "café \u{fffd}"),
         ] {
             let mut warnings = Warnings::new();
             assert_eq!(charset(bytes, label, &mut warnings), text, "{label:?}");

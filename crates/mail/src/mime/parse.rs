@@ -1,7 +1,8 @@
 //! From raw bytes to what a record needs. Never fails: what cannot be read is missing and named by a warning.
 
 use jiff::Timestamp;
-use mail_parser::DateTime;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use model::address::normalize;
 use model::message::{Importance, ParseWarning, ParsedMessage, Sensitivity};
 
@@ -18,8 +19,12 @@ const ONCE: &[&str] = &["from", "sender", "reply-to", "to", "cc", "bcc", "date",
 /// How many addresses of X-Failed-Recipients are read.
 const FAILED_RECIPIENTS: usize = 1_000;
 
-/// Reads a message, or the header of one. The cost is linear in its size; depth and counts are bounded by `limits`.
+/// Reads a message, or the header of one; one of lines that end with CR alone as if they ended with LF. The cost is linear in its size; depth and counts are bounded by `limits`.
 pub fn parse(raw: &[u8], limits: &Limits) -> ParsedMessage {
+    if raw.contains(&b'\r') && !raw.contains(&b'\n') {
+        let lines: Vec<u8> = raw.iter().map(|byte| if *byte == b'\r' { b'\n' } else { *byte }).collect();
+        return parse(&lines, limits);
+    }
     let mut message = ParsedMessage::default();
     let mut warnings = Warnings::new();
     let start = raw.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(raw.len());
@@ -66,7 +71,10 @@ fn read_parties(message: &mut ParsedMessage, fields: &Fields<'_>, limits: &Limit
 }
 
 fn read_dates(message: &mut ParsedMessage, fields: &Fields<'_>, warnings: &mut Warnings) {
-    message.date = fields.date("date").and_then(timestamp);
+    message.date = fields
+        .date("date")
+        .and_then(timestamp)
+        .or_else(|| fields.text("date").and_then(|text| date_of_programs(text.trim())));
     if message.date.is_none() {
         let missing = fields.text("date").is_none_or(|text| text.is_empty());
         warnings.insert(if missing { ParseWarning::NoDate } else { ParseWarning::BadDate });
@@ -74,9 +82,15 @@ fn read_dates(message: &mut ParsedMessage, fields: &Fields<'_>, warnings: &mut W
     message.received = fields.date("received").and_then(timestamp);
 }
 
+/// Dates that programs write instead of the form that mail has: ISO 8601, and what C's `asctime` gives.
+fn date_of_programs(text: &str) -> Option<Timestamp> {
+    let asctime = || DateTime::strptime("%a %b %d %H:%M:%S %Y", text).ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| asctime().map(|zoned| zoned.timestamp()))
+}
+
 /// A leap second counts as the second before it; a day or an offset that cannot be makes the date none.
-fn timestamp(date: DateTime) -> Option<Timestamp> {
-    let date = DateTime { second: date.second.min(59), ..date };
+fn timestamp(date: mail_parser::DateTime) -> Option<Timestamp> {
+    let date = mail_parser::DateTime { second: date.second.min(59), ..date };
     date.is_valid().then(|| Timestamp::from_second(date.to_timestamp()).ok()).flatten()
 }
 
@@ -165,6 +179,8 @@ mod tests {
             ("Tue,\r\n 14 Nov\r\n 2023 22:13:20 Z", Some("2023-11-14T22:13:20Z")),
             ("Tue, 14 Nov 2023 25:13:20 +0000", None),
             ("Tue, 99 Foo 2023 22:13:20 +0000", None),
+            ("2023-11-14T22:13:20+01:00", Some("2023-11-14T21:13:20Z")),
+            ("Tue Nov 14 22:13:20 2023", Some("2023-11-14T22:13:20Z")),
             ("yesterday", None),
         ] {
             let message = parsed(&format!("Date: {written}"));

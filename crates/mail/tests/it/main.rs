@@ -10,6 +10,7 @@ mod pop3_dovecot;
 mod pop3_fetching;
 mod pop3_opening;
 mod pop3_script;
+mod reports;
 mod smtp_envelope;
 mod smtp_final_dot;
 mod smtp_opening;

@@ -29,7 +29,10 @@ pub(super) fn read(message: &ParsedMessage) -> Option<Report> {
     }
     let action =
         if phrases::delayed(subject, told) { ReportedAction::Delayed } else { ReportedAction::Failed };
+    let returned = Returned::of(message);
     let mut recipients = recipients(message, told, action);
+    // A Message-ID looks like an address.
+    recipients.retain(|one| !returned.message_ids.iter().any(|id| normalize(id) == one.address));
     if recipients.is_empty() && by_text {
         // Nobody is named: whom it went to, if that was one.
         recipients.push(about(String::new(), told, action));
@@ -37,7 +40,6 @@ pub(super) fn read(message: &ParsedMessage) -> Option<Report> {
     if recipients.is_empty() {
         return None;
     }
-    let returned = Returned::of(message);
     let reporter = message.from.first().and_then(|party| party.address.split_once('@'));
     Some(Report {
         kind: ReportKind::DeliveryReport,
@@ -75,18 +77,21 @@ fn recipients(message: &ParsedMessage, told: &str, action: ReportedAction) -> Ve
     let sections = named.into_iter().enumerate().map(|(index, (address, at))| {
         let end = starts.get(index + 1).copied().filter(|next| *next > at).unwrap_or(told.len());
         let section = told[at..end].get(address.len()..).unwrap_or_default();
-        let mut found = about(address, section, action);
-        if found.status.is_none() {
-            // The transcript of a session comes after all addresses, and names them again with the answer.
-            let line = told
-                .lines()
-                .find(|line| line.to_lowercase().contains(&found.address) && coded(line).is_some());
-            if let Some(line) = line {
-                found.status = coded(line);
-                found.said = one_line(line);
-            }
+        let section =
+            section.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '<' | '\'' | '"' | '('));
+        let beside = section.split("\n\n").next().unwrap_or_default();
+        // The code stands beside the address, or in a transcript behind all of them that names it again, or further down.
+        let transcript =
+            told.lines().find(|line| line.to_lowercase().contains(&address) && coded(line).is_some());
+        match (coded(beside), transcript) {
+            (None, Some(line)) => ReportedRecipient {
+                status: coded(line),
+                said: one_line(line),
+                ..about(address, beside, action)
+            },
+            (Some(_), _) => about(address, beside, action),
+            (None, None) => about(address, section, action),
         }
-        found
     });
     sections.collect()
 }

@@ -9,7 +9,8 @@ use model::address::EmailAddress;
 use model::message::{Importance, NamedAddress, OutgoingAttachment, OutgoingMessage, Party};
 use proptest::prelude::*;
 
-use super::{assert_storable, parse};
+use super::mutate::assert_storable;
+use super::parse;
 
 fn address(text: &str) -> EmailAddress {
     text.parse().unwrap()

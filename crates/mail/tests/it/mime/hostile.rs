@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use model::message::ParseWarning;
 use proptest::prelude::*;
 
-use super::{assert_storable, limits, parse};
+use super::mutate::assert_storable;
+use super::{limits, parse};
 
 fn says(raw: &[u8], warning: ParseWarning) -> bool {
     let message = parse(raw);
@@ -168,6 +169,16 @@ fn html_made_to_break_a_layout_still_becomes_a_message() {
         let message = parse(raw.as_bytes());
         assert_storable(&message);
         assert!(message.text_derived);
+    }
+}
+
+#[test]
+fn two_thousand_broken_messages_hold_what_every_message_holds() {
+    let seeds = super::mutate::seeds();
+    for number in 0..2_000 {
+        let raw = super::mutate::case(&seeds, number);
+        let held = std::panic::catch_unwind(|| super::mutate::hold(&raw));
+        assert!(held.is_ok(), "case {number}; `make fuzz FROM={number} CASES=1` runs it alone");
     }
 }
 
