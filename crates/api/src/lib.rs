@@ -93,9 +93,31 @@ pub async fn serve(
 
 /// The OpenAPI 3.1 document, as committed in `docs/openapi.json`.
 pub fn openapi_json() -> String {
-    let mut text = serde_json::to_string_pretty(&app::openapi()).unwrap_or_default();
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(&app::openapi()).unwrap_or_default();
+    in_order(&text)
+}
+
+/// Puts the extensions of each operation (`x-…`, one line each) in order: they come out of a hash map, and the same
+/// document must be the same text every time.
+fn in_order(text: &str) -> String {
+    let is_extension = |line: &str| line.trim_start().starts_with("\"x-");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut ordered = String::with_capacity(text.len() + 1);
+    for run in lines.chunk_by(|one, next| is_extension(one) && is_extension(next)) {
+        let mut sorted: Vec<&str> = run.iter().map(|line| line.trim_end_matches(',')).collect();
+        if run.len() > 1 {
+            sorted.sort_unstable();
+        }
+        // The commas stay where they were: only the last line of a run may go without.
+        for (line, place) in sorted.iter().zip(run) {
+            ordered.push_str(line);
+            if place.ends_with(',') {
+                ordered.push(',');
+            }
+            ordered.push('\n');
+        }
+    }
+    ordered
 }
 
 /// Every operation with the right it asks for, sorted by path and method: what a test holds against a committed table.
