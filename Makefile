@@ -24,7 +24,9 @@ lint: setup ## formatting, clippy, documentation, dependencies; every warning is
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
-	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources && \
+	if cargo deny fetch db 2>/dev/null; then cargo deny check --disable-fetch advisories; \
+	else echo "lint: the database of advisories is out of reach, so it was not asked"; fi; \
 	else echo "lint: cargo-deny is not installed, so deny.toml was not checked (cargo install --locked cargo-deny)"; fi
 
 fuzz: ## break a million messages at random and look what the parser makes of them; FROM=0 CASES=1000000
