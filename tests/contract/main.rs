@@ -42,6 +42,7 @@ macro_rules! lines {
             sizes::a_mail_larger_than_our_own_limit_is_never_offered,
             limits::never_more_connections_than_allowed_are_open_and_everyone_gets_a_turn,
             limits::one_mailbox_has_one_connection_whatever_wants_it,
+            limits::large_mails_on_their_way_out_wait_until_there_is_memory_for_them,
             cancellation::a_claim_that_is_taken_away_at_any_request_of_reading_leaves_nothing_half,
             cancellation::a_claim_that_is_taken_away_at_any_request_of_sending_sends_nothing_twice,
             cancellation::a_lease_that_is_lost_at_any_request_of_reading_leaves_nothing_half,
@@ -62,6 +63,7 @@ macro_rules! lines {
             faults::a_line_dropped_before_any_request_of_sending_sends_nothing_twice,
             faults::a_line_dropped_after_any_request_of_sending_sends_nothing_twice,
             faults::a_server_that_speaks_one_byte_at_a_time_is_waited_for,
+            faults::a_server_that_answers_only_to_turn_one_away_is_not_down,
             faults::a_refused_password_is_asked_twice_and_then_never_again,
         }
     };

@@ -18,22 +18,37 @@ pub struct Ending {
     pub explained: Option<Explained>,
     /// Whether the server did its part, whatever came of single items.
     pub server_worked: bool,
+    /// Whether the server answered as servers do, if only to turn this mailbox away: then it is not down.
+    pub server_answered: bool,
+    /// Which of our own parts held the cycle back.
+    pub held_by: Option<String>,
 }
 
 impl Ending {
     /// It ran to its end.
     pub(crate) fn done(items: u32, cut_off: bool) -> Self {
-        Self { outcome: Outcome::Done { items, cut_off }, explained: None, server_worked: true }
+        Self {
+            outcome: Outcome::Done { items, cut_off },
+            explained: None,
+            server_worked: true,
+            server_answered: true,
+            held_by: None,
+        }
     }
 
     /// Nothing needed a connection.
     pub fn idle() -> Self {
-        Self { server_worked: false, ..Self::done(0, false) }
+        Self { server_worked: false, server_answered: false, ..Self::done(0, false) }
+    }
+
+    /// The lease was lost: the coordinator could not be told in time that it is still wanted.
+    pub fn ours() -> Self {
+        Self::held("the coordinator, which did not renew a lease in time")
     }
 
     /// One of our own parts is away.
-    pub fn ours() -> Self {
-        Self { outcome: Outcome::Failed(Failure::ours()), explained: None, server_worked: false }
+    fn held(part: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed(Failure::ours()), held_by: Some(part.into()), ..Self::idle() }
     }
 
     /// There was no lease.
@@ -41,16 +56,22 @@ impl Ending {
         let (delay, reason) = match denied {
             Denied::NoCapacity { retry_after } => (*retry_after, DueReason::NoCapacity),
             Denied::HeldBack { retry_after, .. } => (*retry_after, DueReason::ServerAsked),
-            Denied::Away { .. } | Denied::Refused { .. } => return Self::ours(),
+            Denied::Away { .. } => return Self::held("the coordinator, or the Redis behind it"),
+            Denied::Refused { why } => {
+                return Self::held(format!("the coordinator, which refuses to count a connection: {why}"));
+            }
         };
-        Self { outcome: Outcome::Snooze { delay, reason }, explained: None, server_worked: false }
+        Self { outcome: Outcome::Snooze { delay, reason }, ..Self::idle() }
     }
 
     /// The conversation failed.
     pub(crate) fn failed(error: &mail::Error, mailbox: &MailboxForCycle) -> Self {
         let explained = failure::explained(error, mailbox.endpoint());
         let outcome = failure::outcome(&explained.failure, failure::is_login_delay(error));
-        Self { outcome, explained: Some(explained), server_worked: false }
+        // One that says it is in trouble itself has said nothing about whether it is back.
+        let server_answered = explained.failure.scope != FailureScope::Server
+            && explained.failure.alert != AlertKind::ServerBusy;
+        Self { outcome, explained: Some(explained), server_answered, ..Self::idle() }
     }
 
     /// The server lists messages and gives none of them: the mailbox's failure, whatever the server calls it.
@@ -66,7 +87,7 @@ impl Ending {
         Self {
             outcome: Outcome::Failed(failure.clone()),
             explained: Some(Explained { failure, parameters }),
-            server_worked: false,
+            ..Self::idle()
         }
     }
 
@@ -74,7 +95,10 @@ impl Ending {
     /// Counted like any other failure of the mailbox, so that it ends in an alert instead of going on for ever.
     pub(crate) fn of_store(error: &store::Error, mailbox: &MailboxForCycle) -> Self {
         if matches!(error, store::Error::Away(_) | store::Error::Sealed(_)) {
-            return Self::ours();
+            return Self::held(match error {
+                store::Error::Sealed(_) => "the key ring, which cannot open a secret",
+                _ => "Postgres, or the disk that large messages are spooled to",
+            });
         }
         let failure = Failure {
             scope: FailureScope::Mailbox,
@@ -86,7 +110,7 @@ impl Ending {
         Self {
             outcome: Outcome::Failed(failure.clone()),
             explained: Some(Explained { failure, parameters }),
-            server_worked: false,
+            ..Self::idle()
         }
     }
 
@@ -102,7 +126,7 @@ impl Ending {
         Self {
             outcome: Outcome::Failed(failure.clone()),
             explained: Some(Explained { failure, parameters }),
-            server_worked: false,
+            ..Self::idle()
         }
     }
 }

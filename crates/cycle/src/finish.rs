@@ -1,6 +1,8 @@
 //! The end of a cycle: one transaction that says when it is due again, what its server is worth, and what people must
 //! know.
 
+use std::time::Duration;
+
 use mail::error::Phase;
 use model::alert::AlertKind;
 use model::cadence::{Next, Outcome, SwitchOff, next};
@@ -43,6 +45,9 @@ const OF_THE_MAILBOX: &[AlertKind] = &[
 /// A profile's server that refuses this many of its mailboxes, and this share of them, has a problem of its own
 /// (design section 4).
 const WIDE_REFUSAL: (i64, i64) = (5, 10);
+
+/// How long our own parts may hold a workload back before a person is told.
+const HELD_BACK: Duration = Duration::from_secs(300);
 
 /// A sign-in that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +102,17 @@ impl Cycle {
             // Nothing was tried: that proves nothing about what failed before, and its alerts stay.
             (next.failures, next.refusals) = (history.failures, history.refusals);
         }
-        schedule::finish(&tenant, self.claimed.claim, &outcome, &next).await?;
+        let held = schedule::finish(&tenant, self.claimed.claim, &outcome, &next).await?;
+        if let Some(part) = ending.held_by.as_ref().filter(|_| held.is_some_and(|held| held >= HELD_BACK)) {
+            self.held_back(&tenant, part).await?;
+        }
         match &outcome {
             Outcome::Failed(failure) if failure.scope == FailureScope::Server => {
                 let pause = next.delay.unwrap_or_default();
                 health::server_failed(&tenant, self.mailbox.profile, self.mailbox.endpoint(), pause).await?;
             }
             _ if ending.server_worked => self.worked(&tenant, history.server_failures > 0).await?,
+            _ if ending.server_answered => self.answered(&tenant, history.server_failures > 0).await?,
             _ => {}
         }
         if let Some(explained) = &ending.explained {
@@ -129,11 +138,10 @@ impl Cycle {
 
     /// Takes back what was said while it did not work.
     async fn worked(&self, tenant: &Tenant, server_had_failed: bool) -> store::Result<()> {
-        let endpoint = self.mailbox.endpoint();
-        if server_had_failed {
-            health::server_worked(tenant, self.mailbox.profile, endpoint).await?;
-            let server = Subject::Profile(self.mailbox.profile);
-            alert::resolve(tenant, OF_THE_SERVER, server, Some(&endpoint.key())).await?;
+        self.answered(tenant, server_had_failed).await?;
+        if self.claimed.held_back {
+            let parts = Subject::Profile(self.mailbox.profile);
+            alert::resolve(tenant, &[AlertKind::LockstepPartAway], parts, None).await?;
         }
         let history = self.claimed.history;
         if history.failures > 0 || history.refusals > 0 {
@@ -142,6 +150,29 @@ impl Cycle {
             alert::resolve(tenant, OF_THE_MAILBOX, mailbox, workload).await?;
             alert::resolve(tenant, OF_THE_SERVER, mailbox, workload).await?;
         }
+        Ok(())
+    }
+
+    /// Ends the server's pause: it answered, whatever it said to this mailbox.
+    async fn answered(&self, tenant: &Tenant, server_had_failed: bool) -> store::Result<()> {
+        if server_had_failed {
+            let endpoint = self.mailbox.endpoint();
+            health::server_worked(tenant, self.mailbox.profile, endpoint).await?;
+            let server = Subject::Profile(self.mailbox.profile);
+            alert::resolve(tenant, OF_THE_SERVER, server, Some(&endpoint.key())).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells that one of our own parts has been away for minutes: once, however many mailboxes wait for it.
+    async fn held_back(&self, tenant: &Tenant, part: &str) -> store::Result<()> {
+        let (kind, subject) = (AlertKind::LockstepPartAway, Subject::Profile(self.mailbox.profile));
+        if alert::is_open(tenant, kind, subject).await? {
+            return Ok(());
+        }
+        let parameters = json!({"part": part});
+        let alert = NewAlert { kind, subject, detail: String::new(), parameters, server_said: None };
+        alert::raise(tenant, &alert).await?;
         Ok(())
     }
 

@@ -38,6 +38,8 @@ const SAMPLES: u32 = 20;
 pub(crate) struct New {
     pub(crate) listed: Listed,
     pub(crate) item_id: String,
+    /// How often in a row its process died while it alone was in hand.
+    pub(crate) deaths: u32,
 }
 
 /// One cycle's reading of a mailbox.
@@ -170,10 +172,11 @@ impl Reading<'_> {
         // One more than may be read shows that something is left.
         let most = usize::try_from(self.cycle.parts.mail.config().max_items).unwrap_or(usize::MAX);
         // What failed before comes last: a message that breaks its connection each time holds up none of the others.
-        let (again, first): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|unknown| unknown.attempts > 0);
+        let (again, first): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|unknown| unknown.attempts > 0 || unknown.deaths > 0);
         let new = first.into_iter().chain(again).take(most.saturating_add(1)).filter_map(|unknown| {
             let (listed, item_id) = listing.get(unknown.index)?;
-            Some(New { listed, item_id: item_id.to_owned() })
+            Some(New { listed, item_id: item_id.to_owned(), deaths: unknown.deaths })
         });
         Ok(new.collect())
     }

@@ -20,6 +20,12 @@ use self::begun::{Begun, Desk};
 use crate::ending::{Ending, Interrupted};
 use crate::start::{Cycle, Parts};
 
+/// Bytes that any message takes of the process's memory while it is sent.
+const HELD_ONCE: u64 = 64 * 1024;
+/// How many times the bytes of its files are held at once: as they are, and as base64 in lines within the message (RFC 2045
+/// section 6.8), which grows while it is built.
+const HELD_OF_FILES: u64 = 3;
+
 /// What the mailbox has to send, in the transaction that begins the cycle: what an older claim left behind is in doubt,
 /// what waited for too long is given up, and the rest is due.
 pub(crate) async fn pending(
@@ -84,6 +90,8 @@ pub(crate) async fn run(
             cut_off = true;
             break;
         }
+        // Before the message is read from the records: its files, and the message that is built of them.
+        let reserved = mail.reserve(HELD_ONCE + HELD_OF_FILES * next.attached).await;
         let Some(begun) = sending.begin(&next).await? else { continue };
         tried += 1;
         used.items += 1;
@@ -92,6 +100,7 @@ pub(crate) async fn run(
             Sent::Broke => return Ok(Ending::done(tried, true)),
             Sent::Over(why) => return Err(why),
         }
+        drop(reserved);
     }
     session.quit().await;
     Ok(Ending::done(tried, cut_off))

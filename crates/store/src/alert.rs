@@ -178,6 +178,20 @@ pub async fn resolve(
         .await
 }
 
+/// Whether an alert of this kind about the subject is open.
+pub async fn is_open(tenant: &Tenant, kind: AlertKind, subject: Subject) -> Result<bool> {
+    let (email, mailbox, profile) = subject.columns();
+    let row = tenant
+        .query_one(
+            "select exists (select from alerts
+             where kind = $1 and email_id is not distinct from $2 and mailbox_id is not distinct from $3
+               and profile_id is not distinct from $4 and resolved_at is null and dismissed_at is null)",
+            &[&kind.as_str(), &email, &mailbox, &profile],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Puts an alert away; doing it again changes nothing. A user can put away only what the user sees, and of that not what
 /// is about a whole server: everybody on it would miss it.
 pub async fn dismiss(tenant: &Tenant, id: AlertId, reader: AlertReader, by: &Author) -> Result<()> {

@@ -67,6 +67,12 @@ pub async fn of(tenant: &Tenant, owner: CredentialOwner) -> Result<Option<Creden
     .transpose()
 }
 
+/// When the secret of a credential was stored: whether it is still the one that somebody read before.
+pub async fn stored_at(tenant: &Tenant, id: CredentialId) -> Result<Option<Timestamp>> {
+    let row = tenant.query_opt("select modified_at from credentials where id = $1", &[&id.0]).await?;
+    row.map(|row| Ok(row.try_get("modified_at")?)).transpose()
+}
+
 /// Seals a password for a profile or mailbox, in place of the one before. `profile::set_password` and
 /// `mailbox::set_password` call this and reset what depends on the secret.
 pub(crate) async fn put(

@@ -134,7 +134,10 @@ async fn present(
         return Ok(before);
     }
     let row = transaction
-        .query_one("select count(*) from sessions where ended_at is null and seen_at + dead_after > now()", &[])
+        .query_one(
+            "select count(*) from sessions where ended_at is null and seen_at + dead_after > now()",
+            &[],
+        )
         .await
         .map_err(crate::Error::from)?;
     match row.get(0) {

@@ -31,6 +31,8 @@ pub struct Unknown {
     pub index: usize,
     /// How often it was tried before.
     pub attempts: u32,
+    /// How often in a row its process died while it alone was in hand.
+    pub deaths: u32,
 }
 
 /// What is to be written about an item.
@@ -113,10 +115,10 @@ pub async fn unknown(
         .query(
             // `offset 0` keeps this a look-up by the whole key for each item, whatever the planner believes about the
             // table: a join planned while it was small reads every known item for every listed one.
-            "select u.place - 1 as place, coalesce(i.attempts, 0) as attempts
+            "select u.place - 1 as place, coalesce(i.attempts, 0) as attempts, coalesce(i.deaths, 0) as deaths
              from unnest($3::text[]) with ordinality as u(item_id, place)
              left join lateral (
-                 select i.item_id, i.attempts, i.decision, i.next_try_at, i.examine_again_at from mailbox_items i
+                 select i.item_id, i.attempts, i.deaths, i.decision, i.next_try_at, i.examine_again_at from mailbox_items i
                  where i.organization_id = current_organization() and i.mailbox_id = $1 and i.folder = $2
                    and i.item_id = u.item_id offset 0) as i on true
              where i.item_id is null or (i.decision = 'failed' and i.next_try_at <= now())
@@ -130,6 +132,7 @@ pub async fn unknown(
             Ok(Unknown {
                 index: usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX),
                 attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
+                deaths: u32::try_from(row.try_get::<_, i32>("deaths")?).unwrap_or(0),
             })
         })
         .collect()
@@ -169,7 +172,7 @@ pub async fn decide(
                   as u(item, decision, rule, size, error, retry, email, received, message_id, place)
              order by item, place
              on conflict (organization_id, mailbox_id, folder, item_id) do update set
-                 attempts = case i.decision when 'failed' then i.attempts else 0 end + excluded.attempts,
+                 attempts = case i.decision when 'failed' then i.attempts else 0 end + excluded.attempts, deaths = 0,
                  decision = case when excluded.decision = 'failed' and i.decision = 'failed' and i.attempts + 1 >= $11
                                  then 'undeliverable' else excluded.decision end,
                  next_try_at = case when i.decision <> 'failed' then excluded.next_try_at
@@ -197,6 +200,35 @@ pub async fn decide(
         )
         .await?;
     of(tenant, mailbox, folder, &ids).await
+}
+
+/// Notes, before an item is fetched alone, that it is in hand: if the process dies over it, its row says so. Whatever is
+/// decided about it afterwards takes that back.
+pub async fn take_in_hand(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    item_id: &str,
+    size: u64,
+) -> Result<()> {
+    tenant
+        .execute(
+            "insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, deaths,
+                                             next_try_at, last_error)
+             values (current_organization(), $1, $2, $3, 'failed', 'in_hand', $4, 1, now(), $5)
+             on conflict (organization_id, mailbox_id, folder, item_id) do update set
+                 deaths = i.deaths + 1, next_try_at = now(), last_error = excluded.last_error, seen_at = now()
+             where i.decision = 'failed'",
+            &[
+                &mailbox.0,
+                &folder,
+                &item_id,
+                &wide(usize::try_from(size).unwrap_or(usize::MAX)),
+                &"the process that read it ended over it",
+            ],
+        )
+        .await?;
+    Ok(())
 }
 
 /// The rows of these items, in no order; those without a row are left out.

@@ -235,6 +235,22 @@ pub(crate) async fn a_server_that_speaks_one_byte_at_a_time_is_waited_for<P: Pro
     assert_eq!(house.count("alerts").await, 0);
 }
 
+pub(crate) async fn a_server_that_answers_only_to_turn_one_away_is_not_down<P: Provider>() {
+    let house = House::<P>::build().await;
+    let people = house.people(2).await;
+    let door = house.door(Workload::Incoming);
+    door.set(Fault::PlainText);
+    assert_eq!(house.fails(&people[0], Workload::Incoming).await.0, FailureScope::Server);
+    door.set(Fault::None);
+    house.later().await;
+    // The one mailbox that tries whether it is back has lost its password.
+    house.provider.set_password(&people[0].address, "changed");
+    assert_eq!(house.fails(&people[0], Workload::Incoming).await.0, FailureScope::Credential);
+    assert_eq!(house.count("endpoints where failures > 0 or open_until is not null").await, 0);
+    assert_eq!(house.count("alerts where profile_id is not null and resolved_at is null").await, 0);
+    house.receive(&people[1]).await;
+}
+
 pub(crate) async fn a_refused_password_is_asked_twice_and_then_never_again<P: Provider>() {
     let house = House::<P>::build().await;
     let people = house.people(2).await;

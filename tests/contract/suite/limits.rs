@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cycle::lease_request;
+use cycle::{Config, lease_request};
+use model::email::EmailState;
+use model::message::OutgoingAttachment;
 use model::workload::{ServiceClass, Workload};
+use servers::Fault;
 use store::credential;
+use store::outgoing::Draft;
 
-use crate::house::{House, config, message};
+use crate::house::{House, config, message, to};
 use crate::provider::Provider;
 use crate::ring::Ring;
 
@@ -89,4 +93,48 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
     let front = house.door(Workload::Incoming).front();
     assert_eq!((front.maximum(), front.total()), (1, 5));
     assert_eq!(house.count("emails").await, 50);
+}
+
+pub(crate) async fn large_mails_on_their_way_out_wait_until_there_is_memory_for_them<P: Provider>() {
+    // Room for one of the large ones.
+    let house = House::<P>::with(Config { memory_mb: 15, ..config() }, |_| {}).await;
+    let people = house.people(4).await;
+    let file = OutgoingAttachment {
+        name: "large.bin".to_owned(),
+        content_type: "application/octet-stream".to_owned(),
+        bytes: vec![7; 4_000_000].into(),
+        inline_id: None,
+    };
+    let draft = || Draft { to: to(&people[3].address), ..Draft::default() };
+    let first = house.ask_with(&people[0], draft(), std::slice::from_ref(&file)).await;
+    let second = house.ask_with(&people[1], draft(), &[file]).await;
+    let small = house.ask(&people[2], draft()).await;
+    let door = house.door(Workload::Outgoing);
+
+    // The first is kept back in the middle of its conversation, with all of it in memory.
+    door.set(Fault::Hold(3));
+    let mut one = house.claimed(&people[0], Workload::Outgoing).await.unwrap();
+    let mut two = house.claimed(&people[1], Workload::Outgoing).await.unwrap();
+    let one = tokio::spawn(async move { (one.run(|| true).await.unwrap(), one) });
+    door.reached().await;
+    assert_eq!(house.state(first).await, EmailState::Sending);
+    door.set(Fault::None);
+    house.transmit(&people[2]).await;
+    assert_eq!(house.state(small).await, EmailState::Sent, "there is room for it");
+    let two = tokio::spawn(async move { (two.run(|| true).await.unwrap(), two) });
+    while door.front().total() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It is connected, and would be on its way by now.
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        assert_eq!(house.state(second).await, EmailState::PendingSend, "there is none for another large one");
+    }
+    door.go_on();
+    for running in [one, two] {
+        let (ending, cycle) = running.await.unwrap();
+        cycle.finish(&ending).await.unwrap();
+    }
+    assert_eq!((house.state(first).await, house.state(second).await), (EmailState::Sent, EmailState::Sent));
+    assert_eq!(house.arrived(&people[3].address, 3).await.len(), 3);
 }

@@ -17,7 +17,7 @@ use model::report::{Report, report};
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
-use store::{Tenant, alert};
+use store::{Tenant, alert, item};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Flow, New, Reading, large};
@@ -26,6 +26,10 @@ use crate::servers::MEGABYTE;
 
 /// How long after its first failure an item is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Claims that died in a row, after which a cycle takes one item at a time (design section 5).
+const CAREFUL_AFTER: u32 = 2;
+/// Deaths over one item, after which nobody looks into it any more.
+const DEADLY: u32 = 3;
 /// A header that is longer than this is not read to judge a message by its age.
 pub(super) const HEADER_BYTES: u64 = 256 * 1024;
 
@@ -77,16 +81,25 @@ impl Reading<'_> {
             && let Some(new) = waiting.pop_front()
         {
             bytes += new.listed.size;
-            let alone = batch.is_empty();
-            if !alone && (bytes > room || new.listed.size > large::FROM) {
+            let first = batch.is_empty();
+            let alone = new.listed.size > large::FROM || self.is_dangerous(&new);
+            if !first && (bytes > room || alone) {
                 waiting.push_front(new);
                 break;
             }
-            let streamed = new.listed.size > large::FROM;
             batch.push(new);
-            if streamed {
+            if alone {
                 break;
             }
+        }
+        if let [one] = batch.as_slice()
+            && self.is_dangerous(one)
+        {
+            if one.deaths >= DEADLY {
+                let one = one.clone();
+                return large::keep_raw(self, session, &one).await;
+            }
+            self.take_in_hand(one).await?;
         }
         self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         self.used.bytes += batch.iter().map(|new| new.listed.size).sum::<u64>();
@@ -144,6 +157,20 @@ impl Reading<'_> {
         let fetched = session.retrieve_many(&known, 1, limit).next().await?;
         self.gives = !matches!(fetched, Some((_, Fetched::Refused(_))));
         Ok(self.gives)
+    }
+
+    /// Whether a process may die over this item: one died over it, or the claims before this one died over what nobody
+    /// knows.
+    fn is_dangerous(&self, new: &New) -> bool {
+        new.deaths > 0 || self.cycle.claimed.deaths >= CAREFUL_AFTER
+    }
+
+    /// Commits that this item alone is in hand, so that it shows over which one a process died.
+    async fn take_in_hand(&self, new: &New) -> Result<(), Interrupted> {
+        let tenant = self.fenced().await?;
+        let mailbox = self.cycle.mailbox.id;
+        item::take_in_hand(&tenant, mailbox, &self.folder, &new.item_id, new.listed.size).await?;
+        Ok(tenant.commit().await?)
     }
 
     /// What follows from how a batch ended, once what it gave is committed. A connection that broke in the middle of

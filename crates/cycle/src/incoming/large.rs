@@ -1,5 +1,5 @@
-//! A message that is too large to be held in memory: spooled to a file without a name, stored from there in chunks, and
-//! parsed from its first part only.
+//! A message that is too large to be held in memory, or over which processes died: spooled to a file without a name, stored
+//! from there in chunks, and parsed from its first part only, or not at all.
 
 use std::io::SeekFrom;
 
@@ -9,11 +9,11 @@ use mail::error::Kind;
 use mail::mime;
 use mail::pop3::Session;
 use model::identity::{BodyDigest, header_size, identity_of_parts};
-use model::message::ParseWarning;
+use model::message::{ParseWarning, ParsedMessage};
 use model::report::report;
 use sha2::{Digest as _, Sha256};
 use store::blob::{self, BlobId};
-use store::incoming::{IncomingItem, Raw, StoredRaw};
+use store::incoming::{IncomingItem, IncomingMessage, Raw, StoredRaw, Verdict};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -58,6 +58,39 @@ pub(super) async fn record(
     items.extend(reading.judged(&tenant, vec![read]).await?);
     reading.commit(tenant, items).await?;
     drop(reserved);
+    Ok(Flow::GoOn)
+}
+
+/// Keeps a message over which processes died: stored as it is, looked into by nobody, with an alert. No policy is asked
+/// about it, because that would mean to read it, and what cannot be judged is not lost.
+pub(super) async fn keep_raw(
+    reading: &mut Reading<'_>,
+    session: &mut Session,
+    new: &New,
+) -> Result<Flow, Interrupted> {
+    reading.retrieved = reading.retrieved.saturating_add(1);
+    let spooled = match spool(session, new, reading.cycle.mailbox.max_message_bytes).await {
+        Ok(spooled) => spooled,
+        Err(Interrupted::Mail(error)) => return unread(reading, session, new, Vec::new(), error).await,
+        Err(interrupted) => return Err(interrupted),
+    };
+    let mut message = ParsedMessage::default();
+    message.warn(ParseWarning::Unparsable);
+    let header = spooled.head.slice(..header_size(&spooled.head));
+    let identity = identity_of_parts(&message, &header, spooled.body);
+    let raw = Raw::Stored(StoredRaw { blob: spooled.id, size: spooled.size, header, body: spooled.body });
+    let item = IncomingItem {
+        item_id: new.item_id.clone(),
+        size: new.listed.size,
+        received_at: None,
+        message_id: None,
+        rule: "kept_raw".to_owned(),
+        verdict: Verdict::Record(Box::new(IncomingMessage { identity, message, raw })),
+    };
+    tracing::error!(item.deaths = new.deaths, "processes died over a message: it is kept as it is");
+    let tenant = reading.fenced().await?;
+    blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
+    reading.commit(tenant, vec![item]).await?;
     Ok(Flow::GoOn)
 }
 

@@ -107,3 +107,41 @@ async fn a_server_that_refuses_everybody_for_long_disables_nobody() {
     }
     assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 6);
 }
+
+#[tokio::test]
+async fn our_own_absence_is_told_of_once_it_lasts_for_minutes_and_not_a_word_more() {
+    let house = House::build().await;
+    let (_, anna, _) = house.person("anna").await;
+    let (_, bert, _) = house.person("bert").await;
+    let told = "alerts where kind = 'lockstep_part_away' and profile_id is not null";
+    let held = async |id: MailboxId| {
+        let tenant = house.tenant().await;
+        store::schedule::wish(&tenant, id, Workload::Incoming).await.unwrap();
+        tenant.commit().await.unwrap();
+        let cycle = house.claimed(id, Workload::Incoming).await.expect("due");
+        let away = throttle::Denied::Away { retry_after: Duration::from_secs(30) };
+        cycle.finish(&cycle::Ending::denied(&away)).await.unwrap();
+    };
+    let later = async |seconds| {
+        testing::pass(&house.database, Duration::from_secs(seconds)).await.unwrap();
+        let owner = house.database.owner().await.unwrap();
+        owner.execute("update sessions set seen_at = now()", &[]).await.unwrap();
+    };
+    for _ in 0..5 {
+        held(anna).await;
+        assert_eq!(house.count(told).await, 0, "nobody needs to know of a moment");
+        later(60).await;
+    }
+    held(anna).await;
+    later(60).await;
+    for id in [anna, bert, anna] {
+        held(id).await;
+        later(400).await;
+    }
+    assert_eq!(house.count(&format!("{told} and count = 1 and resolved_at is null")).await, 1);
+    assert_eq!(house.count("alerts").await, 1);
+    assert_eq!(house.count("mailbox_workloads where enabled").await, 4);
+    house.cycle(anna, Workload::Incoming).await;
+    assert_eq!(house.count(&format!("{told} and resolved_at is not null")).await, 1);
+    assert_eq!(house.count("schedules where failures > 0 or refusals > 0").await, 0);
+}

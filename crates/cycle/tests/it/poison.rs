@@ -1,5 +1,7 @@
 //! One bad message, or one slow server, holds up nothing but itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cycle::Config;
@@ -9,7 +11,8 @@ use model::email::EmailState;
 use model::failure::FailureScope;
 use model::workload::Workload;
 use store::outgoing::Draft;
-use store::testing;
+use store::{schedule, testing};
+use tokio::sync::Notify;
 
 use crate::house::{House, config, message};
 use crate::outgoing::{pending, state, to};
@@ -190,4 +193,66 @@ async fn a_mail_that_always_breaks_its_connection_holds_up_the_others_once_and_s
     assert_eq!(house.count("alerts where kind = 'connection_lost' and resolved_at is null").await, 0);
     let tries = house.count("send_attempts where answer = 'not_sent'").await;
     assert!((3..=9).contains(&tries), "{tries} tries in more than two hours");
+}
+
+/// What the sweep does with a cycle whose process died.
+async fn swept(house: &House) {
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "update schedules set state = 'idle', session_id = null, deaths = deaths + 1, due_at = now()
+             where state = 'running'",
+            &[],
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_message_over_which_processes_die_is_kept_raw_in_the_end_and_holds_up_no_other() {
+    // The process dies whenever the second message is asked for, until the sixth time.
+    let (asked, deadly) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(true)));
+    let (heard, kills) = (asked.clone(), deadly.clone());
+    let server = Scripted::pop3(messages(5), move |number, raw| {
+        if number == 2 && kills.load(Ordering::SeqCst) {
+            heard.notify_one();
+            return Do::Stall;
+        }
+        whole(raw)
+    })
+    .await;
+    let house = house(config(), &server).await;
+    let (_, id, _) = house.person("emil").await;
+    // Twice nobody knows why, and what came before it in the batch is lost with it.
+    for deaths in 1..=5 {
+        let tenant = house.tenant().await;
+        schedule::wish(&tenant, id, Workload::Incoming).await.unwrap();
+        tenant.commit().await.unwrap();
+        let mut cycle = house.claimed(id, Workload::Incoming).await.expect("due");
+        let dying = tokio::spawn(async move { cycle.run(|| true).await.is_some() });
+        asked.notified().await;
+        dying.abort();
+        assert!(dying.await.is_err(), "it died");
+        swept(&house).await;
+        let (emails, blamed) = match deaths {
+            1 | 2 => (0, 0),
+            // Then one item at a time: the first is safe, and the second is found out.
+            3 => (1, 1),
+            // It comes last from now on.
+            _ => (4, 1),
+        };
+        assert_eq!(house.count("emails").await, emails, "after {deaths} deaths");
+        let row =
+            "mailbox_items where decision = 'failed' and rule = 'in_hand' and deaths > 0 and attempts = 0";
+        assert_eq!(house.count(row).await, blamed, "after {deaths} deaths");
+    }
+    deadly.store(false, Ordering::SeqCst);
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    assert!(matches!(ending.outcome, Outcome::Done { items: 1, .. }), "{:?}", ending.outcome);
+    assert_eq!(house.count("emails where 'unparsable' = any(warnings) and message_id is null").await, 1);
+    assert_eq!(house.count("email_copies where raw_sha256 is not null").await, 5);
+    assert_eq!(house.count("alerts where kind = 'message_unparsable' and resolved_at is null").await, 1);
+    assert_eq!(house.count("schedules where deaths > 0").await, 0);
+    let (ending, _) = house.cycle(id, Workload::Incoming).await;
+    assert!(matches!(ending.outcome, Outcome::Done { items: 0, .. }), "{:?}", ending.outcome);
 }

@@ -29,6 +29,8 @@ pub struct Pending {
     pub request: SendRequestId,
     /// When that was made.
     pub requested_at: Timestamp,
+    /// Bytes of its files.
+    pub attached: u64,
 }
 
 /// Turns what an older claim left in Sending into Unknown: the message may have left. The caller raises the alerts,
@@ -60,7 +62,11 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
 pub async fn next_pending(tenant: &Tenant, mailbox: MailboxId, limit: i64) -> Result<Vec<Pending>> {
     let rows = tenant
         .query(
-            "select e.id, r.id as request_id, r.requested_at from emails e
+            "select e.id, r.id as request_id, r.requested_at,
+                    (select coalesce(sum(a.size), 0) from email_copies c
+                     join attachments a on a.organization_id = c.organization_id and a.copy_id = c.id
+                     where c.organization_id = e.organization_id and c.email_id = e.id)::bigint as attached
+             from emails e
              join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
              where e.mailbox_id = $1 and e.state = 'pending_send' and (r.not_before is null or r.not_before <= now())
                and exists (select from send_recipients rc
@@ -76,6 +82,7 @@ pub async fn next_pending(tenant: &Tenant, mailbox: MailboxId, limit: i64) -> Re
                 email: EmailId(row.try_get("id")?),
                 request: SendRequestId(row.try_get("request_id")?),
                 requested_at: row.try_get("requested_at")?,
+                attached: u64::try_from(row.try_get::<_, i64>("attached")?).unwrap_or(0),
             })
         })
         .collect()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::cadence::{DueReason, History, Next, Outcome};
+use model::failure::FailureScope;
 use model::id::{ProfileId, SessionId};
 
 use super::Claim;
@@ -25,6 +26,8 @@ pub struct ClaimedCycle {
     pub history: History,
     /// Claims of this row that died unfinished, in a row: what makes a cycle careful.
     pub deaths: u32,
+    /// Whether the cycles before this one were held back by one of our own parts.
+    pub held_back: bool,
 }
 
 /// Takes the cycle that a message invites to, from *queued with exactly this number*; `None` when it is anybody
@@ -37,7 +40,7 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
              where mailbox_id = $1 and workload = $2 and claim = $3 and state = 'queued'
                and exists (select from sessions l
                            where l.id = $4 and l.ended_at is null and l.seen_at + l.dead_after > now())
-             returning profile_id, due_reason, quiet_cycles, failures, refusals, deaths,
+             returning profile_id, due_reason, quiet_cycles, failures, refusals, deaths, held_since is not null as held_back,
                        greatest(extract(epoch from now() - due_at), 0)::float8 as waited,
                        greatest(extract(epoch from now() - first_refused_at), 0)::float8 as first_refused",
             &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number, &session.0],
@@ -62,6 +65,7 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
             server_failures: 0,
         },
         deaths: counter("deaths")?,
+        held_back: row.try_get("held_back")?,
     }))
 }
 
@@ -80,8 +84,13 @@ pub async fn fence(tenant: &Tenant, claim: Claim) -> Result<()> {
 
 /// Ends the cycle: idle, due again as `next` says from Postgres's now, and at once when a wish came in since. Fails
 /// as [`Error::Fenced`] when the claim is no longer ours. What `next` switches off is the caller's to do, in the
-/// same transaction and after this.
-pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Next) -> Result<()> {
+/// same transaction and after this. Gives for how long our own parts have been holding the workload back, if they do.
+pub async fn finish(
+    tenant: &Tenant,
+    claim: Claim,
+    outcome: &Outcome,
+    next: &Next,
+) -> Result<Option<Duration>> {
     let (name, items) = match outcome {
         Outcome::Done { items, .. } => ("done".to_owned(), i32::try_from(*items).unwrap_or(i32::MAX)),
         Outcome::Snooze { reason, .. } => (format!("snooze:{reason}"), 0),
@@ -89,6 +98,7 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
     };
     // A cycle that tried nothing proves nothing about the item that killed the ones before it.
     let proves = !matches!(outcome, Outcome::Snooze { .. });
+    let ours = matches!(outcome, Outcome::Failed(failure) if failure.scope == FailureScope::Ours);
     let after = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
     let counter = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let row = tenant
@@ -101,9 +111,11 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
                 quiet_cycles = $7, failures = $8, refusals = $9,
                 first_refused_at = case when $9 = 0 then null else coalesce(first_refused_at, now()) end,
                 deaths = case when $10 then 0 else deaths end,
+                held_since = case when $14 then coalesce(held_since, now()) end,
                 last_outcome = $11, last_items = $12, last_finished_at = now()
              where mailbox_id = $1 and workload = $2 and claim = $3 and state = 'running'
-             returning ready_at <= now() and wished_at is not null as wished",
+             returning ready_at <= now() and wished_at is not null as wished,
+                       extract(epoch from now() - held_since)::float8 as held",
             &[
                 &claim.mailbox.0,
                 &claim.workload.as_str(),
@@ -118,6 +130,7 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
                 &name,
                 &items,
                 &next.held_by.map(DueReason::as_str),
+                &ours,
             ],
         )
         .await?;
@@ -125,5 +138,5 @@ pub async fn finish(tenant: &Tenant, claim: Claim, outcome: &Outcome, next: &Nex
     if row.try_get::<_, Option<bool>>("wished")?.unwrap_or(false) {
         super::poke(tenant).await?;
     }
-    Ok(())
+    Ok(row.try_get::<_, Option<f64>>("held")?.map(seconds))
 }

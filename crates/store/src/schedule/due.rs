@@ -50,7 +50,7 @@ pub async fn make_due(
         .execute(
             "update schedules set due_at = now() + make_interval(secs => $4), due_reason = $3,
                 not_before = null, not_before_reason = null,
-                quiet_cycles = 0, failures = 0, refusals = 0, first_refused_at = null, deaths = 0
+                quiet_cycles = 0, failures = 0, refusals = 0, first_refused_at = null, deaths = 0, held_since = null
              where mailbox_id = $1 and workload = $2 and state = 'idle'",
             &[&mailbox.0, &workload.as_str(), &reason.as_str(), &delay.as_secs_f64()],
         )

@@ -215,7 +215,7 @@ async fn ten_thousand_known_items_are_one_query_and_only_the_new_one_is_named() 
     listing.insert(5_000, "new".into());
     let tenant = world.tenant().await;
     let unknown = items::unknown(&tenant, world.ada_box, FOLDER, &listing).await.unwrap();
-    assert_eq!(unknown, [items::Unknown { index: 5_000, attempts: 0 }]);
+    assert_eq!(unknown, [items::Unknown { index: 5_000, attempts: 0, deaths: 0 }]);
     // Another folder knows nothing of them.
     assert_eq!(items::unknown(&tenant, world.ada_box, "other", &listing).await.unwrap().len(), 10_001);
 
@@ -260,7 +260,7 @@ async fn one_item_that_cannot_be_stored_never_holds_up_its_batch() {
         store::testing::pass(&world.database, Duration::from_secs(60 * minutes - 1)).await.unwrap();
         assert_eq!(due().await, [], "each failure doubles the time until the next try");
         store::testing::pass(&world.database, Duration::from_secs(2)).await.unwrap();
-        assert_eq!(due().await, [items::Unknown { index: 1, attempts: tries - 1 }]);
+        assert_eq!(due().await, [items::Unknown { index: 1, attempts: tries - 1, deaths: 0 }]);
         let again = here(&world, world.ada_box, vec![item("bad", poison.clone(), "raw 7")]).await;
         assert_eq!(u32::try_from(again[0].attempts).unwrap(), tries);
         let expected = if tries == 5 { Decision::Undeliverable } else { Decision::Failed };

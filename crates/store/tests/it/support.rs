@@ -123,7 +123,7 @@ impl One {
         let (outcome, next) = done();
         self.store
             .in_tenant(self.organization, async |tenant| {
-                schedule::finish(tenant, claim, &outcome, &next).await
+                schedule::finish(tenant, claim, &outcome, &next).await.map(drop)
             })
             .await
     }
