@@ -14,6 +14,10 @@ use store::{Error, Store};
 
 use crate::{key_rotation, test_and_enable};
 
+/// How often the end of a job is tried to be written, a second apart; after that its session's end, or its time, makes it
+/// due again.
+const END_TRIES: u32 = 30;
+
 /// Runs jobs for one session.
 pub(crate) struct Jobs {
     parts: cycle::Parts,
@@ -113,27 +117,40 @@ impl Jobs {
             JobKind::TestAndEnable => test_and_enable::run(&context, &claimed.payload).await,
             JobKind::KeyRotation => key_rotation::run(&context).await,
         };
-        let ended = self.end(&context, &claimed, result).await;
-        match ended {
-            Ok(()) => {}
-            Err(Error::Fenced) => tracing::info!("the job was withdrawn or is somebody else's"),
-            Err(error) => {
-                tracing::error!("the end of the job could not be written and is left to the sweep: {error}");
+        self.end(&context, &claimed, &result).await;
+    }
+
+    /// Writes the end down; while Postgres is away it is tried again, for as long as it makes sense.
+    async fn end(&self, context: &Context<'_>, claimed: &ClaimedJob, result: &store::Result<Outcome>) {
+        for attempt in 1..=END_TRIES {
+            match self.written(context, claimed, result).await {
+                Ok(()) => return,
+                Err(Error::Fenced) => return tracing::info!("the job was withdrawn or is somebody else's"),
+                Err(error @ Error::Away(_)) if attempt < END_TRIES => {
+                    tracing::warn!("the end of the job could not be written, trying again: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        "the end of the job could not be written and is left to the sweep: {error}"
+                    );
+                    return;
+                }
             }
         }
     }
 
-    async fn end(
+    async fn written(
         &self,
         context: &Context<'_>,
         claimed: &ClaimedJob,
-        result: store::Result<Outcome>,
+        result: &store::Result<Outcome>,
     ) -> store::Result<()> {
         let tenant = self.parts.store.tenant(context.organization).await?;
         match result {
-            Ok(Outcome::Succeeded(result)) => job::finish(&tenant, claimed.claim, true, &result).await?,
-            Ok(Outcome::Failed(result)) => job::finish(&tenant, claimed.claim, false, &result).await?,
-            Ok(Outcome::Snooze(delay)) => job::retry_later(&tenant, claimed.claim, delay, false).await?,
+            Ok(Outcome::Succeeded(result)) => job::finish(&tenant, claimed.claim, true, result).await?,
+            Ok(Outcome::Failed(result)) => job::finish(&tenant, claimed.claim, false, result).await?,
+            Ok(Outcome::Snooze(delay)) => job::retry_later(&tenant, claimed.claim, *delay, false).await?,
             Err(Error::Fenced) => return Err(Error::Fenced),
             Err(Error::Away(reason)) => {
                 tracing::warn!("the job is tried again later: {reason}");

@@ -15,7 +15,6 @@ use cycle::life::{self, Life, Means, Unlivable};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
-pub use test_and_enable::TestAndEnable;
 
 use crate::handler::Jobs;
 

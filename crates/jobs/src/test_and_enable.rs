@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use cycle::{Finding, lease_request, test};
+use jiff::Timestamp;
 use model::alert::AlertKind;
 use model::cadence::first_due;
-use model::id::MailboxId;
-use model::job::{Step, StepOutcome};
+use model::id::{CredentialId, MailboxId, ProfileId};
+use model::job::{Step, StepOutcome, TestAndEnable};
 use model::mailbox::{Approval, DeliveryMethod, TestResult};
 use model::workload::{ServiceClass, Workload};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
@@ -18,13 +18,6 @@ use store::{Tenant, alert, credential, mailbox};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
-
-/// The payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestAndEnable {
-    /// Which mailbox.
-    pub mailbox: MailboxId,
-}
 
 /// What every workload is spread over when it is due first.
 const FIRST_INTERVAL: Duration = Duration::from_secs(300);
@@ -52,14 +45,23 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
         steps.push(step(workload, StepOutcome::Running, ""));
         context.progress(&steps).await?;
         steps.pop();
-        let finding = match found(context, &mailbox).await? {
-            Ok(finding) => finding,
+        let Tested { finding, with } = match found(context, &mailbox).await? {
+            Ok(tested) => tested,
+            Err(Denied::Refused { why }) => {
+                let cause = format!("the coordinator does not count connections to this server: {why}");
+                let remedy = "correct the limits on the profile, then start the test again; if they are right, run \
+                              `lockstep doctor`";
+                return Ok(failed(&cause, remedy));
+            }
             Err(denied) => return Ok(Outcome::Snooze(denied.retry_after().unwrap_or(context.retry))),
         };
         for found in &finding.steps {
             steps.push(Step { name: format!("{workload}: {}", found.name), ..found.clone() });
         }
-        write(context, &mailbox, &finding).await?;
+        if !write(context, &mailbox, &finding, &with).await? {
+            // What was tested is not what is stored by now: begin again, with that.
+            return Ok(Outcome::Snooze(Duration::ZERO));
+        }
         if finding.failed.is_none() {
             enabled.push(workload);
         } else {
@@ -99,15 +101,45 @@ fn obstacle(mailbox: &MailboxForCycle) -> Option<(&'static str, &'static str)> {
     None
 }
 
+/// What a test found, and what it signed in with.
+struct Tested {
+    finding: Finding,
+    with: SignedIn,
+}
+
+/// Which secret a test is about.
+#[derive(PartialEq, Eq)]
+struct SignedIn {
+    credential: CredentialId,
+    stored_at: Option<Timestamp>,
+    profile: ProfileId,
+    profile_version: i64,
+    login: String,
+}
+
+impl SignedIn {
+    /// What a test of the mailbox would sign in with now.
+    async fn now(tenant: &Tenant, mailbox: &MailboxForCycle) -> store::Result<Option<Self>> {
+        let Some(credential) = mailbox.credential else { return Ok(None) };
+        Ok(Some(Self {
+            credential,
+            stored_at: credential::stored_at(tenant, credential).await?,
+            profile: mailbox.profile,
+            profile_version: mailbox.server_version,
+            login: mailbox.incoming_login.clone(),
+        }))
+    }
+}
+
 /// Tests under a lease of the jobs' own class: never one connection more than the server allows.
-async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Result<Finding, Denied>> {
+async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Result<Tested, Denied>> {
     let Some(id) = mailbox.credential else { return Ok(Err(away(context))) };
     let keys = &context.parts.keys;
-    let opened = context
-        .store()
-        .in_tenant(context.organization, async |tenant| credential::open(tenant, keys, id).await)
-        .await?;
-    let Some(opened) = opened else { return Ok(Err(away(context))) };
+    let tenant = context.store().tenant(context.organization).await?;
+    let with = SignedIn::now(&tenant, mailbox).await?;
+    let opened = credential::open(&tenant, keys, id).await?;
+    tenant.commit().await?;
+    let (Some(opened), Some(with)) = (opened, with) else { return Ok(Err(away(context))) };
     let request = lease_request(&context.parts.mail, mailbox, ServiceClass::Jobs);
     let lease = match context.under.throttle.acquire(request).await {
         Ok(lease) => lease,
@@ -118,39 +150,51 @@ async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Resul
         finding = test(&context.parts.mail, mailbox, &opened.username, &opened.secret) => Some(finding),
     };
     lease.release().await;
-    Ok(finding.ok_or_else(|| away(context)))
+    Ok(finding.map(|finding| Tested { finding, with }).ok_or_else(|| away(context)))
 }
 
 fn away(context: &Context<'_>) -> Denied {
     Denied::Away { retry_after: context.retry }
 }
 
-/// The result, the alert and the switch, in one transaction.
-async fn write(context: &Context<'_>, mailbox: &MailboxForCycle, finding: &Finding) -> store::Result<()> {
+/// The result, the alert and the switch, in one transaction. Writes nothing and says no when another secret was stored, or
+/// another server or login was set, while the test was under way: it says nothing about those.
+async fn write(
+    context: &Context<'_>,
+    mailbox: &MailboxForCycle,
+    finding: &Finding,
+    with: &SignedIn,
+) -> store::Result<bool> {
     let by = context.author();
     let (id, workload) = (mailbox.id, mailbox.workload);
     let result = if finding.failed.is_some() { TestResult::Failure } else { TestResult::Success };
     let said = finding.said();
-    context
-        .store()
-        .in_tenant(context.organization, async |tenant| {
-            mailbox::record_test(tenant, id, workload, result, Some(&said), &by).await?;
-            let Some(failed) = &finding.failed else {
-                let delay = first_due(id, workload, FIRST_INTERVAL);
-                mailbox::enable(tenant, id, workload, delay, &by).await?;
-                return resolve(tenant, mailbox).await;
-            };
-            let alert = NewAlert {
-                kind: failed.failure.alert,
-                subject: Subject::Mailbox(id),
-                detail: workload.to_string(),
-                parameters: failed.parameters.clone(),
-                server_said: failed.failure.said.clone(),
-            };
-            alert::raise(tenant, &alert).await?;
-            Ok(())
-        })
-        .await
+    let tenant = context.store().tenant(context.organization).await?;
+    // Holds the mailbox as well: from here on nobody changes it until this transaction ends.
+    mailbox::record_test(&tenant, id, workload, result, Some(&said), &by).await?;
+    let now = match mailbox::for_cycle(&tenant, id, workload).await? {
+        Some(now) => SignedIn::now(&tenant, &now).await?,
+        None => None,
+    };
+    if now.as_ref() != Some(with) {
+        return Ok(false);
+    }
+    if let Some(failed) = &finding.failed {
+        let alert = NewAlert {
+            kind: failed.failure.alert,
+            subject: Subject::Mailbox(id),
+            detail: workload.to_string(),
+            parameters: failed.parameters.clone(),
+            server_said: failed.failure.said.clone(),
+        };
+        alert::raise(&tenant, &alert).await?;
+    } else {
+        let delay = first_due(id, workload, FIRST_INTERVAL);
+        mailbox::enable(&tenant, id, workload, delay, &by).await?;
+        resolve(&tenant, mailbox).await?;
+    }
+    tenant.commit().await?;
+    Ok(true)
 }
 
 /// What the mailbox was told before no longer holds.

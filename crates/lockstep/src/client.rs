@@ -214,7 +214,10 @@ fn base(url: &str) -> Result<Url, config::Problem> {
     };
     let parsed = Url::parse(url).map_err(|error| problem(format!("`{url}` is no address: {error}")))?;
     match parsed.scheme() {
-        "http" | "https" => Ok(parsed),
+        "https" => Ok(parsed),
+        // The key is as good as a password.
+        "http" if parsed.host_str().is_some_and(is_loopback) => Ok(parsed),
+        "http" => Err(problem(format!("`{url}` would carry the API key over the network without TLS"))),
         other => Err(problem(format!("`{other}` is neither http nor https"))),
     }
 }

@@ -2,7 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::MailboxId;
 use crate::names::names;
+
+/// What [`JobKind::TestAndEnable`] is done to: the payload of its row. Ids only, as in every payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestAndEnable {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+}
 
 names! {
     /// What an async operation does.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use model::id::{MailboxId, ProfileId};
-use model::job::JobKind;
+use model::job::{JobKind, TestAndEnable};
 use model::mailbox::{Approval, DeliveryMethod};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -86,8 +86,11 @@ fn obstacle(mailbox: &mailbox::Mailbox) -> Option<(&'static str, &'static str)> 
 }
 
 async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId) -> Result<Uuid, Problem> {
-    let job =
-        NewJob { kind: JobKind::TestAndEnable, payload: json!({ "mailbox": mailbox }), max_attempts: TRIES };
+    let job = NewJob {
+        kind: JobKind::TestAndEnable,
+        payload: json!(TestAndEnable { mailbox }),
+        max_attempts: TRIES,
+    };
     Ok(job::create(tenant, &job, caller.author(), Duration::ZERO).await?.0)
 }
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::job::JobKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Extent;
 use super::context::Context;
@@ -15,7 +15,8 @@ use crate::table::{self, Tone, cell, plain, state, words};
 pub(super) const EXAMPLES: &str = "Examples:
   lockstep job list
   lockstep job show 0198c2f4-…
-  lockstep job wait 0198c2f4-…";
+  lockstep job wait 0198c2f4-…
+  lockstep job rotate-keys --wait";
 
 /// What can be done with jobs.
 #[derive(Debug, Subcommand)]
@@ -37,6 +38,16 @@ pub enum Command {
     Cancel {
         /// The job's id.
         job: String,
+    },
+    /// Seal every secret of the organization again with the active key of the ring.
+    ///
+    /// To change the key: add the new key at the end of the ring (`secrets.key_ring`) of every process, so that all of them
+    /// can open what it seals; then move it to the front everywhere, which makes it the active one; then run this for each
+    /// organization. When every job has succeeded nothing needs the old key any more, and it can be taken out of the ring.
+    RotateKeys {
+        /// Wait for its end; fails when the job does.
+        #[arg(long)]
+        wait: bool,
     },
     /// Print a job's steps as they come, until it ends; fails when the job does.
     Wait {
@@ -64,6 +75,14 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let job = api.post(&["jobs", &job, "cancel"], &Value::Null).await?;
             context.show(&job, |job| shown(context, job));
         }
+        Command::RotateKeys { wait } => {
+            let job = api.post(&["jobs"], &json!({"kind": JobKind::KeyRotation})).await?;
+            if wait {
+                follow::one(context, &Record(&job).text("id")).await?;
+            } else {
+                context.show(&job, |job| shown(context, job));
+            }
+        }
         Command::Wait { job } => follow::one(context, &job).await?,
     }
     Ok(())
@@ -84,6 +103,10 @@ fn row(context: &Context<'_>, job: Record<'_>) -> Vec<Cell> {
 pub(super) fn came_of(job: Record<'_>) -> String {
     if let Some(error) = job.filled("result.error") {
         return error;
+    }
+    if let Some(resealed) = job.at("result.resealed").and_then(Value::as_u64) {
+        let number = i64::try_from(resealed).unwrap_or(i64::MAX);
+        return format!("{} sealed again", table::count(number, "secret", "secrets"));
     }
     let listed = |path: &str| {
         job.list(path).iter().filter_map(|item| item.0.as_str()).collect::<Vec<_>>().join(" and ")
