@@ -85,6 +85,7 @@ async fn the_same_delivery_handled_twice_changes_nothing() {
 async fn publish(house: &House, mailbox: &Mailbox, claim: i64, copies: usize) {
     let config = broker::Config {
         url: house.installation.configuration.get("broker.url").expect("a broker").to_owned().into(),
+        ca_file: String::new(),
         publish_window: NonZero::new(100).expect("not zero"),
         message_ttl_seconds: NonZero::new(330).expect("not zero"),
         confirm_timeout_seconds: NonZero::new(10).expect("not zero"),

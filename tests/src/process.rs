@@ -129,7 +129,7 @@ impl Process {
 
 /// `lockstep` with a configuration file and nothing of this process's environment but the path. The kernel kills it
 /// when the thread that started it is gone, however that came about (prctl(2), `PR_SET_PDEATHSIG`).
-pub(crate) fn command(arguments: &[&str], configuration: &Path) -> Command {
+pub fn command(arguments: &[&str], configuration: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--"])

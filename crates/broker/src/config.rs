@@ -13,6 +13,10 @@ pub struct Config {
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. Characters with a meaning in an address are
     /// percent-encoded: the virtual host `/` is `%2f`.
     pub url: Secret,
+    /// PEM file with the authorities that an `amqps` broker's certificate may come from, beside the system's; empty: those
+    /// alone.
+    #[serde(default)]
+    pub ca_file: String,
     /// The most messages sent and not yet confirmed.
     pub publish_window: NonZeroU32,
     /// How long an invitation waits in a work queue before the broker drops it. The scheduler makes the row due

@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::options::{BasicPublishOptions, BasicQosOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{BasicProperties, Connection, ConnectionProperties, DefaultConnectionBuilder, ErrorKind, Event};
 use model::secret::ExposeSecret as _;
 
 use crate::{Config, Error};
@@ -22,6 +23,7 @@ const NOWHERE: &str = "lockstep.probe";
 /// A connection that is there again after it was lost.
 pub(crate) struct Link {
     uri: AMQPUri,
+    authorities: Option<String>,
     name: String,
     opening: tokio::sync::Mutex<()>,
     live: RwLock<Option<Arc<Connection>>>,
@@ -33,8 +35,17 @@ impl Link {
         let mut uri: AMQPUri =
             config.url.expose_secret().parse().map_err(|problem| Error::Address { problem })?;
         uri.query.heartbeat = Some(config.heartbeat_seconds.get());
+        let authorities = if config.ca_file.is_empty() {
+            None
+        } else {
+            Some(std::fs::read_to_string(&config.ca_file).map_err(|error| Error::Authorities {
+                file: config.ca_file.clone(),
+                cause: error.to_string(),
+            })?)
+        };
         Ok(Self {
             uri,
+            authorities,
             name: name.to_owned(),
             opening: tokio::sync::Mutex::default(),
             live: RwLock::default(),
@@ -76,7 +87,15 @@ impl Link {
     async fn open(&self) -> Result<Connection, Error> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         // lapin sets TCP_NODELAY, so small frames do not wait for each other.
-        let opening = Connection::connect_uri(self.uri.clone(), properties);
+        let opening = async {
+            let tls = OwnedTLSConfig { identity: None, cert_chain: self.authorities.clone() };
+            DefaultConnectionBuilder::new()?
+                .with_uri(self.uri.clone())
+                .with_properties(properties)
+                .with_tls_config(tls)
+                .connect()
+                .await
+        };
         match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
             Ok(opened) => opened.map_err(|error| self.refusal(&error)),
             Err(_) => Err(Error::Unreachable {

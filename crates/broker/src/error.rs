@@ -14,6 +14,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Correct the configuration.
+    #[error(
+        "`broker.ca_file` `{file}` cannot be read: {cause}; name a PEM file with certificates, or leave it empty"
+    )]
+    Authorities {
+        /// The file.
+        file: String,
+        /// What the system said.
+        cause: String,
+    },
     /// Start `RabbitMQ` or correct its address; trying again may help by itself.
     #[error("RabbitMQ at {place} cannot be reached: {cause}; is it running, and is `broker.url` right?")]
     Unreachable {
@@ -25,7 +35,7 @@ pub enum Error {
     /// Correct the scheme or the port, or make the certificate's authority known.
     #[error(
         "no TLS with RabbitMQ at {place}: {cause}; the port must be the one for TLS (usually 5671), and the \
-         certificate must name the host and come from an authority that this machine knows (SSL_CERT_FILE names \
+         certificate must name the host and come from an authority that this machine knows (`broker.ca_file` names \
          others); without TLS write amqp://"
     )]
     Tls {
@@ -98,6 +108,7 @@ impl Error {
     pub fn needs_a_person(&self) -> bool {
         match self {
             Self::Address { .. }
+            | Self::Authorities { .. }
             | Self::Tls { .. }
             | Self::Denied { .. }
             | Self::VirtualHost { .. }

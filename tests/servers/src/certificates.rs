@@ -8,14 +8,14 @@ use rcgen::{
 use crate::Error;
 
 /// PEM texts of a fresh authority and of a server certificate for `localhost` and `127.0.0.1`.
-pub(super) struct Certificates {
-    pub(super) authority: String,
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Certificates {
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Certificates {
-    pub(super) fn issue() -> Result<Self, Error> {
+    pub(crate) fn issue() -> Result<Self, Error> {
         generate().map_err(|error| Error::io("cannot make certificates")(std::io::Error::other(error)))
     }
 }

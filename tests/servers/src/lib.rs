@@ -20,7 +20,9 @@
 
 mod account;
 mod apart;
+mod certificates;
 mod error;
+mod front;
 mod gate;
 mod mail;
 mod ports;
@@ -31,6 +33,7 @@ mod redis;
 mod supervised;
 
 pub use error::Error;
+pub use front::TlsFront;
 pub use gate::{Conversation, Fault, Gate};
 pub use mail::{MailServers, Options as MailOptions};
 pub use postgres::Postgres;

@@ -1,7 +1,6 @@
 //! A private mail provider: Dovecot for POP3 and IMAP, Postfix for submission, and mailboxes that tests make.
 //! Whatever Postfix takes goes to Dovecot; nothing ever leaves the machine.
 
-mod certificates;
 mod configuration;
 mod maildir;
 mod refusals;
@@ -13,11 +12,11 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use crate::{
     CountingProxy, Error,
     account::{self, Account},
+    certificates::Certificates,
     error::require,
     or_panic,
     supervised::{Kind, Supervised},
 };
-use certificates::Certificates;
 use maildir::Maildirs;
 use refusals::{Refusals, Refused};
 

@@ -1,7 +1,8 @@
 //! A private Postgres with one login that may do anything and trusts whoever connects on 127.0.0.1.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +13,7 @@ use tokio_postgres::{Client, NoTls, error::SqlState};
 use crate::{
     Error,
     account::Account,
+    certificates::Certificates,
     or_panic, ports,
     supervised::{Kind, Supervised},
 };
@@ -24,6 +26,7 @@ const FAST: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=o
 /// A running Postgres, ended when dropped.
 pub struct Postgres {
     server: Supervised,
+    authority: String,
     /// Where it listens on 127.0.0.1.
     pub port: u16,
 }
@@ -59,6 +62,14 @@ impl Postgres {
         let data = server.directory().join("data");
         fs::create_dir(&data).map_err(Error::io("cannot make Postgres's directory"))?;
         account.own(&data)?;
+        let certificates = Certificates::issue()?;
+        server.write("certificate.pem", &certificates.certificate)?;
+        // Postgres takes no key that others may read.
+        let key = server.write("key.pem", &certificates.key)?;
+        fs::set_permissions(&key, Permissions::from_mode(0o600))
+            .map_err(Error::io("cannot protect a key"))?;
+        account.own(&key)?;
+        let directory = server.directory().display().to_string();
         let configure = || {
             let [port] = ports::free()?;
             let run = format!(
@@ -66,18 +77,25 @@ impl Postgres {
                  --encoding=UTF8 --locale=C.UTF-8 --no-sync || exit 1\n\
                  exec {prefix} {programs}/postgres -D data -p {port} -c listen_addresses=127.0.0.1 \
                  -c unix_socket_directories= -c max_connections=400 -c shared_buffers=128MB -c timezone=UTC \
-                 -c max_wal_size=2GB {durability}\n"
+                 -c max_wal_size=2GB -c ssl=on -c ssl_cert_file={directory}/certificate.pem \
+                 -c ssl_key_file={directory}/key.pem {durability}\n"
             );
             server.write("run", &run)?;
             Ok(port)
         };
         let port = server.first_start(configure, async |port| connect(*port).await.is_ok()).await?;
-        Ok(Self { server, port })
+        Ok(Self { server, authority: certificates.authority, port })
     }
 
     /// The URL of database `name` with the login that owns everything (a superuser, without a password).
     pub fn owner_url(&self, name: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The certificate of the authority of its own certificate, which is for `localhost` and 127.0.0.1, as PEM. It takes
+    /// connections with TLS and without.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
     }
 
     /// Makes an empty database.

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     Error,
+    certificates::Certificates,
     error::require,
     or_panic, ports,
     supervised::{Kind, Supervised},
@@ -31,6 +32,9 @@ pub struct RabbitMq {
     _epmd: Supervised,
     /// Where AMQP is spoken on 127.0.0.1.
     pub port: u16,
+    /// Where AMQP is spoken over TLS, with a certificate for `localhost` and 127.0.0.1.
+    pub tls_port: u16,
+    authority: String,
     /// Where the management HTTP interface listens on 127.0.0.1.
     pub management_port: u16,
 }
@@ -38,6 +42,7 @@ pub struct RabbitMq {
 #[derive(Clone, Copy)]
 struct Ports {
     amqp: u16,
+    tls: u16,
     management: u16,
     distribution: u16,
 }
@@ -58,20 +63,45 @@ impl RabbitMq {
         require(EPMD, "erlang-base")?;
         let (epmd, names_port) = start_epmd().await?;
         let node = Supervised::new(&NODE)?;
+        let certificates = Certificates::issue()?;
+        for (name, content) in [
+            ("authority.pem", &certificates.authority),
+            ("certificate.pem", &certificates.certificate),
+            ("key.pem", &certificates.key),
+        ] {
+            node.write(name, content)?;
+        }
         let configure = || {
-            let [amqp, management, distribution] = ports::free()?;
-            let ports = Ports { amqp, management, distribution };
+            let [amqp, tls, management, distribution] = ports::free()?;
+            let ports = Ports { amqp, tls, management, distribution };
             configure(&node, ports, names_port)?;
             Ok(ports)
         };
         let ports =
             node.first_start(configure, async |ports| answers(ports.amqp, ports.management).await).await?;
-        Ok(Self { node, _epmd: epmd, port: ports.amqp, management_port: ports.management })
+        Ok(Self {
+            node,
+            _epmd: epmd,
+            port: ports.amqp,
+            tls_port: ports.tls,
+            authority: certificates.authority,
+            management_port: ports.management,
+        })
     }
 
     /// The URI of a virtual host; `/` is there from the beginning.
     pub fn amqp_uri(&self, virtual_host: &str) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{}", self.port, percent_encoded(virtual_host))
+    }
+
+    /// The same over TLS, by this host name.
+    pub fn amqps_uri(&self, host: &str, virtual_host: &str) -> String {
+        format!("amqps://guest:guest@{host}:{}/{}", self.tls_port, percent_encoded(virtual_host))
+    }
+
+    /// The certificate of the authority of its own certificate, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
     }
 
     /// Makes a virtual host in which `guest` may do everything.
@@ -185,12 +215,18 @@ async fn start_epmd() -> Result<(Supervised, u16), Error> {
 }
 
 fn configure(node: &Supervised, ports: Ports, names_port: u16) -> Result<(), Error> {
-    let Ports { amqp, management, distribution } = ports;
+    let Ports { amqp, tls, management, distribution } = ports;
+    let directory = node.directory().display();
     node.write("enabled_plugins", "[rabbitmq_management].\n")?;
     node.write(
         "rabbitmq.conf",
         &format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+             listeners.ssl.1 = 127.0.0.1:{tls}\n\
+             ssl_options.cacertfile = {directory}/authority.pem\n\
+             ssl_options.certfile = {directory}/certificate.pem\n\
+             ssl_options.keyfile = {directory}/key.pem\n\
+             ssl_options.verify = verify_none\n\
              management.tcp.ip = 127.0.0.1\n\
              management.tcp.port = {management}\n\
              vm_memory_high_watermark.absolute = 2GB\n\

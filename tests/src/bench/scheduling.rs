@@ -51,6 +51,7 @@ pub(super) async fn measure() -> Measured {
     rabbitmq.create_vhost(VHOST).await;
     let config = broker::Config {
         url: rabbitmq.amqp_uri(VHOST).into(),
+        ca_file: String::new(),
         publish_window: NonZeroU32::try_from(defaults::<u32>("broker.publish_window")?)?,
         message_ttl_seconds: NonZeroU32::try_from(defaults::<u32>("broker.message_ttl_seconds")?)?,
         confirm_timeout_seconds: NonZeroU32::try_from(defaults::<u32>("broker.confirm_timeout_seconds")?)?,

@@ -38,6 +38,7 @@ pub(crate) async fn config() -> Config {
 pub(crate) fn config_of(url: &str) -> Config {
     Config {
         url: url.to_owned().into(),
+        ca_file: String::new(),
         publish_window: NonZeroU32::new(1000).unwrap(),
         message_ttl_seconds: NonZeroU32::new(330).unwrap(),
         confirm_timeout_seconds: NonZeroU32::new(30).unwrap(),

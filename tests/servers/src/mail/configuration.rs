@@ -5,8 +5,8 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use super::{Certificates, Options};
-use crate::{Error, account::Account, ports, supervised::Supervised};
+use super::Options;
+use crate::{Error, account::Account, certificates::Certificates, ports, supervised::Supervised};
 
 /// Where Dovecot listens; POP3 with STLS on 127.0.0.2, everything else on 127.0.0.1.
 #[derive(Clone, Copy)]
