@@ -6,6 +6,7 @@ mod copied;
 mod deaths;
 mod enabling;
 mod failing;
+mod forgetting;
 mod house;
 mod limits;
 mod mapping;

@@ -226,3 +226,32 @@ async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
     assert_eq!(house.count("mailbox_items where gone_at is not null").await, 12);
     assert_eq!(house.count("alerts").await, 0, "what we deleted did not vanish");
 }
+
+#[tokio::test]
+async fn a_mailbox_restored_from_a_backup_has_new_names_and_no_new_records() {
+    let house = House::build().await;
+    let (_, id, address) = house.person("karl").await;
+    for number in 0..30 {
+        house.servers.deliver(&address, &message(number, &address));
+    }
+    house.cycle(id, Workload::Incoming).await;
+    // Dovecot names messages by their files here.
+    let messages = house.servers.messages(&address);
+    house.servers.remove_mailbox(&address);
+    house.servers.add_mailbox(&address, "correct horse");
+    for message in &messages {
+        house.servers.deliver(&address, message);
+    }
+    for _ in 0..2 {
+        house.cycle(id, Workload::Incoming).await;
+    }
+    for (what, expected) in [
+        ("emails", 30),
+        ("receipts", 30),
+        ("mailbox_items where decision = 'recorded' and gone_at is not null", 30),
+        ("mailbox_items where decision = 'duplicate' and gone_at is null", 30),
+        ("alerts where kind = 'mailbox_emptied'", 1),
+    ] {
+        assert_eq!(house.count(what).await, expected, "{what}");
+    }
+}

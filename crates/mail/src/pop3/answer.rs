@@ -115,6 +115,24 @@ mod tests {
     }
 
     #[test]
+    fn a_code_means_something_only_where_it_can() {
+        use Phase::{Capabilities, Delete, Fetch, Greeting, List, Quit, SignIn, StartTls};
+        let everywhere = [Greeting, Capabilities, StartTls, SignIn, List, Fetch, Delete, Quit];
+        for (code, kind, phases) in [
+            (Code::SystemTemporary, Kind::TemporarilyRefused, &everywhere[..]),
+            (Code::SystemPermanent, Kind::PermanentlyRefused, &everywhere[..]),
+            (Code::InUse, Kind::Locked, &[SignIn, List]),
+            (Code::LoginDelay, Kind::LoginDelay, &[SignIn, List]),
+            (Code::Auth, Kind::CredentialsRefused, &[SignIn]),
+        ] {
+            for phase in everywhere {
+                let expected = phases.contains(&phase).then(|| kind.clone());
+                assert_eq!(meaning(code, phase), expected, "{code:?} at {phase}");
+            }
+        }
+    }
+
+    #[test]
     fn response_codes_are_told_apart_and_unknown_ones_mean_nothing() {
         for (text, expected) in [
             ("-ERR [IN-USE] Do you have another POP session running?", Some(Code::InUse)),

@@ -203,3 +203,31 @@ fn first_due_times_are_stable_and_spread_over_the_interval() {
     }
     assert!(buckets.iter().all(|bucket| (800..1200).contains(bucket)), "{buckets:?}");
 }
+
+#[test]
+fn an_announced_pause_holds_back_and_says_so_whatever_the_cycle_came_to() {
+    let terms = terms(Policy::PerWorkload, Workload::Incoming);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cut_off = Outcome::Done { items: 500, cut_off: true };
+    // (outcome, pause, delay, reason, not before, held by)
+    for (outcome, pause, delay, reason, not_before, held_by) in [
+        (done(0), 120, 300, DueReason::Cadence, 120, Some(DueReason::ServerAsked)),
+        (done(0), 900, 900, DueReason::ServerAsked, 900, Some(DueReason::ServerAsked)),
+        (done(0), 1_000_000, 3600, DueReason::ServerAsked, 3600, Some(DueReason::ServerAsked)),
+        (cut_off, 60, 60, DueReason::ServerAsked, 60, Some(DueReason::ServerAsked)),
+        (failed(FailureScope::Mailbox), 60, 300, DueReason::Retry, 300, None),
+        (failed(FailureScope::Mailbox), 900, 900, DueReason::ServerAsked, 900, Some(DueReason::ServerAsked)),
+    ] {
+        let next =
+            next(&terms, &outcome, &History::default(), None, 0.0).held_back(Duration::from_secs(pause));
+        assert_eq!(
+            (next.delay, next.reason, next.not_before, next.held_by),
+            (seconds(delay), reason, seconds(not_before), held_by),
+            "{outcome:?} and {pause} s"
+        );
+    }
+    // What is switched off stays without a due time.
+    let history = History { failures: 9, ..History::default() };
+    let off = next(&terms, &failed(FailureScope::Mailbox), &history, None, 0.0);
+    assert_eq!(off.held_back(Duration::from_secs(60)).delay, None);
+}

@@ -161,10 +161,12 @@ pub async fn set_aside(tenant: &Tenant, mailbox: MailboxId, folder: &str, items:
 pub async fn forget(tenant: &Tenant, age: Duration, limit: u32) -> Result<u64> {
     tenant
         .execute(
-            "delete from mailbox_items i using (
+            // Materialized, or a nested loop would draw its limit anew for each row.
+            "with old as materialized (
                  select mailbox_id, folder, item_id from mailbox_items
                  where organization_id = current_organization() and gone_at < now() - make_interval(secs => $1)
-                 limit $2 for update skip locked) as old
+                 limit $2 for update skip locked)
+             delete from mailbox_items i using old
              where i.organization_id = current_organization() and i.mailbox_id = old.mailbox_id
                and i.folder = old.folder and i.item_id = old.item_id",
             &[&age.as_secs_f64(), &i64::from(limit)],

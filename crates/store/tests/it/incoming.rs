@@ -233,6 +233,64 @@ async fn ten_thousand_known_items_are_one_query_and_only_the_new_one_is_named() 
 }
 
 #[tokio::test]
+async fn what_is_gone_is_forgotten_after_its_time_and_what_is_listed_never_is() {
+    let world = world().await;
+    let batch =
+        (1..=3).map(|n| item(&format!("u{n}"), message(n, &["ada@example.com"]), &format!("raw {n}")));
+    here(&world, world.ada_box, batch.collect()).await;
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let forgotten = async |age: Duration, limit: u32| {
+        let tenant = world.tenant().await;
+        let forgotten = items::forget(&tenant, age, limit).await.unwrap();
+        tenant.commit().await.unwrap();
+        forgotten
+    };
+    let tenant = world.tenant().await;
+    items::mark_gone(&tenant, world.ada_box, FOLDER, &["u3".to_owned()]).await.unwrap();
+    tenant.commit().await.unwrap();
+    store::testing::pass(&world.database, week - Duration::from_secs(60)).await.unwrap();
+    assert_eq!(forgotten(week, 100).await, 0);
+    store::testing::pass(&world.database, Duration::from_secs(120)).await.unwrap();
+    assert_eq!((forgotten(week, 1).await, forgotten(week, 100).await, forgotten(week, 100).await), (1, 1, 0));
+    assert_eq!(world.count("select count(*) from mailbox_items where item_id = 'u3'").await, 1);
+    assert_eq!(world.count("select count(*) from emails").await, 3, "records stay");
+}
+
+#[tokio::test]
+async fn only_what_is_recorded_can_be_asked_to_be_deleted_and_the_asking_is_kept() {
+    let world = world().await;
+    let poison = ParsedMessage { subject: Some("a\0b".into()), ..message(7, &["ada@example.com"]) };
+    let batch = vec![
+        item("good", message(1, &["ada@example.com"]), "raw 1"),
+        item("again", message(1, &["ada@example.com"]), "raw 1"),
+        item("bad", poison, "raw 7"),
+        item("fine", message(2, &["ada@example.com"]), "raw 2"),
+    ];
+    here(&world, world.ada_box, batch).await;
+    let tenant = world.tenant().await;
+    let wanted = ["good", "again", "bad", "fine", "never seen"];
+    let mut asked = items::ask_deletion(&tenant, world.ada_box, FOLDER, &wanted[..3]).await.unwrap();
+    asked.sort();
+    assert_eq!(asked, ["again", "good"]);
+    // What the server was not asked for it cannot have deleted for us.
+    items::deleted(&tenant, world.ada_box, FOLDER, &["good".to_owned(), "fine".to_owned()]).await.unwrap();
+    let mut rows = items::of(&tenant, world.ada_box, FOLDER, &wanted).await.unwrap();
+    rows.sort_by(|one, other| one.item_id.cmp(&other.item_id));
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.item_id.as_str(), row.delete_asked_at.is_some(), row.deleted_at.is_some()))
+        .collect();
+    assert_eq!(
+        seen,
+        [("again", true, false), ("bad", false, false), ("fine", false, false), ("good", true, true)]
+    );
+    // What is gone is not asked for again before somebody recognised it.
+    assert!(items::ask_deletion(&tenant, world.ada_box, FOLDER, &["good"]).await.unwrap().is_empty());
+    items::came_back(&tenant, world.ada_box, FOLDER, &["good"]).await.unwrap();
+    assert_eq!(items::ask_deletion(&tenant, world.ada_box, FOLDER, &["good"]).await.unwrap(), ["good"]);
+}
+
+#[tokio::test]
 async fn one_item_that_cannot_be_stored_never_holds_up_its_batch() {
     let world = world().await;
     // Postgres takes no NUL in a text, whoever let it through.

@@ -273,7 +273,7 @@ async fn items(
 ) -> Result<(), Failure> {
     let query: Vec<_> = decision.map(|decision| ("decision", decision.to_string())).into_iter().collect();
     let page = context.api.list(&["mailboxes", mailbox, "items"], &query, extent.most()).await?;
-    let columns = ["decision", "by rule", "received", "seen", "tries", "error", "email", "item"];
+    let columns = ["decision", "by rule", "received", "seen", "tries", "error", "deleted", "email", "item"];
     context.list(&page, &columns, "Nothing like that was seen in the mailbox yet.", |item| {
         vec![
             state(&item.text("decision")),
@@ -282,6 +282,7 @@ async fn items(
             plain(context.ago(item.time("seen_at"))),
             plain(item.text("attempts")),
             plain(item.text("last_error")),
+            plain(context.ago(item.time("deleted_at"))),
             cell(item.text("email"), Tone::Quiet),
             cell(item.text("item_id"), Tone::Quiet),
         ]
