@@ -7,9 +7,11 @@ extern crate lockstep_cycle as cycle;
 
 mod answers;
 mod automatic;
+mod examination;
 mod failing;
 mod fickle;
 mod house;
+mod identity;
 mod incoming;
 mod maildrop;
 mod outgoing;
