@@ -358,6 +358,10 @@ impl Reading<'_> {
     /// Raises what people must know about an item, and takes back what was said of one that came in after all.
     async fn tell(&self, tenant: &Tenant, item: &IncomingItem, outcome: &Recorded) -> store::Result<()> {
         let mailbox = Subject::Mailbox(self.cycle.mailbox.id);
+        if outcome.was_decided && matches!(outcome.decision, Decision::Recorded | Decision::Duplicate) {
+            let said = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
+            alert::resolve(tenant, &said, mailbox, Some(&item.item_id)).await?;
+        }
         let unparsable =
             |message: &IncomingMessage| message.message.warnings.contains(&ParseWarning::Unparsable);
         let (kind, subject, parameters) = match (&item.verdict, outcome.decision, outcome.email) {
@@ -368,11 +372,6 @@ impl Reading<'_> {
             }
             (_, Decision::Undeliverable, _) => {
                 (AlertKind::MessageUndeliverable, mailbox, json!({"reason": outcome.error}))
-            }
-            (_, Decision::Recorded | Decision::Duplicate, _) if outcome.was_decided => {
-                let said = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
-                alert::resolve(tenant, &said, mailbox, Some(&item.item_id)).await?;
-                return Ok(());
             }
             (Verdict::Record(message), Decision::Recorded, Some(email)) if unparsable(message) => {
                 (AlertKind::MessageUnparsable, Subject::Email(email), json!({}))
