@@ -97,7 +97,6 @@ fn judged(error: &mail::Error) -> (FailureScope, AlertKind, &'static str) {
             (Mailbox, AlertKind::ServerBusy, "the server cannot open the mailbox now")
         }
         Kind::TemporarilyRefused => (by_phase, AlertKind::ServerBusy, "refused for now"),
-        Kind::PermanentlyRefused if before_sign_in => (Server, AlertKind::ServerBusy, "refused for good"),
         Kind::PermanentlyRefused => (by_phase, AlertKind::MailboxRefused, "refused for good"),
         Kind::Unsupported("UIDL") => (Mailbox, AlertKind::UidlNotOffered, "UIDL is not offered"),
         Kind::Unsupported(what) | Kind::TooLarge(what) => (by_phase, AlertKind::ProtocolViolated, what),
