@@ -18,6 +18,8 @@ pub use effect::{Effect, effect};
 
 /// The longest words of a server that are kept, in bytes.
 const SAID_BYTES: usize = 500;
+/// The longest address that anybody is known by, in bytes.
+const ADDRESS_BYTES: usize = 320;
 /// How many recipients of one report are read.
 const RECIPIENTS: usize = 1_000;
 /// How many Message-IDs a report may offer as the one it speaks of.
@@ -140,7 +142,7 @@ fn typed_address(value: &str) -> Option<String> {
     };
     let address = normalize(address.trim().trim_matches(['<', '>', '"', '\'']).trim());
     let printable = !address.contains(|character: char| character.is_control() || character.is_whitespace());
-    (printable && address.contains('@') && address.len() <= 320).then_some(address)
+    (printable && address.contains('@') && address.len() <= ADDRESS_BYTES).then_some(address)
 }
 
 /// The first status code of RFC 3463 in a text, such as `5.1.1`; an IPv4 address is none.

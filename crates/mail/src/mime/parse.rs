@@ -19,6 +19,9 @@ const ONCE: &[&str] = &["from", "sender", "reply-to", "to", "cc", "bcc", "date",
 /// How many addresses of X-Failed-Recipients are read.
 const FAILED_RECIPIENTS: usize = 1_000;
 
+/// How long such an address may be, in bytes (RFC 3696 erratum 1690 counts 320).
+const FAILED_BYTES: usize = 320;
+
 /// Reads a message, or the header of one; one of lines that end with CR alone as if they ended with LF. The cost is linear in its size; depth and counts are bounded by `limits`.
 pub fn parse(raw: &[u8], limits: &Limits) -> ParsedMessage {
     if raw.contains(&b'\r') && !raw.contains(&b'\n') {
@@ -135,7 +138,8 @@ fn failed_recipients(fields: &Fields<'_>) -> Vec<String> {
     let mut failed: Vec<String> = Vec::new();
     for address in texts.iter().flat_map(|text| text.split(',')) {
         let address = normalize(address.trim().trim_matches(['<', '>']));
-        let fit = address.contains('@') && !address.contains(char::is_whitespace);
+        let fit =
+            address.contains('@') && address.len() <= FAILED_BYTES && !address.contains(char::is_whitespace);
         if fit && failed.len() < FAILED_RECIPIENTS && !failed.contains(&address) {
             failed.push(address);
         }

@@ -2,7 +2,10 @@
 
 use super::fields::groups;
 use super::returned::Returned;
-use super::{Report, ReportKind, ReportedAction, ReportedRecipient, by_a_program, one_line, typed_address};
+use super::{
+    ADDRESS_BYTES, Report, ReportKind, ReportedAction, ReportedRecipient, by_a_program, one_line,
+    typed_address,
+};
 use crate::address::normalize;
 use crate::message::ParsedMessage;
 
@@ -26,7 +29,8 @@ pub(super) fn read(message: &ParsedMessage) -> Option<Report> {
         .get("final-recipient")
         .and_then(typed_address)
         .or_else(|| original.clone())
-        .or_else(|| message.from.first().map(|party| normalize(&party.address)))?;
+        .or_else(|| message.from.first().map(|party| normalize(&party.address)))
+        .filter(|address| address.len() <= ADDRESS_BYTES)?;
     let mut returned = Returned::default();
     if let Some(id) = group.get("original-message-id") {
         returned.id(id);

@@ -79,10 +79,10 @@ pub(super) fn attribute<'h>(attributes: &'h str, wanted: &str) -> Option<&'h str
             return None;
         }
         let ends = |letter: char| letter.is_ascii_whitespace() || letter == '=';
-        // An attribute may begin with `=`; that one byte is then its name.
-        let name_end = rest[1..].find(ends).map_or(rest.len(), |end| end + 1);
-        let (name, after) =
-            rest.split_at(if rest.is_char_boundary(name_end) { name_end } else { rest.len() });
+        // An attribute may begin with `=`, which is then of its name.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let name_end = rest[first..].find(ends).map_or(rest.len(), |end| end + first);
+        let (name, after) = rest.split_at(name_end);
         let after = after.trim_ascii_start();
         let Some(value) = after.strip_prefix('=') else {
             rest = after;

@@ -164,11 +164,28 @@ fn html_made_to_break_a_layout_still_becomes_a_message() {
         "<font></p>".repeat(20_000),
         "<b><p></b>".repeat(20_000),
         "<a b=c ".repeat(30_000),
+        // Names of attributes that begin beyond ASCII, which slicing by bytes once broke over.
+        "<a üü href=x>y</a><img \u{202e}><ol ÿ><li>x</ol>".to_owned(),
     ] {
         let raw = format!("From: a@example.com\r\nContent-Type: text/html\r\n\r\n{html}");
         let message = parse(raw.as_bytes());
         assert_storable(&message);
         assert!(message.text_derived);
+    }
+}
+
+#[test]
+fn a_report_names_nobody_by_an_address_longer_than_any() {
+    let long = format!("{}@b.example", "a".repeat(2_000));
+    for raw in [
+        format!(
+            "Return-Path: <>\r\nFrom: mailer-daemon@b.example\r\nX-Failed-Recipients: {long}, a@b.example\r\n\r\nx"
+        ),
+        format!(
+            "Return-Path: <>\r\nFrom: {long}\r\nContent-Type: message/disposition-notification\r\n\r\nDisposition: x; displayed"
+        ),
+    ] {
+        super::mutate::hold(raw.as_bytes());
     }
 }
 
