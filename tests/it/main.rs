@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_profiles;
+mod consent;
 mod copied;
 mod deaths;
 mod enabling;

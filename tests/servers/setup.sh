@@ -25,7 +25,26 @@ need ca-certificates /etc/ssl/certs/ca-certificates.crt
 # The linker, and the C compiler that the `ring` crate calls.
 need "gcc libc6-dev" /usr/bin/cc /usr/local/bin/cc
 
-if [[ ${#wanted[@]} -eq 0 ]]; then exit 0; fi
+# The token server is an npm package, fetched as package-lock.json pins it into a place of the tests' own.
+need nodejs /usr/bin/node
+here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+tokens=$here/../../.data/token-server
+modules() {
+  if cmp -s "$here/token-server/package-lock.json" "$tokens/fetched"; then return; fi
+  echo "setup: fetching the token server of the tests"
+  mkdir -p "$tokens"
+  cp "$here"/token-server/package*.json "$tokens"
+  npm ci --prefix "$tokens" --ignore-scripts --no-audit --no-fund --loglevel=error
+  cp "$tokens/package-lock.json" "$tokens/fetched"
+}
+if ! cmp -s "$here/token-server/package-lock.json" "$tokens/fetched" && ! command -v npm >/dev/null; then
+  wanted+=(npm)
+fi
+
+if [[ ${#wanted[@]} -eq 0 ]]; then
+  modules
+  exit 0
+fi
 
 if [[ $EUID -ne 0 ]]; then
   echo "setup: missing Debian packages: ${wanted[*]}" >&2
@@ -71,4 +90,5 @@ if ! install; then
   exit 1
 fi
 rm -f "$log"
+modules
 echo "setup: done"

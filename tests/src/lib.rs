@@ -7,6 +7,7 @@
 mod api;
 pub mod bench;
 mod binary;
+pub mod browser;
 mod configuration;
 pub mod demo;
 mod fixtures;

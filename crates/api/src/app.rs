@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use mail::oauth::Client;
 use model::network::NetworkPolicy;
 use store::Store;
 use store::seal::KeyRing;
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) network: NetworkPolicy,
+    pub(crate) tokens: Client,
     pub(crate) rights: Rights,
     /// Where requests wait for a change.
     pub(crate) waiting: WaitingRoom,
@@ -63,6 +65,7 @@ pub(crate) fn router(config: Config, parts: Parts) -> Router {
         store: parts.store,
         keys: parts.keys,
         network: parts.network,
+        tokens: parts.tokens,
         rights: Rights::of(&document),
         waiting: WaitingRoom::new(),
         paths: document.paths.paths.keys().cloned().collect(),
@@ -167,12 +170,14 @@ mod tests {
             resolve_seconds: 1,
             max_connections: 10,
             header_timeout_seconds: 5,
+            public_url: String::new(),
         };
         App(Arc::new(Inner {
             config,
             store: Store::open(&database).unwrap(),
             keys: Arc::new(KeyRing::from_text("a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap()),
             network: NetworkPolicy::default(),
+            tokens: Client::new(NetworkPolicy::default(), mail::transport::Trust::system()),
             rights: Rights::default(),
             waiting: WaitingRoom::new(),
             document: String::new(),

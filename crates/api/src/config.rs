@@ -14,6 +14,9 @@ pub struct Config {
     pub max_connections: u32,
     /// How long a client may take to send the head of a request, and how long a connection may idle, in seconds.
     pub header_timeout_seconds: u64,
+    /// What people's browsers reach it by, such as `https://lockstep.example.com`: consents lead back there. Empty: the
+    /// address it listens at.
+    pub public_url: String,
     /// How long an answer may take, in seconds; up- and downloads of files are not bound by it.
     pub request_timeout_seconds: u64,
     /// The largest JSON body, in MB (1,000,000 bytes).

@@ -43,6 +43,8 @@ pub struct Parts {
     pub keys: Arc<KeyRing>,
     /// Which networks a profile may lead to.
     pub network: NetworkPolicy,
+    /// Whoever asks token servers for what a consent led to.
+    pub tokens: mail::oauth::Client,
 }
 
 impl std::fmt::Debug for Parts {

@@ -13,7 +13,9 @@ mod jobs;
 mod keys;
 mod mailboxes;
 mod me;
+mod oauth;
 mod owner;
+mod presets;
 mod profiles;
 mod queues;
 mod record_types;
@@ -27,7 +29,7 @@ use crate::app::App;
 
 /// What is answered without a key, outside of the versioned paths.
 pub(crate) fn open() -> OpenApiRouter<App> {
-    health::routes()
+    health::routes().merge(oauth::open())
 }
 
 /// What stands under `/api/v1`.
@@ -38,6 +40,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(users::routes())
         .merge(queues::routes())
         .merge(profiles::routes())
+        .merge(presets::routes())
+        .merge(oauth::routes())
         .merge(mailboxes::routes())
         .merge(examination::routes())
         .merge(emails::routes())

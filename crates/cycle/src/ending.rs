@@ -1,5 +1,7 @@
 //! How a cycle ends, and what can end it early.
 
+use std::time::Duration;
+
 use model::alert::AlertKind;
 use model::cadence::{DueReason, Outcome};
 use model::failure::{Failure, FailureScope};
@@ -7,7 +9,11 @@ use serde_json::json;
 use store::mailbox::MailboxForCycle;
 use throttle::Denied;
 
+use crate::access::NoAccess;
 use crate::failure::{self, Explained};
+
+/// When a cycle without a token asks whether there is one now.
+const RETRY: Duration = Duration::from_secs(300);
 
 /// How a cycle ended, with what its alert says when it failed.
 #[derive(Clone, Debug)]
@@ -114,8 +120,33 @@ impl Ending {
         }
     }
 
-    /// There is nothing to sign in with: as good as refused.
-    pub(crate) fn without_credential(mailbox: &MailboxForCycle) -> Self {
+    /// There is nothing to sign in with.
+    pub(crate) fn without_access(why: &NoAccess, mailbox: &MailboxForCycle) -> Self {
+        match why {
+            NoAccess::Missing => Self::without_credential(mailbox),
+            NoAccess::ConsentNeeded => {
+                let failure = Failure {
+                    scope: FailureScope::Credential,
+                    alert: AlertKind::ConsentNeeded,
+                    said: None,
+                    retry_after: None,
+                };
+                // The alert is raised, once, by whoever was refused.
+                Self { outcome: Outcome::Failed(failure), explained: None, server_worked: false }
+            }
+            // The profile is paused by now: it goes on once its application is another.
+            NoAccess::Refused => Self::later(RETRY, DueReason::CredentialRefused),
+            NoAccess::Later { pause } => Self::later(*pause, DueReason::TokenServerAway),
+            NoAccess::Store(error) => Self::of_store(error, mailbox),
+        }
+    }
+
+    fn later(delay: Duration, reason: DueReason) -> Self {
+        Self { outcome: Outcome::Snooze { delay, reason }, explained: None, server_worked: false }
+    }
+
+    /// Nothing is stored: as good as refused.
+    fn without_credential(mailbox: &MailboxForCycle) -> Self {
         let failure = Failure {
             scope: FailureScope::Mailbox,
             alert: AlertKind::CredentialsMissing,
@@ -142,8 +173,8 @@ pub(crate) enum Interrupted {
     Mail(mail::Error),
     /// The server refused each of so many messages, in these words.
     Withheld(usize, mail::Error),
-    /// No credential is stored.
-    NoCredential,
+    /// There is nothing to sign in with.
+    NoAccess(NoAccess),
     /// The lease ended while there was still time to stop.
     LeaseLost,
 }
@@ -160,5 +191,11 @@ impl From<store::Error> for Interrupted {
 impl From<mail::Error> for Interrupted {
     fn from(error: mail::Error) -> Self {
         Self::Mail(error)
+    }
+}
+
+impl From<NoAccess> for Interrupted {
+    fn from(why: NoAccess) -> Self {
+        Self::NoAccess(why)
     }
 }

@@ -63,7 +63,7 @@ impl Refusal {
         let signing_in =
             explained.is_some_and(|explained| explained.parameters["phase"] == Phase::SignIn.as_str());
         match (failure.scope, failure.alert) {
-            (FailureScope::Credential, _) => Some(Self::OfCredentials),
+            (FailureScope::Credential, AlertKind::CredentialsRefused) => Some(Self::OfCredentials),
             (FailureScope::Mailbox, AlertKind::ServerBusy) if signing_in => Some(Self::ForNow),
             _ => None,
         }

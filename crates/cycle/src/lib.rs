@@ -3,6 +3,7 @@
 //! Records, item decisions and the cursor commit together, in batches, each fenced by the claim. Nothing is deleted on
 //! a mail server before what it says is committed here, and nothing is kept between two cycles but what the store has.
 
+pub mod access;
 mod config;
 mod ending;
 mod failure;

@@ -16,7 +16,7 @@ pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass
     // RFC 1939 section 3 asks for at least 10 minutes, RFC 5321 section 4.5.3.2.7 for at least 5.
     let in_doubt = match endpoint.protocol {
         Protocol::Pop3 => Duration::from_secs(600),
-        Protocol::Smtp => Duration::from_secs(300),
+        Protocol::Smtp | Protocol::Https => Duration::from_secs(300),
     };
     let version = u64::try_from(mailbox.server_version).unwrap_or(0);
     let shares = mail.shares();

@@ -4,7 +4,6 @@
 mod begun;
 mod submission;
 
-use mail::smtp::Session;
 use model::alert::AlertKind;
 use model::budget::Used;
 use serde_json::json;
@@ -76,10 +75,7 @@ pub(crate) async fn run(
 ) -> Result<Ending, Interrupted> {
     let started = Instant::now();
     let mail = &cycle.parts.mail;
-    let (login, password) = cycle.credential().await?;
-    let settings = mail.smtp(&cycle.mailbox)?;
-    let mut session = Session::open(&cycle.mailbox.server.outgoing, &settings, &login, &password).await?;
-    drop(password);
+    let mut session = cycle.open().await?;
     let sending = Sending { cycle, may_go_on };
     let caps = mail.config().caps();
     let (mut used, mut tried, mut cut_off) = (Used::default(), 0, false);

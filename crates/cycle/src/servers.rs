@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mail::oauth;
 use mail::transport::{Settings, Trust};
 use mail::{pop3, smtp};
 use model::network::NetworkPolicy;
@@ -26,6 +27,7 @@ struct Parts {
     client_name: smtp::ClientName,
     shares: Shares,
     config: Config,
+    tokens: oauth::Client,
     /// Kilobytes of messages that may be in memory.
     memory: Arc<Semaphore>,
 }
@@ -40,12 +42,19 @@ impl Mail {
     ) -> Result<Self, smtp::InvalidClientName> {
         let client_name = smtp::ClientName::parse(&config.smtp_client_name)?;
         let memory = Arc::new(Semaphore::new(kilobytes(u64::from(config.memory_mb) * 1_000_000)));
-        Ok(Self(Arc::new(Parts { network, trust: Trust::system(), client_name, shares, config, memory })))
+        let trust = Trust::system();
+        let tokens = oauth::Client::new(network.clone(), trust.clone());
+        Ok(Self(Arc::new(Parts { network, trust, client_name, shares, config, tokens, memory })))
     }
 
     /// The caps and deadlines of a cycle.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Whoever asks token servers for tokens, for all of the process.
+    pub fn tokens(&self) -> &oauth::Client {
+        &self.0.tokens
     }
 
     /// What each class of service is due at every limit.

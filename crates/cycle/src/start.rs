@@ -3,19 +3,20 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mail::smtp;
 use model::actor::Actor;
 use model::id::{OrganizationId, SessionId};
-use model::secret::Secret;
 use model::workload::Workload;
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
 use store::outgoing::Pending;
 use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
-use store::{Store, credential, mailbox, schedule};
+use store::{Store, mailbox, schedule};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Access, Keeper, NoAccess};
 use crate::ending::{Ending, Interrupted};
 use crate::outgoing;
 use crate::{Mail, incoming};
@@ -140,17 +141,36 @@ impl Cycle {
             }
             Err(Interrupted::Mail(error)) => Some(Ending::failed(&error, &self.mailbox)),
             Err(Interrupted::LeaseLost) => Some(Ending::ours()),
-            Err(Interrupted::NoCredential) => Some(Ending::without_credential(&self.mailbox)),
+            Err(Interrupted::NoAccess(NoAccess::Store(error))) => {
+                tracing::warn!("the cycle ends early: {error}");
+                Some(Ending::of_store(&error, &self.mailbox))
+            }
+            Err(Interrupted::NoAccess(why)) => Some(Ending::without_access(&why, &self.mailbox)),
         }
     }
 
-    /// The login and the secret to sign in with.
-    pub(crate) async fn credential(&self) -> Result<(String, Secret), Interrupted> {
-        let tenant = self.parts.store.tenant(self.organization).await?;
-        let id = self.mailbox.credential.ok_or(Interrupted::NoCredential)?;
-        let opened =
-            credential::open(&tenant, &self.parts.keys, id).await?.ok_or(Interrupted::NoCredential)?;
-        Ok((opened.username, opened.secret))
+    /// What to sign in with; after `refused`, another token where one may help.
+    pub(crate) async fn access(&self, refused: Option<&Access>) -> Result<Access, Interrupted> {
+        Ok(self.keeper().access(&self.mailbox, refused, &self.author()).await?)
+    }
+
+    /// Opens a connection for sending. A token that is refused is renewed once: it may have been taken back before its end.
+    pub(crate) async fn open(&self) -> Result<smtp::Session, Interrupted> {
+        let settings = self.parts.mail.smtp(&self.mailbox)?;
+        let endpoint = &self.mailbox.server.outgoing;
+        let access = self.access(None).await?;
+        match smtp::Session::open(endpoint, &settings, &access.login, access.proof()).await {
+            Err(error) if Keeper::may_renew(&access, &error) => {
+                let access = self.access(Some(&access)).await?;
+                Ok(smtp::Session::open(endpoint, &settings, &access.login, access.proof()).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn keeper(&self) -> Keeper<'_> {
+        let Parts { store, keys, mail, .. } = &self.parts;
+        Keeper { store, keys, mail, organization: self.organization }
     }
 
     /// Keeps the pause that the server wants before the next sign-in (RFC 2449 section 6.5).

@@ -7,12 +7,13 @@ use model::address::EmailAddress;
 use model::alert::AlertKind;
 use model::failure::{Failure, FailureScope};
 use model::job::{Step, StepOutcome};
-use model::secret::Secret;
 use model::workload::Workload;
 use serde_json::json;
+use store::change::Author;
 use store::mailbox::MailboxForCycle;
 
 use crate::Mail;
+use crate::access::{Access, Keeper, NoAccess};
 use crate::failure::{Explained, explained};
 
 /// What a test of one workload found.
@@ -52,14 +53,23 @@ impl Finding {
     }
 }
 
-/// Tests the workload that `mailbox` was read for, under a lease that the caller holds.
-pub async fn test(mail: &Mail, mailbox: &MailboxForCycle, login: &str, password: &Secret) -> Finding {
+/// Tests the workload that `mailbox` was read for, under a lease that the caller holds. A token that is refused is renewed
+/// once, as a cycle does.
+pub async fn test(keeper: &Keeper<'_>, mailbox: &MailboxForCycle, by: &Author) -> Result<Finding, NoAccess> {
     let mut finding = Finding { steps: Vec::new(), failed: None };
-    let tried = match mailbox.workload {
-        Workload::Incoming => incoming(mail, mailbox, login, password, &mut finding).await,
-        Workload::Outgoing => outgoing(mail, mailbox, login, password, &mut finding).await,
-        Workload::Act => Ok(()),
+    let access = match keeper.access(mailbox, None, by).await {
+        Ok(access) => access,
+        Err(why) => return without_access(why, mailbox, finding),
     };
+    let mut tried = conversation(keeper.mail, mailbox, &access, &mut finding).await;
+    if let Err(error) = &tried
+        && Keeper::may_renew(&access, error)
+    {
+        match keeper.access(mailbox, Some(&access), by).await {
+            Ok(renewed) => tried = conversation(keeper.mail, mailbox, &renewed, &mut finding).await,
+            Err(why) => return without_access(why, mailbox, finding),
+        }
+    }
     if let Err(error) = tried {
         let mut found = explained(&error, mailbox.endpoint());
         if found.failure.alert == AlertKind::CredentialsRefused {
@@ -68,20 +78,52 @@ pub async fn test(mail: &Mail, mailbox: &MailboxForCycle, login: &str, password:
         }
         finding.fail(&error.phase().as_str().replace('_', " "), found);
     }
-    finding
+    Ok(finding)
+}
+
+/// What a person must do about it is a finding; what passes is not.
+fn without_access(
+    why: NoAccess,
+    mailbox: &MailboxForCycle,
+    mut finding: Finding,
+) -> Result<Finding, NoAccess> {
+    let alert = match why {
+        NoAccess::ConsentNeeded => AlertKind::ConsentNeeded,
+        NoAccess::Refused => AlertKind::TokenRefused,
+        NoAccess::Missing => AlertKind::CredentialsMissing,
+        other => return Err(other),
+    };
+    let failure = Failure { scope: FailureScope::Credential, alert, said: None, retry_after: None };
+    let endpoint = mailbox.endpoint().key();
+    let parameters = json!({"endpoint": endpoint, "token_server": "of the profile"});
+    finding.fail("token", Explained { failure, parameters });
+    Ok(finding)
+}
+
+async fn conversation(
+    mail: &Mail,
+    mailbox: &MailboxForCycle,
+    access: &Access,
+    finding: &mut Finding,
+) -> Result<(), mail::Error> {
+    match mailbox.workload {
+        Workload::Incoming => incoming(mail, mailbox, access, finding).await,
+        Workload::Outgoing => outgoing(mail, mailbox, access, finding).await,
+        Workload::Act => Ok(()),
+    }
 }
 
 async fn incoming(
     mail: &Mail,
     mailbox: &MailboxForCycle,
-    login: &str,
-    password: &Secret,
+    access: &Access,
     finding: &mut Finding,
 ) -> Result<(), mail::Error> {
     let endpoint = &mailbox.server.incoming;
     let settings = mail.transport(mailbox)?;
     let mut session =
-        pop3::Session::sign_in(endpoint, &settings, mail.pop3_limits(), login, password).await?;
+        pop3::Session::sign_in(endpoint, &settings, mail.pop3_limits(), &access.login, access.proof())
+            .await?;
     finding.ok("sign in", format!("signed in at {endpoint} over verified TLS"));
     let listed = session.list().await?;
     finding.ok("list", format!("the mailbox has {} messages, each with a lasting name (UIDL)", listed.len()));
@@ -110,13 +152,12 @@ fn kept_for(days: u32, deletes: bool) -> String {
 async fn outgoing(
     mail: &Mail,
     mailbox: &MailboxForCycle,
-    login: &str,
-    password: &Secret,
+    access: &Access,
     finding: &mut Finding,
 ) -> Result<(), mail::Error> {
     let endpoint = &mailbox.server.outgoing;
     let settings = mail.smtp(mailbox)?;
-    let mut session = smtp::Session::open(endpoint, &settings, login, password).await?;
+    let mut session = smtp::Session::open(endpoint, &settings, &access.login, access.proof()).await?;
     finding.ok("sign in", format!("signed in at {endpoint} over verified TLS"));
     let refused = |reason: &str, said: Option<String>| Explained {
         failure: Failure {

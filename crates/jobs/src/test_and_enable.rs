@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cycle::access::{Keeper, NoAccess};
 use cycle::{Finding, lease_request, test};
 use jiff::Timestamp;
 use model::alert::AlertKind;
@@ -14,7 +15,7 @@ use model::workload::{ServiceClass, Workload};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
-use store::{Tenant, alert, credential, mailbox};
+use store::{Tenant, alert, mailbox};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
@@ -94,8 +95,9 @@ fn obstacle(mailbox: &MailboxForCycle) -> Option<(&'static str, &'static str)> {
     }
     if mailbox.credential.is_none() {
         return Some((
-            "no password is stored",
-            "store one with `lockstep mailbox set-password`, or on the profile when its credentials live there",
+            "nothing is stored to sign in with",
+            "store a password with `lockstep mailbox set-password` (or on the profile when its credentials live there), or \
+             ask for consent with `lockstep mailbox consent`",
         ));
     }
     None
@@ -133,24 +135,32 @@ impl SignedIn {
 
 /// Tests under a lease of the jobs' own class: never one connection more than the server allows.
 async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Result<Tested, Denied>> {
-    let Some(id) = mailbox.credential else { return Ok(Err(away(context))) };
-    let keys = &context.parts.keys;
     let tenant = context.store().tenant(context.organization).await?;
     let with = SignedIn::now(&tenant, mailbox).await?;
-    let opened = credential::open(&tenant, keys, id).await?;
     tenant.commit().await?;
-    let (Some(opened), Some(with)) = (opened, with) else { return Ok(Err(away(context))) };
+    let Some(with) = with else { return Ok(Err(away(context))) };
     let request = lease_request(&context.parts.mail, mailbox, ServiceClass::Jobs);
     let lease = match context.under.throttle.acquire(request).await {
         Ok(lease) => lease,
         Err(denied) => return Ok(Err(denied)),
     };
+    let keeper = Keeper {
+        store: context.store(),
+        keys: &context.parts.keys,
+        mail: &context.parts.mail,
+        organization: context.organization,
+    };
+    let by = context.author();
     let finding = tokio::select! {
         () = lease.lost() => None,
-        finding = test(&context.parts.mail, mailbox, &opened.username, &opened.secret) => Some(finding),
+        finding = test(&keeper, mailbox, &by) => Some(finding),
     };
     lease.release().await;
-    Ok(finding.map(|finding| Tested { finding, with }).ok_or_else(|| away(context)))
+    match finding {
+        Some(Ok(finding)) => Ok(Ok(Tested { finding, with })),
+        Some(Err(NoAccess::Store(error))) => Err(error),
+        Some(Err(_)) | None => Ok(Err(away(context))),
+    }
 }
 
 fn away(context: &Context<'_>) -> Denied {

@@ -95,7 +95,12 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
             (Role::Worker, _, Some(parts)) => start!(worker::run(config.worker.clone(), means(parts), drain)),
             (Role::Jobs, _, Some(parts)) => start!(jobs::run(config.jobs.clone(), means(parts), drain)),
             (Role::Api, _, Some(parts)) => {
-                let parts = api::Parts { store: parts.store, keys: parts.keys, network: network.clone() };
+                let parts = api::Parts {
+                    store: parts.store,
+                    keys: parts.keys,
+                    network: network.clone(),
+                    tokens: mail.tokens().clone(),
+                };
                 start!(api::run(config.api.clone(), parts, drain))
             }
             _ => return Err(Failure::Bug("a role was started without what it needs")),

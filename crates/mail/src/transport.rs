@@ -159,6 +159,12 @@ impl Connection {
         self.error(Kind::Closed)
     }
 
+    /// The bare stream, for a protocol that somebody else speaks; the deadlines are that one's from here on.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream.wire().linger();
+        self.stream
+    }
+
     /// Ends the connection in an orderly way: TLS close notification and FIN, without waiting for the server's.
     pub async fn close(mut self) {
         self.stream.wire().linger();

@@ -68,6 +68,14 @@ names! {
         ProfileCredentialsRefused = "profile_credentials_refused",
         /// No credentials are stored.
         CredentialsMissing = "credentials_missing",
+        /// Somebody must consent before there are tokens to sign in with.
+        ConsentNeeded = "consent_needed",
+        /// The token server refuses the application.
+        TokenRefused = "token_refused",
+        /// The token server cannot be asked.
+        TokenServerAway = "token_server_away",
+        /// A secret, a consent or a certificate will soon hold no longer.
+        CredentialExpiresSoon = "credential_expires_soon",
         /// The server does not let the mailbox in, for a reason that is not its password.
         MailboxRefused = "mailbox_refused",
         /// The server gives none of several messages that it lists.

@@ -47,6 +47,10 @@ names! {
         Retry = "retry",
         /// The credential was refused once; asked once more before the workload is switched off.
         CredentialRefused = "credential_refused",
+        /// There are no tokens to sign in with until somebody consents.
+        ConsentNeeded = "consent_needed",
+        /// The token server could not be asked.
+        TokenServerAway = "token_server_away",
         /// Switched off, by a person or by Lockstep.
         Disabled = "disabled",
         /// The cycle's worker died.
@@ -262,6 +266,10 @@ fn after_failure(
             let base = Duration::from_secs(30 << doublings).min(SERVER_BACK_OFF);
             let (delay, reason, not_before) = held(base, DueReason::ServerDown);
             Next { delay, reason, not_before, ..kept.clone() }
+        }
+        // Nobody was refused: nothing is due until there is something to sign in with, and then all of it.
+        FailureScope::Credential if failure.alert == AlertKind::ConsentNeeded => {
+            Next { reason: DueReason::ConsentNeeded, ..kept.clone() }
         }
         FailureScope::Credential => {
             let refusals = history.refusals.saturating_add(1);

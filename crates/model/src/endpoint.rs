@@ -22,6 +22,8 @@ pub enum Protocol {
     Pop3,
     /// Message submission, RFC 6409.
     Smtp,
+    /// HTTP over TLS: a token server.
+    Https,
 }
 
 impl Protocol {
@@ -30,6 +32,7 @@ impl Protocol {
         match self {
             Self::Pop3 => "pop3",
             Self::Smtp => "smtp",
+            Self::Https => "https",
         }
     }
 }

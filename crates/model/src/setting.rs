@@ -69,6 +69,8 @@ pub const CADENCE_POLICY: &str = "cadence_policy";
 pub const IDEMPOTENCY_HOURS: &str = "idempotency_hours";
 /// The largest message that is read or sent.
 pub const MAX_MESSAGE_MB: &str = "max_message_mb";
+/// How long ahead an expiry is told of.
+pub const EXPIRY_WARNING_DAYS: &str = "expiry_warning_days";
 /// How long a send may wait.
 pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
 /// How long an item that is gone from its server is remembered.
@@ -100,6 +102,14 @@ pub const SETTINGS: &[Setting] = &[
         range: Range::Number { least: 1, most: 150, unit: "MB" },
         preset: Preset::Number(25),
         meaning: "The largest message that is read from a server or sent, with its attachments.",
+    },
+    Setting {
+        name: EXPIRY_WARNING_DAYS,
+        reference: None,
+        range: Range::Number { least: 1, most: 90, unit: "days" },
+        preset: Preset::Number(30),
+        meaning: "How long before a client secret, a consent or a certificate authority ends an alert says so; it says so \
+                  again 7 days and 1 day ahead.",
     },
     Setting {
         name: MAX_SEND_AGE_HOURS,

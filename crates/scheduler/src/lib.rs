@@ -65,7 +65,10 @@ pub async fn run(
                 scheduler.sweep().await;
                 scheduler.observe().await;
             }
-            _ = repairs.tick() => scheduler.repair().await,
+            _ = repairs.tick() => {
+                scheduler.repair().await;
+                scheduler.look_ahead().await;
+            }
             _ = forgetting.tick() => {
                 scheduler.forget().await;
                 scheduler.forget_answers().await;

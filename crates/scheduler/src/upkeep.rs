@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use model::actor::Actor;
 use model::id::{MailboxId, OrganizationId};
-use model::setting::GONE_ITEM_DAYS;
+use model::setting::{EXPIRY_WARNING_DAYS, GONE_ITEM_DAYS};
 use model::workload::Workload;
 use store::change::Author;
-use store::{change, idempotency, item, mailbox, organization, outgoing, schedule, setting};
+use store::{change, idempotency, item, mailbox, oauth, organization, outgoing, schedule, setting};
 
 use crate::Scheduler;
 
@@ -102,6 +102,25 @@ impl Scheduler {
                 return Ok(forgotten);
             }
         }
+    }
+
+    /// Tells ahead of what will stop working on a day that is known.
+    pub(crate) async fn look_ahead(&mut self) {
+        let widest = 90;
+        let expiring = self.store.in_ring(async |ring| oauth::expiring(ring, widest, AT_ONCE).await).await;
+        for expiring in self.pulse.beat("Postgres cannot be asked what expires", expiring).unwrap_or_default()
+        {
+            let warned = self.warn(&expiring).await;
+            self.pulse.beat("Postgres cannot take what expires", warned);
+        }
+    }
+
+    async fn warn(&self, expiring: &oauth::Expiring) -> store::Result<()> {
+        let tenant = self.store.tenant(expiring.organization).await?;
+        let days = setting::get(&tenant, EXPIRY_WARNING_DAYS).await?.value;
+        let days = days.as_i64().and_then(|days| i32::try_from(days).ok()).unwrap_or_default();
+        oauth::warn(&tenant, expiring, days).await?;
+        tenant.commit().await
     }
 
     /// Tells about sends that wait, and gives up those that are too old, also where no cycle runs.

@@ -1,13 +1,16 @@
 //! Credentials: a user name and a sealed secret, owned by a profile or a mailbox. [`open`] is the only function of the
-//! whole program that gives a secret back, and it is for whoever signs in to a mail server.
+//! whole program that gives a password back, and it is for whoever signs in to a mail server. What a credential by OAuth
+//! signs in with is in [`crate::oauth`].
 
 use jiff::Timestamp;
+use model::credential::CredentialKind;
 use model::id::{CredentialId, MailboxId, OrganizationId, ProfileId};
 use model::secret::Secret;
 
 use crate::change::{Author, Change, Fields};
+use crate::row::named;
 use crate::seal::{self, KeyRing, Sealed};
-use crate::{Result, Tenant, change};
+use crate::{Result, Tenant, change, oauth};
 
 /// Whose a credential is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,9 @@ impl CredentialOwner {
 pub struct Credential {
     /// Which.
     pub id: CredentialId,
-    /// The login name.
+    /// What it is.
+    pub kind: CredentialKind,
+    /// The login name; of an application's own tokens the application's name, which opens many mailboxes.
     pub username: String,
     /// When the secret was stored.
     pub modified_at: Timestamp,
@@ -52,19 +57,71 @@ pub async fn of(tenant: &Tenant, owner: CredentialOwner) -> Result<Option<Creden
     let (profile, mailbox) = owner.columns();
     let row = tenant
         .query_opt(
-            "select id, username, modified_at from credentials
+            "select id, kind, username, modified_at from credentials
              where profile_id is not distinct from $1 and mailbox_id is not distinct from $2",
             &[&profile, &mailbox],
         )
         .await?;
-    row.map(|row| {
-        Ok(Credential {
-            id: CredentialId(row.try_get("id")?),
-            username: row.try_get("username")?,
-            modified_at: row.try_get("modified_at")?,
-        })
+    row.as_ref().map(read).transpose()
+}
+
+/// A credential by its id, without its secret.
+pub async fn get(tenant: &Tenant, id: CredentialId) -> Result<Option<Credential>> {
+    let row = tenant
+        .query_opt("select id, kind, username, modified_at from credentials where id = $1", &[&id.0])
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &tokio_postgres::Row) -> Result<Credential> {
+    Ok(Credential {
+        id: CredentialId(row.try_get("id")?),
+        kind: named(row, "kind")?,
+        username: row.try_get("username")?,
+        modified_at: row.try_get("modified_at")?,
     })
-    .transpose()
+}
+
+/// A credential whose tokens a token server gives, in place of the one before; its tokens are written by `oauth`.
+pub(crate) async fn put_oauth(
+    tenant: &Tenant,
+    owner: CredentialOwner,
+    kind: CredentialKind,
+    username: &str,
+    by: &Author,
+) -> Result<CredentialId> {
+    let (profile, mailbox) = owner.columns();
+    let present = of(tenant, owner).await?;
+    let id = present.as_ref().map_or_else(model::clock::new_id, |present| present.id);
+    tenant
+        .execute(
+            "insert into credentials (organization_id, id, profile_id, mailbox_id, kind, username)
+             values (current_organization(), $1, $2, $3, $4, $5)
+             on conflict (organization_id, id) do update
+             set kind = excluded.kind, username = excluded.username, sealed = null, sealed_with = null,
+                 modified_at = now()",
+            &[&id.0, &profile, &mailbox, &kind.as_str(), &username],
+        )
+        .await?;
+    tenant
+        .execute(
+            "insert into oauth_tokens (organization_id, credential_id) values (current_organization(), $1)
+             on conflict do nothing",
+            &[&id.0],
+        )
+        .await?;
+    let fields = match &present {
+        Some(present) => Fields::new().changed("kind", &present.kind.as_str(), &kind.as_str()).changed(
+            "username",
+            &present.username.as_str(),
+            &username,
+        ),
+        None => Fields::new().set("kind", kind.as_str()).set("username", username),
+    };
+    let change =
+        Change { record_type: "credential", id: id.0, version: 1, by, fields: fields.named("secret") };
+    change::write(tenant, change).await?;
+    Ok(id)
 }
 
 /// When the secret of a credential was stored: whether it is still the one that somebody read before.
@@ -93,11 +150,13 @@ pub(crate) async fn put(
             "insert into credentials (organization_id, id, profile_id, mailbox_id, kind, username, sealed, sealed_with)
              values (current_organization(), $1, $2, $3, 'password', $4, $5, $6)
              on conflict (organization_id, id) do update
-             set username = excluded.username, sealed = excluded.sealed, sealed_with = excluded.sealed_with,
-                 modified_at = now()",
+             set kind = 'password', username = excluded.username, sealed = excluded.sealed,
+                 sealed_with = excluded.sealed_with, modified_at = now()",
             &[&id.0, &profile, &mailbox, &username, &bytes, &key],
         )
         .await?;
+    // A password in place of tokens: they are forgotten.
+    tenant.execute("delete from oauth_tokens where credential_id = $1", &[&id.0]).await?;
     let fields = match &present {
         Some(present) => Fields::new().changed("username", &present.username.as_str(), &username),
         None => Fields::new().set("username", username),
@@ -108,10 +167,14 @@ pub(crate) async fn put(
     Ok(id)
 }
 
-/// The secret behind a credential; `None` when there is no such credential in the organization.
+/// The password behind a credential; `None` when there is no such credential in the organization, or it is none by
+/// password.
 pub async fn open(tenant: &Tenant, ring: &KeyRing, id: CredentialId) -> Result<Option<Opened>> {
     let row = tenant
-        .query_opt("select username, sealed, sealed_with from credentials where id = $1", &[&id.0])
+        .query_opt(
+            "select username, sealed, sealed_with from credentials where id = $1 and kind = 'password'",
+            &[&id.0],
+        )
         .await?;
     let Some(row) = row else { return Ok(None) };
     let sealed = Sealed { bytes: row.try_get("sealed")?, key: row.try_get("sealed_with")? };
@@ -138,13 +201,14 @@ pub async fn reseal(tenant: &Tenant, ring: &KeyRing, limit: i64) -> Result<u64> 
         ids.push(id.0);
         sealed.push(seal::seal(ring, organization, id, &secret).bytes);
     }
-    tenant
+    let passwords = tenant
         .execute(
             "update credentials set sealed = u.sealed, sealed_with = $3
              from unnest($1::uuid[], $2::bytea[]) as u(id, sealed) where credentials.id = u.id",
             &[&ids, &sealed, &ring.active_name()],
         )
-        .await
+        .await?;
+    Ok(passwords + oauth::reseal(tenant, ring, limit).await?)
 }
 
 /// Seals every secret of the organization again with the ring's active key; how many it were.

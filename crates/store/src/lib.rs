@@ -35,6 +35,7 @@ pub mod incoming;
 pub mod item;
 pub mod key;
 pub mod mailbox;
+pub mod oauth;
 pub mod organization;
 pub mod outgoing;
 pub mod profile;

@@ -25,6 +25,7 @@ pub use delete::{delete, deletion};
 pub use for_cycle::{MailboxForCycle, for_cycle};
 pub(crate) use map::keep_messages;
 pub use map::{remap, stop_for};
+pub(crate) use update::go_on;
 pub use update::{MailboxUpdate, set_approval, set_password, update};
 pub use workload::{disable, enable, record_test, set_method};
 

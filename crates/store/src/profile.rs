@@ -20,6 +20,7 @@ use crate::refusal::{Refusal, check_version};
 use crate::row::{self, named};
 use crate::{Error, Result, Tenant, change};
 
+pub(crate) use consequence::go_on;
 pub use consequence::{pause, resume, set_password};
 pub use delete::{delete, deletion};
 
@@ -80,7 +81,7 @@ pub(crate) const FIELDS: &str = "p.name as profile_name, p.description, p.kind, 
     p.connect_timeout_ms, p.alert_mail, p.external_id as profile_external_id";
 
 const SELECT: &str = "p.id, p.paused_reason, p.version, p.created_at, p.modified_at,
-    c.id as credential_id, c.username, c.modified_at as credential_modified_at,
+    c.id as credential_id, c.kind as credential_kind, c.username, c.modified_at as credential_modified_at,
     (select count(*) from mailboxes m where m.organization_id = p.organization_id and m.profile_id = p.id) as mailboxes
     from profiles p left join credentials c on c.organization_id = p.organization_id and c.profile_id = p.id";
 
@@ -117,6 +118,7 @@ fn read(row: &Row) -> Result<Profile> {
     let credential = match credential {
         Some(id) => Some(Credential {
             id: id.into(),
+            kind: named(row, "credential_kind")?,
             username: row.try_get("username")?,
             modified_at: row.try_get("credential_modified_at")?,
         }),

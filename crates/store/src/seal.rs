@@ -55,15 +55,54 @@ pub struct Sealed {
     pub key: String,
 }
 
-/// Seals a secret with the ring's active key.
+/// Which secret of a credential: one never opens in another's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The password.
+    Password,
+    /// The secret of an application.
+    ClientSecret,
+    /// A refresh token.
+    Refresh,
+    /// An access token.
+    Access,
+    /// A consent's verifier (RFC 7636).
+    Verifier,
+}
+
+impl Part {
+    /// What is bound in; passwords were sealed before there were other parts.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "",
+            Self::ClientSecret => "\x00client secret",
+            Self::Refresh => "\x00refresh token",
+            Self::Access => "\x00access token",
+            Self::Verifier => "\x00verifier",
+        }
+    }
+}
+
+/// Seals a password with the ring's active key.
 pub fn seal(
     ring: &KeyRing,
     organization: OrganizationId,
     credential: CredentialId,
     secret: &Secret,
 ) -> Sealed {
+    seal_part(ring, organization, credential, Part::Password, secret)
+}
+
+/// Seals one of a credential's secrets with the ring's active key.
+pub fn seal_part(
+    ring: &KeyRing,
+    organization: OrganizationId,
+    credential: CredentialId,
+    part: Part,
+    secret: &Secret,
+) -> Sealed {
     let (name, key) = ring.active();
-    let bound = bound_to(organization, credential, name);
+    let bound = bound_to(organization, credential, name, part);
     let data_key = Zeroizing::new(random_bytes::<32>());
     let (wrap_nonce, nonce) = (random_bytes::<NONCE>(), random_bytes::<NONCE>());
     let mut bytes = vec![VERSION];
@@ -74,16 +113,27 @@ pub fn seal(
     Sealed { bytes, key: name.to_owned() }
 }
 
-/// Opens a secret; only `credential::open` does.
+/// Opens a password; only `credential::open` does.
 pub(crate) fn open(
     ring: &KeyRing,
     organization: OrganizationId,
     credential: CredentialId,
     sealed: &Sealed,
 ) -> Result<Secret, CannotOpen> {
+    open_part(ring, organization, credential, Part::Password, sealed)
+}
+
+/// Opens one of a credential's secrets; only `credential` and `oauth` do.
+pub(crate) fn open_part(
+    ring: &KeyRing,
+    organization: OrganizationId,
+    credential: CredentialId,
+    part: Part,
+    sealed: &Sealed,
+) -> Result<Secret, CannotOpen> {
     let name = &sealed.key;
     let key = ring.find(name).ok_or_else(|| CannotOpen::UnknownKey { name: name.clone() })?;
-    let bound = bound_to(organization, credential, name);
+    let bound = bound_to(organization, credential, name, part);
     let (version, rest) = sealed.bytes.split_first().ok_or(CannotOpen::UnknownForm)?;
     if *version != VERSION {
         return Err(CannotOpen::UnknownForm);
@@ -100,11 +150,13 @@ pub(crate) fn open(
 }
 
 /// What a sealed secret cannot be taken away from.
-fn bound_to(organization: OrganizationId, credential: CredentialId, key: &str) -> Vec<u8> {
+fn bound_to(organization: OrganizationId, credential: CredentialId, key: &str, part: Part) -> Vec<u8> {
     let mut bound = b"lockstep secret\x01".to_vec();
     bound.extend_from_slice(organization.0.as_bytes());
     bound.extend_from_slice(credential.0.as_bytes());
     bound.extend_from_slice(key.as_bytes());
+    // No name of a key has a NUL in it, with which every part but the first begins.
+    bound.extend_from_slice(part.name().as_bytes());
     bound
 }
 
@@ -172,6 +224,19 @@ mod tests {
         {
             let refused = open(&ring, organization, credential, &sealed).unwrap_err();
             assert_eq!(refused, CannotOpen::NotAuthentic { name: "first".into() });
+        }
+    }
+
+    #[test]
+    fn a_secret_opens_in_no_other_secrets_place() {
+        let (ring, (organization, credential)) = (ring(&["first"]), ids());
+        let parts = [Part::Password, Part::ClientSecret, Part::Refresh, Part::Access, Part::Verifier];
+        for part in parts {
+            let sealed = seal_part(&ring, organization, credential, part, &Secret::from("token"));
+            for other in parts {
+                let opened = open_part(&ring, organization, credential, other, &sealed);
+                assert_eq!(opened.is_ok(), other == part, "{part:?} as {other:?}");
+            }
         }
     }
 

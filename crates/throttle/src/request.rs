@@ -102,6 +102,8 @@ fn classes_at(protocol: Protocol) -> &'static [ServiceClass] {
     match protocol {
         Protocol::Pop3 => &[ServiceClass::Incoming, ServiceClass::Jobs],
         Protocol::Smtp => &[ServiceClass::Outgoing, ServiceClass::Jobs],
+        // A token server opens no mailbox, and asks for no lease.
+        Protocol::Https => &[],
     }
 }
 

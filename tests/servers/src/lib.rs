@@ -35,7 +35,7 @@ mod supervised;
 pub use error::Error;
 pub use front::TlsFront;
 pub use gate::{Conversation, Fault, Gate};
-pub use mail::{MailServers, Options as MailOptions};
+pub use mail::{MailServers, Options as MailOptions, TokenClient, TokenOptions, TokenServer};
 pub use postgres::Postgres;
 pub use proxy::CountingProxy;
 pub use rabbitmq::RabbitMq;

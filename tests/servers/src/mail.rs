@@ -4,6 +4,7 @@
 mod configuration;
 mod maildir;
 mod refusals;
+mod tokens;
 
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use crate::{
 };
 use maildir::Maildirs;
 use refusals::{Refusals, Refused};
+pub use tokens::{TokenClient, TokenServer};
 
 const DOVECOT: Kind = Kind { name: "Dovecot", slug: "dovecot", stop: "TERM", end: "TERM", grace_seconds: 5 };
 const POSTFIX: Kind = Kind { name: "Postfix", slug: "postfix", stop: "TERM", end: "TERM", grace_seconds: 5 };
@@ -31,11 +33,24 @@ const STRANGER: &str = "127.0.0.2";
 pub struct Options {
     /// The largest message that submission takes, in bytes; announced by SIZE.
     pub message_size_limit: u64,
+    /// A token server beside them, whose tokens open mailboxes.
+    pub tokens: Option<TokenOptions>,
+}
+
+/// What the token server knows, and how a token is shown to the mail servers.
+#[derive(Clone, Debug)]
+pub struct TokenOptions {
+    /// The applications that it knows.
+    pub clients: Vec<TokenClient>,
+    /// How long an access token holds, in seconds.
+    pub access_token_seconds: u32,
+    /// The SASL mechanisms that are announced, such as `xoauth2 oauthbearer`.
+    pub mechanisms: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { message_size_limit: 25 * 1024 * 1024 }
+        Self { message_size_limit: 25 * 1024 * 1024, tokens: None }
     }
 }
 
@@ -44,6 +59,13 @@ impl Options {
     #[must_use]
     pub fn message_size_limit(mut self, bytes: u64) -> Self {
         self.message_size_limit = bytes;
+        self
+    }
+
+    /// With a token server.
+    #[must_use]
+    pub fn tokens(mut self, tokens: TokenOptions) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 }
@@ -58,6 +80,8 @@ pub struct MailServers {
     maildirs: Maildirs,
     refusals: Refusals,
     authority: String,
+    /// The token server, where one was asked for.
+    pub tokens: Option<TokenServer>,
     /// POP3 with STLS; a password without TLS is refused.
     pub pop3_port: u16,
     /// POP3 with TLS from the first byte.
@@ -103,10 +127,18 @@ impl MailServers {
             ));
         }
         let certificates = Certificates::issue()?;
+        let tokens = match &options.tokens {
+            None => None,
+            Some(known) => {
+                Some(TokenServer::try_start(&certificates, &known.clients, known.access_token_seconds).await?)
+            }
+        };
+        let mechanisms = options.tokens.as_ref().map_or("", |known| known.mechanisms);
         let account = Account::for_server(&["mail"])?;
         let dovecot = Supervised::new(&DOVECOT)?;
         let maildirs = Maildirs::new(dovecot.directory(), account.clone())?;
-        let configure = || configuration::dovecot(&dovecot, &account, &certificates);
+        let configure =
+            || configuration::dovecot(&dovecot, &account, &certificates, tokens.as_ref(), mechanisms);
         let at = dovecot.first_start(configure, async |at| greets(STRANGER, at.pop3, "+OK").await).await?;
 
         let refusals = Refusals::start().await?;
@@ -124,6 +156,7 @@ impl MailServers {
             submission_port: starttls,
             submissions_port: implicit_tls,
             authority: certificates.authority,
+            tokens,
             dovecot,
             postfix,
             front,

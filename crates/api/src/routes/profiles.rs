@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+pub(super) use self::shape::Location;
 use self::shape::{NewProfile, Profile, ProfileChange};
 use super::mailboxes::{TestsStarted, test_all_of};
 use crate::app::App;

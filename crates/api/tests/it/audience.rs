@@ -129,6 +129,8 @@ fn expected(operation: &Operation, caller: Caller) -> &'static [u16] {
     // A list is everybody's, and what is in it is the caller's own. Some need a body that only the owner has.
     const WHATEVER: &[u16] = &[200, 201, 202, 204, 400, 403, 404, 409, 422];
     match (operation.audience.as_str(), caller) {
+        // A browser without the link that it came by.
+        ("public", _) if operation.path == "/oauth/callback" => &[400],
         ("public", _) | ("own" | "own_alone", Caller::Owner) => DONE,
         ("own" | "own_alone", Caller::Colleague) | (_, Caller::Stranger) => {
             if operation.names_record() {
@@ -228,7 +230,12 @@ async fn no_operation_answers_without_a_key() {
         let method = operation.method.parse::<Method>().unwrap();
         let request = planted.served.nobody.request(method, &operation.filled(&planted));
         let answered = answer(request.json(&body(&planted, &operation.name()))).await;
-        let wanted = if operation.audience == "public" { 200 } else { 401 };
+        let wanted = match operation.audience.as_str() {
+            // A browser without the link that it came by.
+            "public" if operation.path == "/oauth/callback" => 400,
+            "public" => 200,
+            _ => 401,
+        };
         assert_eq!(answered.status.as_u16(), wanted, "{}: {}", operation.name(), answered.text);
     }
 }

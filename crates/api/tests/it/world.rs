@@ -48,6 +48,7 @@ pub(crate) fn config() -> api::Config {
         resolve_seconds: 5,
         max_connections: 100,
         header_timeout_seconds: 20,
+        public_url: String::new(),
     }
 }
 
@@ -64,10 +65,12 @@ pub(crate) async fn serve(database: TestDatabase, config: api::Config, allow: &[
     let listener = TcpListener::bind(config.listen).await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let ring = "test:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let network = NetworkPolicy { allow: allow.iter().map(|network| network.parse().unwrap()).collect() };
     let parts = api::Parts {
         store: database.store.clone(),
         keys: Arc::new(KeyRing::from_text(ring).unwrap()),
-        network: NetworkPolicy { allow: allow.iter().map(|network| network.parse().unwrap()).collect() },
+        tokens: mail::oauth::Client::new(network.clone(), mail::transport::Trust::system()),
+        network,
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(api::serve(listener, config, parts, shutdown.clone()));

@@ -2,10 +2,10 @@
 //! take.
 
 use mail::pop3::{Limits, Listed, Session};
-use model::secret::Secret;
 
 use super::Reading;
 use super::cursor::Cursor;
+use crate::access::{Access, Keeper};
 use crate::ending::Interrupted;
 use crate::start::Cycle;
 
@@ -20,15 +20,23 @@ impl Reading<'_> {
     /// the server wants pauses between sign-ins, the next cycle makes it.
     pub(super) async fn enter(&mut self) -> Result<Entry, Interrupted> {
         let cycle = self.cycle;
-        let (login, password) = cycle.credential().await?;
+        let mut access = cycle.access(None).await?;
         let pipelining = !cycle.mailbox.sends_nothing_ahead;
-        match enter(cycle, &login, &password, pipelining).await {
+        let mut entered = enter(cycle, &access, pipelining).await;
+        if let Err(error) = &entered
+            && Keeper::may_renew(&access, error)
+        {
+            // A token may have been taken back before its end.
+            access = cycle.access(Some(&access)).await?;
+            entered = enter(cycle, &access, pipelining).await;
+        }
+        match entered {
             Err(error) if error.was_sent_ahead() => {
                 self.lost_what_was_sent_ahead(&error).await?;
                 if cycle.login_delay.get().is_some() {
                     return Err(error.into());
                 }
-                Ok(enter(cycle, &login, &password, false).await?)
+                Ok(enter(cycle, &access, false).await?)
             }
             entered => Ok(entered?),
         }
@@ -42,17 +50,12 @@ impl Reading<'_> {
     }
 }
 
-async fn enter(
-    cycle: &Cycle,
-    login: &str,
-    password: &Secret,
-    pipelining: bool,
-) -> Result<Entry, mail::Error> {
+async fn enter(cycle: &Cycle, access: &Access, pipelining: bool) -> Result<Entry, mail::Error> {
     let mail = &cycle.parts.mail;
     let (settings, limits) = (mail.transport(&cycle.mailbox)?, mail.pop3_limits());
     let endpoint = &cycle.mailbox.server.incoming;
     let limits = Limits { pipelining, ..limits };
-    let mut session = Session::sign_in(endpoint, &settings, limits, login, password).await?;
+    let mut session = Session::sign_in(endpoint, &settings, limits, &access.login, access.proof()).await?;
     cycle.note_login_delay(session.capabilities().login_delay);
     let listed = session.list().await?;
     Ok(Entry { session, listed })

@@ -6,7 +6,6 @@ use cycle::Config;
 use model::alert::AlertKind;
 use model::cadence::{DueReason, Outcome};
 use model::failure::FailureScope;
-use model::secret::Secret;
 use model::workload::Workload;
 use store::{mailbox, testing};
 
@@ -306,7 +305,11 @@ async fn a_server_without_uidl_is_refused_at_test_time_with_reason_and_remedy() 
 async fn test(house: &House, id: model::id::MailboxId) -> cycle::Finding {
     let tenant = house.tenant().await;
     let mailbox = mailbox::for_cycle(&tenant, id, Workload::Incoming).await.unwrap().unwrap();
-    cycle::test(&house.parts.mail, &mailbox, "anna", &Secret::from("secret".to_owned())).await
+    drop(tenant);
+    let cycle::Parts { store, keys, mail, .. } = &house.parts;
+    let keeper = cycle::access::Keeper { store, keys, mail, organization: house.organization };
+    let by = store::change::Author::new(model::actor::Actor::Operator, "test");
+    cycle::test(&keeper, &mailbox, &by).await.unwrap()
 }
 
 #[tokio::test]

@@ -8,14 +8,16 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, Code, Refusal};
 use super::{Capabilities, Limits, Session, talk};
-use crate::error::{Error, Kind, Phase};
+use crate::error::{Error, Kind, Phase, printable};
+use crate::sasl::{self, Mechanism, Proof};
 use crate::transport::{Connection, Settings};
 
 /// The longest command line with an initial response (RFC 5034 section 4), line end included.
 const LONGEST_COMMAND: usize = 255;
 
 impl Session {
-    /// Connects, makes the connection private, and signs in: by SASL PLAIN where announced, else by USER and PASS.
+    /// Connects, makes the connection private, and signs in: with a password by SASL PLAIN where announced, else by
+    /// USER and PASS; with an access token by OAUTHBEARER where announced, else by XOAUTH2.
     ///
     /// The endpoint's STARTTLS is not a wish: a server that does not offer STLS is refused
     /// ([`Kind::TlsNotOffered`]).
@@ -25,9 +27,13 @@ impl Session {
         settings: &Settings,
         limits: Limits,
         login: &str,
-        password: &Secret,
+        proof: impl Into<Proof<'_>>,
     ) -> Result<Self, Error> {
-        speakable(login, password)?;
+        let proof = proof.into();
+        match proof {
+            Proof::Password(password) => speakable(login, password)?,
+            Proof::Token(token) => sasl::speakable(login, token)?,
+        }
         let (mut connection, greeting) = Connection::open(endpoint, settings).await?.greeting().await?;
         match Answer::parse(&greeting) {
             Some(Answer::Good(_)) => {}
@@ -44,7 +50,7 @@ impl Session {
             capabilities = ask(&mut connection).await?;
         }
         capabilities.pipelining &= limits.pipelining;
-        authenticate(&mut connection, &mut capabilities, login, password).await?;
+        authenticate(&mut connection, &mut capabilities, login, proof).await?;
         capabilities.pipelining &= limits.pipelining;
         Ok(Self {
             connection,
@@ -82,12 +88,40 @@ async fn authenticate(
     connection: &mut Connection,
     capabilities: &mut Capabilities,
     login: &str,
-    password: &Secret,
+    proof: Proof<'_>,
 ) -> Result<(), Error> {
     connection.begin(Phase::SignIn);
     if !connection.is_private() {
         return Err(connection.error(Kind::TlsNotOffered));
     }
+    let asked = match proof {
+        Proof::Password(password) => with_password(connection, capabilities, login, password).await?,
+        Proof::Token(token) => with_token(connection, capabilities, login, token).await?,
+    };
+    if !capabilities.announced {
+        return Ok(());
+    }
+    connection.begin(Phase::Capabilities);
+    if !asked {
+        connection.write(b"CAPA\r\n").await?;
+    }
+    let signed_in = talk::capabilities(connection).await.map_err(|error| {
+        let error = error.without_said();
+        if asked { error.with_sent_ahead() } else { error }
+    })?;
+    if signed_in.announced {
+        *capabilities = signed_in;
+    }
+    Ok(())
+}
+
+/// Says whether CAPA was asked already.
+async fn with_password(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+    login: &str,
+    password: &Secret,
+) -> Result<bool, Error> {
     let plain = capabilities.offers("PLAIN");
     if !plain && capabilities.announced && !capabilities.user && !capabilities.sasl.is_empty() {
         return Err(connection.error(Kind::Unsupported("SASL PLAIN or USER and PASS")));
@@ -110,28 +144,80 @@ async fn authenticate(
     };
     let asked = pipelining && (short || !plain);
     match answer {
-        Ok(Answer::Good(_)) => {}
-        Ok(Answer::Bad(refusal)) => {
-            return Err(refused(connection, capabilities, &refusal, &response, password));
-        }
+        Ok(Answer::Good(_)) => Ok(asked),
+        Ok(Answer::Bad(refusal)) => Err(refused(connection, capabilities, &refusal, &response, password)),
         // A violation keeps what the server said, and an odd server may say back what it was given.
-        Err(error) => return Err(error.without_said()),
+        Err(error) => Err(error.without_said()),
     }
-    if !capabilities.announced {
-        return Ok(());
+}
+
+/// The same with an access token, whose length mostly wants a line of its own.
+async fn with_token(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+    login: &str,
+    token: &Secret,
+) -> Result<bool, Error> {
+    let mechanism = match Mechanism::offered(|name| capabilities.offers(name)) {
+        Some(mechanism) => mechanism,
+        // Servers without CAPA say nothing of what they know.
+        None if !capabilities.announced => Mechanism::Xoauth2,
+        None => return Err(connection.error(Kind::Unsupported(Mechanism::WANTED))),
+    };
+    let response = mechanism.response(login, token, connection.endpoint());
+    let exchanged = exchange(connection, mechanism, &response).await;
+    let (answer, challenge) = exchanged.map_err(Error::without_said)?;
+    let Answer::Bad(refusal) = answer else { return Ok(false) };
+    let mut error = match &challenge {
+        // The server has looked at the token and says what is wrong with it.
+        Some(_) => refusal.error(connection, Kind::CredentialsRefused),
+        None => refused(connection, capabilities, &refusal, &response, token),
+    };
+    if let Some(status) = challenge
+        && !echoes(status.as_bytes(), token.expose_secret())
+        && !echoes(&refusal.text, token.expose_secret())
+        && !echoes(&refusal.text, &response)
+    {
+        error = error.with_said(format!("{} ({status})", printable(&refusal.text)));
     }
-    connection.begin(Phase::Capabilities);
-    if !asked {
-        connection.write(b"CAPA\r\n").await?;
+    Err(error)
+}
+
+/// The conversation of a token mechanism: the response with the command where it fits, else when asked for; and to a
+/// challenge that explains a refusal the word that ends it. Gives what the challenge said, where one came.
+async fn exchange(
+    connection: &mut Connection,
+    mechanism: Mechanism,
+    response: &str,
+) -> Result<(Answer, Option<String>), Error> {
+    let name = mechanism.name();
+    let short = "AUTH ".len() + name.len() + 1 + response.len() + 2 <= LONGEST_COMMAND;
+    let command = if short { format!("AUTH {name} {response}\r\n") } else { format!("AUTH {name}\r\n") };
+    connection.write(Zeroizing::new(command).as_bytes()).await?;
+    let (mut given, mut challenge) = (short, None);
+    // The response, a challenge, and the end: more rounds no mechanism has.
+    for _ in 0..4 {
+        let line = connection.read_line().await?;
+        if let Some(answer) = Answer::parse(&line) {
+            if matches!(answer, Answer::Good(_)) && !given {
+                let early = "it takes a sign-in for done before it was given the token";
+                return Err(connection.error(Kind::Violation(early)));
+            }
+            return Ok((answer, challenge));
+        }
+        let Some(text) = line.strip_prefix(b"+") else {
+            return Err(connection.error(Kind::Violation("it does not go on with AUTH")));
+        };
+        // What follows an explanation is only its end; and a server may ask again for what came with the command.
+        if !given || (short && text.trim_ascii().is_empty() && challenge.is_none()) {
+            connection.write(Zeroizing::new(format!("{response}\r\n")).as_bytes()).await?;
+            given = true;
+        } else {
+            challenge = Some(sasl::challenge(text).unwrap_or_else(|| "refused".to_owned()));
+            connection.write(format!("{}\r\n", mechanism.surrender()).as_bytes()).await?;
+        }
     }
-    let signed_in = talk::capabilities(connection).await.map_err(|error| {
-        let error = error.without_said();
-        if asked { error.with_sent_ahead() } else { error }
-    })?;
-    if signed_in.announced {
-        *capabilities = signed_in;
-    }
-    Ok(())
+    Err(connection.error(Kind::Violation("its AUTH has no end")))
 }
 
 /// SASL PLAIN with the response on the command's line if it fits there, else on a line of its own; and again on its own
@@ -184,7 +270,7 @@ fn refused(
     capabilities: &Capabilities,
     refusal: &Refusal,
     response: &str,
-    password: &Secret,
+    secret: &Secret,
 ) -> Error {
     let otherwise = if capabilities.auth_response_code {
         // A server with AUTH-RESP-CODE marks every refusal that credentials caused (RFC 3206 section 6).
@@ -198,7 +284,7 @@ fn refused(
     {
         error = error.with_retry_after(pause);
     }
-    if echoes(&refusal.text, password.expose_secret()) || echoes(&refusal.text, response) {
+    if echoes(&refusal.text, secret.expose_secret()) || echoes(&refusal.text, response) {
         error = error.without_said();
     }
     error

@@ -1,5 +1,5 @@
-//! AUTH PLAIN (RFC 4954, RFC 4616) and, where only that is offered, AUTH LOGIN. Never outside TLS; what was sent is
-//! wiped and appears in no error.
+//! AUTH PLAIN (RFC 4954, RFC 4616) and, where only that is offered, AUTH LOGIN; with an access token OAUTHBEARER or
+//! XOAUTH2. Never outside TLS; what was sent is wiped and appears in no error.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use super::Session;
 use super::reply::{Class, Reply};
 use crate::error::{Error, Kind, Phase};
+use crate::sasl::{self, Mechanism, Proof};
 
 impl Session {
     /// Signs in with the best mechanism that both sides know.
-    pub(super) async fn sign_in(&mut self, login: &str, password: &Secret) -> Result<(), Error> {
+    pub(super) async fn sign_in(&mut self, login: &str, proof: Proof<'_>) -> Result<(), Error> {
         let wire = self.open_wire()?;
         wire.begin(Phase::SignIn);
         if !wire.is_private() {
@@ -20,6 +21,10 @@ impl Session {
             return Err(self.lost(error));
         }
         self.hear_nothing().await?;
+        let password = match proof {
+            Proof::Password(password) => password,
+            Proof::Token(token) => return self.auth_token(login, token).await,
+        };
         if self.capabilities.auth_plain {
             self.auth_plain(login, password).await
         } else if self.capabilities.auth_login {
@@ -51,6 +56,39 @@ impl Session {
             reply = self.secret_line("", line).await?;
         }
         self.judge(&reply, &[&response, password.expose_secret()])
+    }
+
+    /// The response with the command (RFC 4954 section 4), or again when the server overlooks it there; and to a
+    /// challenge that explains a refusal the word that ends it.
+    async fn auth_token(&mut self, login: &str, token: &Secret) -> Result<(), Error> {
+        let offers = |name: &str| self.capabilities.mechanisms.iter().any(|offered| offered == name);
+        let Some(mechanism) = Mechanism::offered(offers) else {
+            let error = self.open_wire()?.error(Kind::Unsupported(Mechanism::WANTED));
+            let offered = self.capabilities.mechanisms.join(" ");
+            return Err(self.lost(error.with_said(offered)));
+        };
+        let response = mechanism.response(login, token, self.open_wire()?.endpoint());
+        let mut reply = self.secret_line(&format!("AUTH {} ", mechanism.name()), &response).await?;
+        if reply.code() == 334 && reply.text().trim().is_empty() {
+            reply = self.secret_line("", &response).await?;
+        }
+        let mut explained = None;
+        if reply.code() == 334 {
+            explained =
+                Some(sasl::challenge(reply.text().as_bytes()).unwrap_or_else(|| "refused".to_owned()));
+            reply = self.secret_line("", mechanism.surrender()).await?;
+        }
+        let secrets = [response.as_str(), token.expose_secret()];
+        let Err(mut error) = self.judge(&reply, &secrets) else { return Ok(()) };
+        if let Some(status) = explained
+            && let Some(said) = error.said()
+            && !status.contains(token.expose_secret())
+        {
+            // The server has looked at the token and says what is wrong with it.
+            let said = format!("{said} ({status})");
+            error = error.with_said(said);
+        }
+        Err(error)
     }
 
     async fn secret_line(&mut self, command: &str, secret: &str) -> Result<Reply, Error> {

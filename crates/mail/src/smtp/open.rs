@@ -1,13 +1,13 @@
 //! From a TCP connection to a signed-in session: greeting, EHLO, STARTTLS, EHLO again, AUTH.
 
 use model::endpoint::{Endpoint, Tls};
-use model::secret::Secret;
 
 use super::auth::speakable;
 use super::conversation::{malformed, read};
 use super::reply::{Class, Reply, ReplyReader};
 use super::{Capabilities, Session, Settings};
 use crate::error::{Error, Kind, Phase};
+use crate::sasl::{self, Proof};
 use crate::transport::Connection;
 
 impl Session {
@@ -20,9 +20,13 @@ impl Session {
         endpoint: &Endpoint,
         settings: &Settings,
         login: &str,
-        password: &Secret,
+        proof: impl Into<Proof<'_>>,
     ) -> Result<Self, Error> {
-        speakable(login, password)?;
+        let proof = proof.into();
+        match proof {
+            Proof::Password(password) => speakable(login, password)?,
+            Proof::Token(token) => sasl::speakable(login, token)?,
+        }
         let connection = Connection::open(endpoint, &settings.transport).await?;
         let mut session = Self::greeted(connection, settings).await?;
         session.hello().await?;
@@ -30,7 +34,7 @@ impl Session {
             session = session.into_private().await?;
             session.hello().await?;
         }
-        session.sign_in(login, password).await?;
+        session.sign_in(login, proof).await?;
         session.end();
         Ok(session)
     }

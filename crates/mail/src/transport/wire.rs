@@ -14,7 +14,7 @@ use super::Traffic;
 const OPENING: usize = 256;
 
 /// A TCP connection that resets when dropped.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     socket: TcpStream,
     traffic: Traffic,
     opening: Vec<u8>,
@@ -82,7 +82,7 @@ impl AsyncWrite for Wire {
 }
 
 /// A connection before or inside TLS.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(Wire),
     Tls(Box<TlsStream<Wire>>),
 }

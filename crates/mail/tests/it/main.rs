@@ -16,3 +16,4 @@ mod smtp_final_dot;
 mod smtp_opening;
 mod smtp_postfix;
 mod smtp_script;
+mod tokens;

@@ -148,6 +148,44 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Store one with `lockstep mailbox set-password`, or on the profile when its credentials live there, then \
              test and enable the mailbox.",
         ),
+        K::ConsentNeeded => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "Somebody must consent again",
+            "The token server {token_server} gives no more tokens for what was consented to: the consent was withdrawn, \
+             ran out, or its last token was lost. What signs in with it is paused.",
+            "Ask for a new link with `lockstep mailbox consent` (or `lockstep profile consent` when the credentials live \
+             there), and open it as whoever owns the mailbox. Everything goes on by itself then.",
+        ),
+        K::TokenRefused => of(
+            Error,
+            Profile,
+            Permanent,
+            "The token server refuses the application",
+            "The token server {token_server} refuses the profile's application. All mailboxes of the profile are paused; \
+             none is switched off.",
+            "Read the server's words. Mostly the application's secret ran out: make a new one there and store it with \
+             `lockstep profile set-oauth`. The mailboxes go on by themselves then.",
+        ),
+        K::TokenServerAway => of(
+            Warning,
+            Profile,
+            Transient,
+            "The token server cannot be asked",
+            "The token server {token_server} could not be asked for a token: {reason}.",
+            "Check its address with `lockstep profile show`, and that it can be reached from Lockstep's machines. Nothing \
+             is switched off; mailboxes go on by themselves once it answers.",
+        ),
+        K::CredentialExpiresSoon => of(
+            Warning,
+            Profile,
+            Transient,
+            "Something to sign in with ends soon",
+            "The {what} of the profile or mailbox ends at {at}.",
+            "Renew it before: a client secret at the provider and with `lockstep profile set-oauth`, a consent with \
+             `lockstep mailbox consent`, a certificate authority with `lockstep profile update --ca-file`.",
+        ),
         K::MailboxRefused => of(
             Warning,
             Mailbox,

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use model::address::EmailAddress;
+use model::credential::CredentialKind;
 use model::id::{MailboxId, ProfileId};
 use model::mailbox::{Acceptance, DeliveryMethod, Owner};
 use model::profile::CredentialsOn;
@@ -62,7 +63,11 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
     let endpoint = profile.fields.incoming.key();
     let login = match (&new.incoming_login, &profile.credential) {
         (Some(login), _) => login.clone(),
-        (None, Some(credential)) if profile.fields.limits.credentials_on == CredentialsOn::Profile => {
+        // An application's own tokens open each mailbox by its own login.
+        (None, Some(credential))
+            if profile.fields.limits.credentials_on == CredentialsOn::Profile
+                && credential.kind != CredentialKind::ClientCredentials =>
+        {
             credential.username.clone()
         }
         (None, _) => new.address.as_str().to_owned(),

@@ -195,21 +195,28 @@ pub async fn set_password(
     if elsewhere {
         test_again(tenant, id).await?;
     } else {
-        tenant
-            .execute(
-                "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null
-                 where mailbox_id = $1",
-                &[&id.0],
-            )
-            .await?;
-        schedule::bump(tenant, id, None).await?;
-    }
-    for state in mailbox.workloads.iter().filter(|state| state.enabled && !elsewhere) {
-        schedule::make_due(tenant, id, state.workload, DueReason::Enabled, std::time::Duration::ZERO).await?;
+        go_on(tenant, id).await?;
     }
     let version = touch(tenant, id).await?;
     let fields = Fields::new()
         .changed("incoming_login", &mailbox.incoming_login.as_str(), &username)
         .named("password");
     change::write(tenant, Change { record_type: "mailbox", id: id.0, version, by, fields }).await
+}
+
+/// The mailbox signs in with something new: workloads that are enabled are due at once with it, and a test is due again.
+pub(crate) async fn go_on(tenant: &Tenant, id: MailboxId) -> Result<()> {
+    tenant
+        .execute(
+            "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null
+             where mailbox_id = $1",
+            &[&id.0],
+        )
+        .await?;
+    schedule::bump(tenant, id, None).await?;
+    let mailbox = get(tenant, id).await?.ok_or_else(unknown)?;
+    for state in mailbox.workloads.iter().filter(|state| state.enabled) {
+        schedule::make_due(tenant, id, state.workload, DueReason::Enabled, std::time::Duration::ZERO).await?;
+    }
+    Ok(())
 }

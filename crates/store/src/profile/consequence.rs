@@ -71,17 +71,25 @@ pub async fn set_password(
         .into());
     }
     credential::put(tenant, ring, CredentialOwner::Profile(id), username, password, by).await?;
+    let refused = [AlertKind::ProfileCredentialsRefused, AlertKind::ConsentNeeded, AlertKind::TokenRefused];
+    alert::resolve(tenant, &refused, Subject::Profile(id), None).await?;
+    go_on(tenant, id).await
+}
+
+/// The profile signs in with something new: what was paused because the old was refused goes on. A cycle that still signs
+/// in with the old secret stops at its next commit; the rest is due at once, and the windows spread it.
+pub(crate) async fn go_on(tenant: &Tenant, id: ProfileId) -> Result<()> {
+    let reasons = [
+        AlertKind::ProfileCredentialsRefused.as_str(),
+        AlertKind::ConsentNeeded.as_str(),
+        AlertKind::TokenRefused.as_str(),
+    ];
     tenant
         .execute(
-            "update profiles set paused_reason = null
-             where id = $1 and paused_reason = 'profile_credentials_refused'",
-            &[&id.0],
+            "update profiles set paused_reason = null where id = $1 and paused_reason = any($2)",
+            &[&id.0, &reasons.as_slice()],
         )
         .await?;
-    let refused = [AlertKind::ProfileCredentialsRefused];
-    alert::resolve(tenant, &refused, Subject::Profile(id), None).await?;
-    // A cycle that still signs in with the old secret stops at its next commit; the rest is due at once, and the
-    // windows spread it.
     tenant
         .execute(
             "update schedules s set claim = claim + 1, state = 'idle', session_id = null, since = now(),

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use super::Options;
+use super::{Options, TokenServer};
 use crate::{Error, account::Account, certificates::Certificates, ports, supervised::Supervised};
 
 /// Where Dovecot listens; POP3 with STLS on 127.0.0.2, everything else on 127.0.0.1.
@@ -23,6 +23,8 @@ pub(super) fn dovecot(
     server: &Supervised,
     account: &Account,
     certificates: &Certificates,
+    tokens: Option<&TokenServer>,
+    mechanisms: &str,
 ) -> Result<DovecotPorts, Error> {
     let directory = server.directory().display();
     let [pop3, pop3s, imap, imaps, lmtp, sasl] = ports::free()?;
@@ -38,7 +40,17 @@ pub(super) fn dovecot(
         ("IMAPS", imaps.to_string()),
         ("LMTP", lmtp.to_string()),
         ("SASL", sasl.to_string()),
+        ("MECHANISMS", mechanisms.to_owned()),
+        ("TOKENS", tokens.map(|_| include_str!("tokens.conf").to_owned()).unwrap_or_default()),
+        ("INTROSPECTION", tokens.map(TokenServer::introspection_url).unwrap_or_default()),
     ];
+    // What names a token's mailbox in the answer about it, and what that is compared with.
+    for (of, attribute, compared) in [("user", "login", "%Lu"), ("domain", "organization", "%Ld")] {
+        let asked = [("ATTRIBUTE", attribute.to_owned()), ("COMPARED", compared.to_owned())];
+        let asked = fill(&fill(include_str!("introspection.conf"), &values), &asked);
+        server.write(&format!("introspection-{of}.conf"), &asked)?;
+    }
+    let values = values.map(|(name, value)| (name, value.replace("@DIRECTORY@", &directory.to_string())));
     server.write("dovecot.conf", &fill(include_str!("dovecot.conf"), &values))?;
     server.write("passwords.conf", &fill(include_str!("passwords.conf"), &values))?;
     write_certificate(server, certificates)?;

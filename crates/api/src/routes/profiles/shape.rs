@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::credential::CredentialKind;
 use model::endpoint::{Endpoint, Protocol, Tls};
 use model::profile::{CredentialsOn, Limits, ProfileKind};
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,13 @@ use uuid::Uuid;
 
 use crate::body::Given;
 use crate::problem::Problem;
+use crate::routes::presets;
 use crate::schema;
 
 /// How a connection becomes private; there is no third way.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum TlsMode {
+pub(in crate::routes) enum TlsMode {
     /// TLS from the first byte: 995 for POP3, 465 for submission.
     Implicit,
     /// Plain text upgraded before anything secret is said: 110 and 587.
@@ -45,7 +47,7 @@ impl From<Tls> for TlsMode {
 /// Where a server listens.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Location {
+pub(in crate::routes) struct Location {
     /// A host name or an address, as it stands in the server's certificate.
     #[schema(example = "mail.example.com")]
     host: String,
@@ -57,6 +59,11 @@ pub(super) struct Location {
 }
 
 impl Location {
+    /// Where a preset's server is.
+    pub(in crate::routes) fn of(host: &str, port: u16, tls: Tls) -> Self {
+        Self { host: host.to_owned(), port: port.into(), tls: tls.into() }
+    }
+
     fn endpoint(self, field: &str, protocol: Protocol) -> Result<Endpoint, Problem> {
         let port = u16::try_from(self.port).ok().filter(|port| *port > 0).ok_or_else(|| {
             let usual = if protocol == Protocol::Pop3 { "995 or 110" } else { "465 or 587" };
@@ -86,13 +93,15 @@ pub(super) struct NewProfile {
     #[serde(default)]
     #[schema(required = false)]
     description: String,
+    /// A provider whose servers are taken where none are given (GET /api/v1/presets).
+    preset: Option<String>,
     /// What kind of server; `pop3_smtp` when left out.
     #[schema(value_type = Option<schema::ProfileKind>)]
     kind: Option<ProfileKind>,
-    /// Where mail is read (POP3).
-    incoming: Location,
-    /// Where mail is submitted (SMTP).
-    outgoing: Location,
+    /// Where mail is read (POP3); needed without a preset.
+    incoming: Option<Location>,
+    /// Where mail is submitted (SMTP); needed without a preset.
+    outgoing: Option<Location>,
     /// PEM of the server's own certificate authority, trusted beside the system's.
     ca_certificate: Option<String>,
     /// Where credentials live: one on the profile for all mailboxes, or one on each mailbox.
@@ -123,12 +132,25 @@ pub(super) struct NewProfile {
 
 impl NewProfile {
     pub(super) fn fields(self) -> Result<ProfileFields, Problem> {
+        let preset = presets::named(self.preset.as_ref())?;
+        let known = |(host, port, tls): (&str, u16, Tls)| Location::of(host, port, tls);
+        let lacks = |field: &str| {
+            Problem::invalid(
+                field,
+                format!("`{field}` is missing"),
+                "add it, or name a `preset` (GET /api/v1/presets)",
+            )
+        };
+        let incoming = self.incoming.or(preset.map(|preset| known(preset.incoming)));
+        let outgoing = self.outgoing.or(preset.map(|preset| known(preset.outgoing)));
+        let incoming = incoming.ok_or_else(|| lacks("incoming"))?;
+        let outgoing = outgoing.ok_or_else(|| lacks("outgoing"))?;
         Ok(ProfileFields {
             name: self.name,
             description: self.description,
             kind: self.kind.unwrap_or(ProfileKind::Pop3Smtp),
-            incoming: self.incoming.endpoint("incoming", Protocol::Pop3)?,
-            outgoing: self.outgoing.endpoint("outgoing", Protocol::Smtp)?,
+            incoming: incoming.endpoint("incoming", Protocol::Pop3)?,
+            outgoing: outgoing.endpoint("outgoing", Protocol::Smtp)?,
             ca_certificate: self.ca_certificate,
             limits: Limits {
                 credentials_on: self.credentials_on,
@@ -274,9 +296,12 @@ pub(super) struct Profile {
 /// What may be shown of a credential.
 #[derive(Serialize, ToSchema)]
 struct CredentialState {
-    /// The login name.
+    /// What it is.
+    #[schema(value_type = schema::CredentialKind)]
+    kind: CredentialKind,
+    /// The login name; of an application's own tokens the application's.
     username: String,
-    /// When the password was stored.
+    /// When it was stored.
     modified_at: Timestamp,
 }
 
@@ -284,6 +309,7 @@ impl From<profile::Profile> for Profile {
     fn from(profile: profile::Profile) -> Self {
         let fields = profile.fields;
         let credential = profile.credential.map(|credential| CredentialState {
+            kind: credential.kind,
             username: credential.username,
             modified_at: credential.modified_at,
         });

@@ -388,6 +388,10 @@ async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut Hash
     unused["credentials_on"] = "profile".into();
     let unused = world.admin.post("profiles", unused).await.expect(201);
     ids.insert("profiles/{id} unused", id(&unused));
+    for profile in [&world.profile, &id(&unused)] {
+        world.admin.put(&format!("profiles/{profile}/oauth"), application()).await.expect(200);
+    }
+    canaries.push((For::Nobody, "CANARY-client-secret".into()));
     canaries.extend([
         (For::Organization, "CANARY-contact".to_owned()),
         (For::Organization, "canary-contact@sender.example".to_owned()),
@@ -398,6 +402,13 @@ async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut Hash
         (For::Administrators, ids["jobs/{id}"].clone()),
         (For::Nobody, key["key"].as_str().unwrap().to_owned()),
     ]);
+}
+
+fn application() -> Value {
+    json!({
+        "grant": "authorization_code", "client_id": "x", "client_secret": "CANARY-client-secret", "scopes": "mail",
+        "authorize_url": "https://127.0.0.1/auth", "token_url": "https://127.0.0.1/token",
+    })
 }
 
 /// What an operation is called with: the value of each query parameter that names a record of Ada's.
@@ -448,6 +459,8 @@ pub(super) fn body(planted: &Planted, operation: &str) -> Value {
         "POST /api/v1/emails" => json!({"subject": "x"}),
         "POST /api/v1/jobs" => json!({"kind": "key_rotation"}),
         "POST /api/v1/profiles" => new_profile("New"),
+        "PUT /api/v1/profiles/{id}/oauth" => application(),
+        "POST /api/v1/profiles/{id}/consent" => json!({"username": "service@example.com"}),
         "PUT /api/v1/settings/{name}" => json!({"value": 30}),
         "PUT /api/v1/addresses" => json!({"addresses": []}),
         _ => json!({}),
@@ -466,7 +479,10 @@ pub(super) fn which(operation: &str) -> &'static str {
         "POST /api/v1/emails/{id}/mark-sent" | "POST /api/v1/emails/{id}/resend" => "unknown",
         "PUT /api/v1/users/{id}/send-grants/{user}" => "giver",
         "GET /api/v1/users/{id}/send-grants" | "DELETE /api/v1/users/{id}/send-grants/{user}" => "granter",
-        "DELETE /api/v1/profiles/{id}" | "PUT /api/v1/profiles/{id}/credential" => "unused",
+        "DELETE /api/v1/profiles/{id}"
+        | "PUT /api/v1/profiles/{id}/credential"
+        | "PUT /api/v1/profiles/{id}/oauth"
+        | "POST /api/v1/profiles/{id}/consent" => "unused",
         _ => "",
     }
 }

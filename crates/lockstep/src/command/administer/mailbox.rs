@@ -110,6 +110,11 @@ pub enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Ask for the link by which whoever owns the mailbox consents to it, where the profile signs in by tokens.
+    Consent {
+        /// The address or id.
+        mailbox: String,
+    },
     /// Synchronize now, without waiting for the next due time. A back-off is still waited for.
     Sync {
         /// The address or id.
@@ -199,6 +204,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
         Command::Test { mailboxes, no_wait, .. } => {
             let ids = test::ids(context, &mailboxes).await?;
             test(context, &ids, !no_wait).await?;
+        }
+        Command::Consent { mailbox } => {
+            let id = api.id(Noun::Mailbox, &mailbox).await?;
+            super::profile::consent(context, &["mailboxes", &id, "consent"], &json!({})).await?;
         }
         Command::Sync { mailbox, workload, wait } => {
             let id = api.id(Noun::Mailbox, &mailbox).await?;

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod location;
+mod oauth;
 
 use clap::Subcommand;
 use comfy_table::Cell;
@@ -22,6 +23,11 @@ A server with a certificate of its own authority, and one credential for all mai
   lockstep profile create Example --incoming mail.example.com --outgoing mail.example.com \\
       --ca-file authority.pem --credentials-on profile
   lockstep profile set-password Example --username service@example.com
+
+A large provider, signed in to by consent instead of passwords:
+  lockstep profile create Google --preset google
+  lockstep profile set-oauth Google --preset google --client-id ID --secret-expires 2027-01-31T00:00:00Z
+  lockstep mailbox consent anna@example.com
 
 Then map mailboxes to it: lockstep mailbox create --help";
 
@@ -62,6 +68,19 @@ pub enum Command {
         #[command(flatten)]
         password: Password,
     },
+    /// Store how Lockstep is known at the provider, to sign in by tokens instead of passwords. The secret is asked for, and
+    /// never comes out again.
+    SetOauth(Box<oauth::SetOAuth>),
+    /// Ask for the link by which somebody consents to all mailboxes of the profile, where credentials live on the profile.
+    Consent {
+        /// The name or id.
+        profile: String,
+        /// Who is to consent: the login that the mailboxes are read with.
+        #[arg(long, value_name = "LOGIN")]
+        username: String,
+    },
+    /// List the providers whose servers are known, for `create --preset` and `set-oauth --preset`.
+    Presets,
     /// Test and enable all mailboxes of the profile.
     ///
     /// Runs as a job per mailbox; waits for them and prints a line for each. Fails when a test does.
@@ -122,6 +141,12 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                 format!("Stored the password of {username}. Try it: lockstep profile test {name}")
             });
         }
+        Command::SetOauth(new) => oauth::set(context, *new).await?,
+        Command::Consent { profile, username } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            oauth::consent(context, &["profiles", &id, "consent"], &json!({"username": username})).await?;
+        }
+        Command::Presets => oauth::presets(context).await?,
         Command::Test { profile, no_wait } => {
             let id = api.id(Noun::Profile, &profile).await?;
             mailbox::test_profile(context, &id, !no_wait).await?;
@@ -129,6 +154,8 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     }
     Ok(())
 }
+
+pub(super) use oauth::consent;
 
 /// A name as a shell takes it.
 fn quoted(name: &str) -> String {

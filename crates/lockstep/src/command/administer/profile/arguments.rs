@@ -22,12 +22,15 @@ const SUBMISSIONS: i64 = 465;
 pub struct Create {
     /// The profile's name, unique in the organization.
     name: String,
+    /// A provider whose servers are taken where none are given: `lockstep profile presets` lists them.
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<String>,
     /// Where mail is read, by POP3: HOST or HOST:PORT; port 995 when left out.
-    #[arg(long, value_name = "HOST[:PORT]")]
-    incoming: Location,
+    #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "preset")]
+    incoming: Option<Location>,
     /// Where mail is submitted, by SMTP: HOST or HOST:PORT; port 465 when left out.
-    #[arg(long, value_name = "HOST[:PORT]")]
-    outgoing: Location,
+    #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "preset")]
+    outgoing: Option<Location>,
     /// How the connection to the incoming server becomes private; what is usual at its port when left out.
     #[arg(long, value_name = "TLS")]
     incoming_tls: Option<Tls>,
@@ -93,12 +96,16 @@ impl More {
 
 impl Create {
     pub(super) fn body(&self) -> Result<Value, Failure> {
-        let mut body = json!({
-            "name": self.name,
-            "incoming": self.incoming.body(self.incoming_tls, POP3S),
-            "outgoing": self.outgoing.body(self.outgoing_tls, SUBMISSIONS),
-            "credentials_on": self.credentials_on,
-        });
+        let mut body = json!({"name": self.name, "credentials_on": self.credentials_on});
+        if let Some(preset) = &self.preset {
+            body["preset"] = json!(preset);
+        }
+        if let Some(incoming) = &self.incoming {
+            body["incoming"] = incoming.body(self.incoming_tls, POP3S);
+        }
+        if let Some(outgoing) = &self.outgoing {
+            body["outgoing"] = outgoing.body(self.outgoing_tls, SUBMISSIONS);
+        }
         for (name, value) in self.more.fields()? {
             if let Some(value) = value {
                 body[name] = value;
