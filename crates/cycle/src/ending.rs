@@ -132,7 +132,7 @@ impl Ending {
                     retry_after: None,
                 };
                 // The alert is raised, once, by whoever was refused.
-                Self { outcome: Outcome::Failed(failure), explained: None, server_worked: false }
+                Self { outcome: Outcome::Failed(failure), ..Self::idle() }
             }
             // The profile is paused by now: it goes on once its application is another.
             NoAccess::Refused => Self::later(RETRY, DueReason::CredentialRefused),
@@ -142,7 +142,7 @@ impl Ending {
     }
 
     fn later(delay: Duration, reason: DueReason) -> Self {
-        Self { outcome: Outcome::Snooze { delay, reason }, explained: None, server_worked: false }
+        Self { outcome: Outcome::Snooze { delay, reason }, ..Self::idle() }
     }
 
     /// Nothing is stored: as good as refused.
