@@ -15,7 +15,7 @@ use model::workload::{ServiceClass, Workload};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
-use store::{Tenant, alert, mailbox};
+use store::{Tenant, alert, credential, mailbox};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
