@@ -84,6 +84,11 @@ pub(crate) fn impatient() -> Config {
     Config { phase_seconds: 2, ..config() }
 }
 
+/// For servers that fall silent now and then, and must answer in time whenever they do not, on a busy machine too.
+pub(crate) fn patient() -> Config {
+    Config { phase_seconds: 8, ..config() }
+}
+
 impl<P: Provider> House<P> {
     pub(crate) async fn build() -> Self {
         Self::with(config(), |_| {}).await

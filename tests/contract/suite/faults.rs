@@ -11,7 +11,7 @@ use model::workload::Workload;
 use servers::Fault;
 use store::outgoing::Draft;
 
-use crate::house::{House, config, impatient, message, to};
+use crate::house::{House, config, impatient, message, patient, to};
 use crate::provider::Provider;
 
 const BOTH: [Workload; 2] = [Workload::Incoming, Workload::Outgoing];
@@ -116,7 +116,7 @@ pub(crate) async fn a_greeting_of_garbage_is_the_servers_failure<P: Provider>() 
 
 /// Breaks a reading cycle at its first request, then at its second, and so on until there are no more.
 async fn reading<P: Provider>(fault: fn(u32) -> Fault) {
-    let house = House::<P>::with(impatient(), |_| {}).await;
+    let house = House::<P>::with(patient(), |_| {}).await;
     let anna = house.person("anna").await;
     let door = house.door(Workload::Incoming);
     let mut delivered = 0;
@@ -156,7 +156,7 @@ async fn reading<P: Provider>(fault: fn(u32) -> Fault) {
 
 /// The same for a sending cycle. Only what hits the request that hands the message over leaves its fate in doubt.
 async fn sending<P: Provider>(fault: fn(u32) -> Fault) {
-    let house = House::<P>::with(impatient(), |_| {}).await;
+    let house = House::<P>::with(patient(), |_| {}).await;
     let from = house.person("sender").await;
     let door = house.door(Workload::Outgoing);
     let (mut unknown, mut before) = (0, 0);
