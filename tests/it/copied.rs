@@ -15,9 +15,11 @@ async fn a_copied_database_does_nothing_until_it_is_adopted_and_then_nothing_by_
     let mail = &installation.servers.mail;
     let pop3 = CountingProxy::start(format!("127.0.0.1:{}", mail.pop3_port)).await;
     let smtp = CountingProxy::start(format!("127.0.0.1:{}", mail.submission_port)).await;
-    let profile = MailProfile::of(mail)
-        .incoming("localhost", pop3.port(), "start_tls")
-        .outgoing("localhost", smtp.port(), "start_tls");
+    let profile = MailProfile::of(mail).incoming("localhost", pop3.port(), "start_tls").outgoing(
+        "localhost",
+        smtp.port(),
+        "start_tls",
+    );
     let mut house = House::furnish(installation, &profile).await;
     let anna = house.enabled("anna").await;
     house.deliver(&anna, "Before the copy", 500);
@@ -54,7 +56,8 @@ async fn a_copied_database_does_nothing_until_it_is_adopted_and_then_nothing_by_
         assert!(refused.log().contains("lockstep adopt"), "{role}: {}", refused.log());
     }
     house.installation.configuration = copied.clone();
-    let created = house.installation.run(&["organization", "create", "Other", "--admin", "a@b.example"]).await;
+    let created =
+        house.installation.run(&["organization", "create", "Other", "--admin", "a@b.example"]).await;
     assert!(!created.status.success(), "nor does a command");
     let migrated = house.installation.run(&["migrate"]).await;
     assert!(String::from_utf8_lossy(&migrated.stderr).contains("lockstep adopt"));
@@ -96,9 +99,19 @@ async fn a_copied_database_does_nothing_until_it_is_adopted_and_then_nothing_by_
     assert_eq!(shown["state"], "pending_send", "the original still sends it when it is time");
     for workload in ["incoming", "outgoing"] {
         let shown = copy_api.workload(&anna, workload).await;
-        assert_eq!((&shown["enabled"], &shown["schedule"]["due_at"]), (&json!(false), &json!(null)), "{shown:#}");
+        assert_eq!(
+            (&shown["enabled"], &shown["schedule"]["due_at"]),
+            (&json!(false), &json!(null)),
+            "{shown:#}"
+        );
     }
-    let refused = copy_api.ask(reqwest::Method::POST, &format!("/mailboxes/{}/workloads/incoming/sync", anna.id), Some(&json!({}))).await;
+    let refused = copy_api
+        .ask(
+            reqwest::Method::POST,
+            &format!("/mailboxes/{}/workloads/incoming/sync", anna.id),
+            Some(&json!({})),
+        )
+        .await;
     assert_eq!(refused.status, 409, "{:#}", refused.body);
     assert_eq!(one("select count(*)::text from receipts").await, "1");
     // A person wakes it: it is tested, and then it has its own mail.

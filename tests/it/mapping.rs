@@ -76,7 +76,8 @@ async fn a_mailbox_removed_in_the_middle_of_a_cycle_stops_it_and_keeps_what_was_
     })
     .await;
     let told = house.api.get(&format!("/mailboxes/{}/deletion", anna.id)).await;
-    let running = told["goes"].as_array().unwrap().iter().find(|part| part["what"] == "running cycles").unwrap();
+    let running =
+        told["goes"].as_array().unwrap().iter().find(|part| part["what"] == "running cycles").unwrap();
     assert_eq!(running["count"], 1, "{told:#}");
     let gone = house.api.ask(reqwest::Method::DELETE, &format!("/mailboxes/{}", anna.id), None).await;
     assert_eq!(gone.status, 204, "{:#}", gone.body);

@@ -101,7 +101,7 @@ pub async fn adoption(
 
 /// Makes a copied database an installation of its own, with the owner's login: every workload is switched off and its
 /// test forgotten, and sends that wait go back to draft, so that the copy does nothing until a person says so for
-/// each mailbox. Its change feed begins anew. Does nothing when the database already belongs to the installation; refused
+/// each mailbox. Consents stay with the original. Its change feed begins anew. Does nothing when the database already belongs to the installation; refused
 /// while somebody works on it.
 pub async fn adopt(
     owner_url: &Secret,
@@ -184,6 +184,17 @@ async fn taken_over(
     transaction
         .execute("update emails set state = 'unknown', version = version + 1 where state = 'sending'", &[])
         .await?;
+    // A refresh token that the copy spends is one that the original is refused for: people consent to the copy anew.
+    transaction
+        .execute(
+            "update oauth_tokens set generation = generation + 1, refresh_sealed = null, refresh_sealed_with = null,
+                 refresh_expires_at = null, access_sealed = null, access_sealed_with = null, access_expires_at = null,
+                 renew_at = null, renewing_until = null, held_back_until = null,
+                 consent_needed_at = case when refresh_sealed is not null then now() else consent_needed_at end",
+            &[],
+        )
+        .await?;
+    transaction.execute("delete from oauth_consents", &[]).await?;
     change::write_adoption(transaction, before, installation).await?;
     for table in lifted {
         transaction.batch_execute(&format!("alter table {table} force row level security")).await?;

@@ -153,6 +153,7 @@ pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result
         )
         .await
         .map_err(refused)?;
+    authority_changed(tenant, id, new).await?;
     let fields = difference(None, new);
     change::write(tenant, Change { record_type: "profile", id: id.0, version: 1, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| unknown("id").into())
@@ -218,6 +219,9 @@ pub async fn update(
         )
         .await
         .map_err(refused)?;
+    if old.fields.ca_certificate != new.ca_certificate {
+        authority_changed(tenant, id, new).await?;
+    }
     if old.fields.incoming != new.incoming || old.fields.outgoing != new.outgoing {
         forget_other_endpoints(tenant, id, new).await?;
     }
@@ -232,6 +236,17 @@ pub async fn update(
     let version = old.version + 1;
     change::write(tenant, Change { record_type: "profile", id: id.0, version, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| unknown("id").into())
+}
+
+/// Keeps when the profile's own authority ends, to be warned of ahead.
+async fn authority_changed(tenant: &Tenant, id: ProfileId, new: &ProfileFields) -> Result<()> {
+    tenant
+        .execute(
+            "update profiles set ca_expires_at = $2, ca_warned_days = null where id = $1",
+            &[&id.0, &check::authority_ends(new)],
+        )
+        .await?;
+    Ok(())
 }
 
 fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {

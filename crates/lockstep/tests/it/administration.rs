@@ -88,6 +88,14 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     let both = house.run(&["mailbox", "test", "--profile", "Example Mail"]);
     assert!(both.contains("2 mailboxes tested and enabled"), "{both}");
 
+    // An administrator sends in nobody's name without a grant.
+    let draft = ["email", "draft", "--from", "anna@example.com", "--to", "ben@example.com", "--send"];
+    let refused = house.refused(&draft);
+    assert!(refused.contains("what to do:"), "{refused}");
+    for granter in ["anna@example.com", "ben@example.com"] {
+        house.run(&["user", "grant-send", granter, "grace@example.com"]);
+    }
+
     // From one person to another, with a file, and back.
     let file = house.directory.path().join("report.csv");
     std::fs::write(&file, "a,b\n1,2\n").unwrap();

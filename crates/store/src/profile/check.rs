@@ -66,6 +66,16 @@ fn certificates(pem: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// When the first of the authorities ends.
+pub(super) fn authority_ends(new: &ProfileFields) -> Option<jiff::Timestamp> {
+    let ends = |certificate: &CertificateDer<'_>| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        jiff::Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+    };
+    let pem = new.ca_certificate.as_ref()?.as_bytes();
+    CertificateDer::pem_slice_iter(pem).filter_map(|certificate| ends(&certificate.ok()?)).min()
+}
+
 fn endpoint(host: &'static str, port: &'static str, endpoint: &Endpoint) -> Result<(), Refusal> {
     let name = endpoint.host.as_str();
     // Letters beyond ASCII belong in a host name as A-labels (RFC 5890); a certificate says it that way as well.

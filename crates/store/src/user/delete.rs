@@ -95,6 +95,7 @@ async fn last_administrator(tenant: &Tenant, user: &User) -> Result<Option<Refus
 
 /// Removes a user; says what went and what stays. Refused for the last administrator.
 pub async fn delete(tenant: &Tenant, id: UserId, expected: Option<i64>, by: &Author) -> Result<Deletion> {
+    super::in_turn(tenant).await?;
     tenant.query_opt("select from users where id = $1 for update", &[&id.0]).await?;
     let user = get(tenant, id).await?.ok_or(Refusal::Unknown { what: "user", field: "id" })?;
     check_version("user", expected, user.version)?;

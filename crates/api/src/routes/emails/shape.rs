@@ -328,8 +328,8 @@ impl Email {
             read_receipt_requested: email.read_receipt_requested,
             delivery_receipt_requested: email.delivery_receipt_requested,
             reports: reports.into_iter().map(Report::from).collect(),
-            created_by: std::mem::take(&mut email.created_by),
-            modified_by: std::mem::take(&mut email.modified_by),
+            created_by: named_to_readers(std::mem::take(&mut email.created_by)),
+            modified_by: named_to_readers(std::mem::take(&mut email.modified_by)),
             summary: email.into(),
         }
     }
@@ -386,5 +386,13 @@ impl From<SendState> for Sending {
                 })
                 .collect(),
         }
+    }
+}
+
+/// A cycle is named by its mailbox, which may be that of a reader in Bcc: readers are told that it was a cycle and no more.
+fn named_to_readers(author: String) -> String {
+    match author.split_once(':') {
+        Some((cycle @ "cycle", _)) => cycle.to_owned(),
+        _ => author,
     }
 }

@@ -25,7 +25,10 @@ pub(super) async fn run(context: &Context<'_>, path: [&str; 2], sure: Sure) -> R
     if let Some(cause) = deletion.filled("refused.cause") {
         let noun = deletion.text("record_type");
         let (cause, remedy) = cause.rsplit_once(": ").unwrap_or((&cause, "change that first"));
-        return Err(refused(&format!("the {noun} {} cannot be removed: {cause}", deletion.text("name")), remedy));
+        return Err(refused(
+            &format!("the {noun} {} cannot be removed: {cause}", deletion.text("name")),
+            remedy,
+        ));
     }
     if !context.json {
         context.say(&shown(context, deletion));

@@ -9,8 +9,8 @@ use comfy_table::Cell;
 use serde_json::json;
 
 use super::context::Context;
-use super::input::{Password, exposed};
 use super::delete::Sure;
+use super::input::{Password, exposed};
 use super::{Extent, delete, mailbox};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
