@@ -27,7 +27,7 @@ async fn a_copied_database_does_nothing_until_it_is_adopted_and_then_nothing_by_
     house.received(&anna, 1).await;
     let letter = house.draft(&anna, &house.address("bert"), "For later").await;
     let later = json!({"not_before": "2099-01-01T00:00:00Z"});
-    house.api.post(&format!("/emails/{letter}/send"), &later).await;
+    house.api.service().await.post(&format!("/emails/{letter}/send"), &later).await;
 
     // `createdb -T` takes nobody working on the original.
     assert!(process.terminate().await.success());

@@ -186,9 +186,10 @@ impl Office {
                 assert!(!shown.contains(secret), "{path} shows a secret");
             }
         }
-        for path in
-            [format!("/profiles/{}/oauth", self.profile), format!("/changes?record=profile:{}", self.profile)]
-        {
+        for path in [
+            format!("/profiles/{}/oauth", self.profile),
+            format!("/changes?record_type=profile&record_id={}", self.profile),
+        ] {
             let shown = self.api.get(&path).await.to_string();
             for secret in &secrets {
                 assert!(!shown.contains(secret), "{path} shows a secret: {shown}");

@@ -76,10 +76,14 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             context.show(&job, |job| shown(context, job));
         }
         Command::RotateKeys { wait } => {
-            let job = api.post(&["jobs"], &json!({"kind": JobKind::KeyRotation})).await?;
+            let mut job = api.post(&["jobs"], &json!({"kind": JobKind::KeyRotation})).await?;
             if wait {
-                follow::one(context, &Record(&job).text("id")).await?;
-            } else {
+                let id = Record(&job).text("id");
+                follow::one(context, &id).await?;
+                job = api.get(&["jobs", &id], &[]).await?;
+            }
+            // It has no steps that would have been printed; as a document its end was.
+            if !(wait && context.json) {
                 context.show(&job, |job| shown(context, job));
             }
         }
