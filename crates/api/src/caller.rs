@@ -32,6 +32,8 @@ struct Inner {
     principal: Principal,
     author: Author,
     once: Option<Arc<Once>>,
+    /// Whether the request only reads: its answer is of one moment.
+    reads: bool,
 }
 
 impl Caller {
@@ -61,7 +63,12 @@ impl Caller {
 
     /// A transaction for itself, whatever key the request has.
     pub(crate) async fn tenant(&self) -> Result<Tenant, Problem> {
-        Ok(self.0.store.tenant(self.0.principal.organization).await?)
+        let organization = self.0.principal.organization;
+        let begun = match self.0.reads {
+            true => self.0.store.snapshot(organization).await,
+            false => self.0.store.tenant(organization).await,
+        };
+        Ok(begun?)
     }
 
     /// Says what an upload was, by its SHA-256, before the transaction that stores it begins.
@@ -149,7 +156,9 @@ pub(crate) async fn authenticate(
         Method::POST => Once::of(&request, author.name())?.map(Arc::new),
         _ => None,
     };
-    let caller = Caller(Arc::new(Inner { store: app.store.clone(), principal, author, once: once.clone() }));
+    let reads = request.method() == Method::GET;
+    let store = app.store.clone();
+    let caller = Caller(Arc::new(Inner { store, principal, author, once: once.clone(), reads }));
     request.extensions_mut().insert(caller.clone());
     match once {
         Some(once) => {

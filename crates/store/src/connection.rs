@@ -95,6 +95,18 @@ impl Store {
         Ok(Tenant::new(self.begin(&begin).await?, organization))
     }
 
+    /// Begins a transaction that sees one organization as it was at one moment, whatever is committed meanwhile: what
+    /// an answer put together from several statements needs, so that its parts belong together. What it writes fails
+    /// when another transaction changed the same row since.
+    pub async fn snapshot(&self, organization: OrganizationId) -> Result<Tenant> {
+        let begin = format!(
+            "begin isolation level repeatable read; set local role lockstep_tenant; \
+             set local lockstep.organization = '{}'",
+            organization.0
+        );
+        Ok(Tenant::new(self.begin(&begin).await?, organization))
+    }
+
     /// Begins a transaction across organizations that sees only what decides when and where work runs.
     pub async fn ring(&self) -> Result<Ring> {
         Ok(Ring::new(self.begin("begin; set local role lockstep_ring").await?))

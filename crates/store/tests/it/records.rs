@@ -38,6 +38,20 @@ async fn an_organization_is_made_by_its_own_tenant_and_has_a_name_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_is_read_in_a_snapshot_is_of_one_moment() {
+    let world = world().await;
+    let snapshot = world.store().snapshot(world.organization).await.unwrap();
+    let name = async |tenant: &store::Tenant| user::get(tenant, world.ada).await.unwrap().unwrap().name;
+    assert_eq!(name(&snapshot).await, "ada");
+    let tenant = world.tenant().await;
+    let update = UserUpdate { name: Some("Ada L.".into()), ..UserUpdate::default() };
+    user::update(&tenant, world.ada, Some(1), &update, &author()).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert_eq!(name(&snapshot).await, "ada", "an answer's second statement belongs to its first");
+    assert_eq!(name(&world.tenant().await).await, "Ada L.");
+}
+
+#[tokio::test]
 async fn a_change_of_a_user_is_written_down_with_old_and_new_and_only_by_who_read_the_last_version() {
     let world = world().await;
     let tenant = world.tenant().await;
