@@ -20,6 +20,11 @@ test: setup ## run every test, against real servers
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
 
+bench: setup ## measure beside ceilings and peers into target/bench/results.json; BENCH="incoming" for one of them
+	@tests/bench/setup.sh
+	cargo build --release --workspace --bins --locked
+	@$${CARGO_TARGET_DIR:-target}/release/bench $(BENCH)
+
 lint: setup ## formatting, clippy, documentation, dependencies; every warning is an error
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings

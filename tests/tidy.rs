@@ -170,6 +170,28 @@ fn the_readme_names_the_two_commands() {
     }
 }
 
+#[test]
+fn every_make_target_that_is_named_exists() {
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
+    let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY:")).expect(".PHONY");
+    let mut named: BTreeSet<String> = phony.split_whitespace().map(str::to_owned).collect();
+    for path in committed().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(root().join(path)).unwrap_or_default();
+        // As a command it stands in code: after a backtick, or alone on an indented line.
+        for (at, _) in text.match_indices("make ") {
+            let before = text[..at].rsplit('\n').next().unwrap_or_default();
+            if before.ends_with('`') || (before.len() >= 4 && before.trim().is_empty()) {
+                let rest = &text[at + "make ".len()..];
+                let word: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+                named.insert(word);
+            }
+        }
+    }
+    for target in named.iter().filter(|target| !target.is_empty()) {
+        assert!(makefile.contains(&format!("\n{target}:")), "the Makefile has no target `{target}`");
+    }
+}
+
 /// Run with `LOCKSTEP_BLESS=1` to write them anew.
 #[test]
 fn every_kind_of_alert_has_its_page() {
