@@ -7,6 +7,7 @@ mod receipts;
 mod replies;
 mod reports;
 
+pub use copies::is_known;
 pub use replies::sent_by_us;
 
 use std::collections::{HashMap, HashSet};

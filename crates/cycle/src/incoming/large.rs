@@ -12,8 +12,9 @@ use model::identity::{BodyDigest, header_size, identity_of_parts};
 use model::message::{ParseWarning, ParsedMessage};
 use model::report::report;
 use sha2::{Digest as _, Sha256};
+use store::Tenant;
 use store::blob::{self, BlobId};
-use store::incoming::{IncomingItem, IncomingMessage, Raw, StoredRaw, Verdict};
+use store::incoming::{self, IncomingItem, IncomingMessage, Raw, StoredRaw, Verdict};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -54,8 +55,9 @@ pub(super) async fn record(
     let raw = Raw::Stored(StoredRaw { blob: spooled.id, size: spooled.size, header, body: spooled.body });
     let read = Read { new: new.clone(), message, raw, identity, report };
     let tenant = reading.fenced().await?;
-    blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
-    items.extend(reading.judged(&tenant, vec![read]).await?);
+    let judged = reading.judged(&tenant, vec![read]).await?;
+    store_content(&tenant, &judged, spooled.id, spooled.size, spooled.file).await?;
+    items.extend(judged);
     reading.commit(tenant, items).await?;
     drop(reserved);
     Ok(Flow::GoOn)
@@ -89,9 +91,30 @@ pub(super) async fn keep_raw(
     };
     tracing::error!(item.deaths = new.deaths, "processes died over a message: it is kept as it is");
     let tenant = reading.fenced().await?;
-    blob::put_stream(&tenant, spooled.id, spooled.size, chunks(spooled.file)).await?;
+    store_content(&tenant, std::slice::from_ref(&item), spooled.id, spooled.size, spooled.file).await?;
     reading.commit(tenant, vec![item]).await?;
     Ok(Flow::GoOn)
+}
+
+/// Stores the content of a message that is wanted, and that the organization does not have under another header.
+async fn store_content(
+    tenant: &Tenant,
+    judged: &[IncomingItem],
+    id: BlobId,
+    size: u64,
+    file: File,
+) -> store::Result<()> {
+    for item in judged {
+        let wanted = match &item.verdict {
+            Verdict::Record(message) => !incoming::is_known(tenant, message).await?,
+            Verdict::Report(_) => true,
+            Verdict::Skip(_) | Verdict::Fail(_) => false,
+        };
+        if wanted {
+            return blob::put_stream(tenant, id, size, chunks(file)).await;
+        }
+    }
+    Ok(())
 }
 
 /// Commits that the message could not be fetched: its own failure, and no other message's.

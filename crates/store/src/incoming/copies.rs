@@ -51,6 +51,20 @@ pub(super) async fn write(tenant: &Tenant, open: &[Open<'_>], emails: &[EmailOf]
         .collect()
 }
 
+/// Whether the organization has the content of a message already: it needs not be stored to be recorded.
+pub async fn is_known(tenant: &Tenant, message: &IncomingMessage) -> Result<bool> {
+    let known = tenant
+        .query_opt(
+            "select from email_copies c
+             join emails e on e.organization_id = c.organization_id and e.id = c.email_id
+             where e.organization_id = current_organization() and e.direction = 'incoming' and e.identity = $1
+               and c.content_hash = $2",
+            &[&message.identity.0.as_slice(), &Content::of(message).hash.0.as_slice()],
+        )
+        .await?;
+    Ok(known.is_some())
+}
+
 /// What makes a copy: text, HTML and attachments, each behind its own length, and the raw body, so that every reader of
 /// the copy has the same one under the own header.
 struct Content {

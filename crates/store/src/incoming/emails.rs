@@ -35,6 +35,9 @@ fn parties(message: &ParsedMessage) -> impl Iterator<Item = (PartyRole, &Party)>
         .chain(all(PartyRole::Bcc, "bcc"))
 }
 
+/// An item that may make an email, with the id it would get, and whether its Message-ID is known to be reused.
+type Candidate<'a> = (Open<'a>, EmailId, bool);
+
 /// Finds or makes the email of each open item, in their order.
 pub(super) async fn write(
     tenant: &Tenant,
@@ -54,7 +57,7 @@ pub(super) async fn write(
 
     // The first item of the batch with an identity makes the email; a Message-ID that stood under another identity
     // before is a warning on the later one.
-    let mut candidates: Vec<(Open<'_>, EmailId, bool)> = Vec::new();
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
     let mut identities = HashSet::new();
     let mut message_ids = HashSet::new();
     for one in open {
@@ -64,31 +67,24 @@ pub(super) async fn write(
             candidates.push((*one, model::clock::new_id(), reused));
         }
     }
-    let made = insert(tenant, batch, &candidates, &owners).await?;
+    let mut made = insert(tenant, batch, &candidates, &owners).await?;
+    let mut by_identity = known(tenant, &candidates, &made).await?;
+    // Neither new nor there: another email took the Message-ID at the same instant, and is there by now.
+    let mut late: Vec<_> = candidates
+        .iter()
+        .filter(|(one, id, _)| !made.contains(id) && !by_identity.contains_key(&one.message.identity.0))
+        .map(|(one, id, _)| (*one, *id, true))
+        .collect();
+    if !late.is_empty() {
+        let inserted = insert(tenant, batch, &late, &owners).await?;
+        late.retain(|(_, id, _)| !inserted.contains(id));
+        by_identity.extend(known(tenant, &late, &inserted).await?);
+        made.extend(inserted);
+    }
     let made: HashMap<EmailId, &Open<'_>> =
         candidates.iter().filter(|(_, id, _)| made.contains(id)).map(|(one, id, _)| (*id, one)).collect();
-
-    let mut by_identity: HashMap<[u8; 32], EmailOf> = HashMap::new();
     for (id, one) in &made {
         by_identity.insert(one.message.identity.0, EmailOf { id: *id, made_by: Some(one.place) });
-    }
-    let missing: Vec<Vec<u8>> = candidates
-        .iter()
-        .map(|(one, ..)| one.message.identity.0)
-        .filter(|identity| !by_identity.contains_key(identity))
-        .map(|identity| identity.to_vec())
-        .collect();
-    if !missing.is_empty() {
-        let rows = tenant
-            .query(
-                "select id, identity from emails where direction = 'incoming' and identity = any($1::bytea[])",
-                &[&missing],
-            )
-            .await?;
-        for row in &rows {
-            let identity = crate::blob::BlobId::from_column(row.try_get("identity")?)?.0;
-            by_identity.insert(identity, EmailOf { id: EmailId(row.try_get("id")?), made_by: None });
-        }
     }
     write_parties(tenant, &made, &resolved).await?;
     let changes: Vec<Change<'_>> = candidates
@@ -113,11 +109,40 @@ pub(super) async fn write(
         .collect()
 }
 
-/// Which of the candidates were new.
+/// The emails that were there before, of the candidates that are not among those made.
+async fn known(
+    tenant: &Tenant,
+    candidates: &[Candidate<'_>],
+    made: &HashSet<EmailId>,
+) -> Result<HashMap<[u8; 32], EmailOf>> {
+    let missing: Vec<Vec<u8>> = candidates
+        .iter()
+        .filter(|(_, id, _)| !made.contains(id))
+        .map(|(one, ..)| one.message.identity.0.to_vec())
+        .collect();
+    if missing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = tenant
+        .query(
+            "select id, identity from emails where direction = 'incoming' and identity = any($1::bytea[])",
+            &[&missing],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let identity = crate::blob::BlobId::from_column(row.try_get("identity")?)?.0;
+            Ok((identity, EmailOf { id: EmailId(row.try_get("id")?), made_by: None }))
+        })
+        .collect()
+}
+
+/// Which of the candidates were new. One whose identity, or whose Message-ID without a warning, somebody else is writing
+/// waits for that one: everybody writes in the order of both, so that nobody waits in a circle.
 async fn insert(
     tenant: &Tenant,
     batch: &IncomingBatch<'_>,
-    candidates: &[(Open<'_>, EmailId, bool)],
+    candidates: &[Candidate<'_>],
     owners: &Owners,
 ) -> Result<HashSet<EmailId>> {
     let messages = || candidates.iter().map(|(one, ..)| &one.message.message);
@@ -172,8 +197,8 @@ async fn insert(
                   jsonb_to_record(u.rest) as r(in_reply_to text, refs text[], owner_kind text, owner_id uuid,
                       auto_submitted text, precedence text, list_id text, return_path text, sensitivity text,
                       importance text, automatic text, response_suppressed text, warnings text[])
-             order by u.identity
-             on conflict (organization_id, direction, identity) do nothing returning id",
+             order by u.message_id, u.identity
+             on conflict do nothing returning id",
             &[&ids, &identities, &message_ids, &subjects, &dates, &received, &rows_of, &REUSED, &by],
         )
         .await?;

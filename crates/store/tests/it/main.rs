@@ -7,6 +7,7 @@ extern crate lockstep_store as store;
 
 mod away;
 mod feed;
+mod identity;
 mod incoming;
 mod jobs;
 mod leaving;
