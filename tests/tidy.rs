@@ -175,7 +175,8 @@ fn every_make_target_that_is_named_exists() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("Makefile");
     let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY:")).expect(".PHONY");
     let mut named: BTreeSet<String> = phony.split_whitespace().map(str::to_owned).collect();
-    for path in committed().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+    for path in committed().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    {
         let text = fs::read_to_string(root().join(path)).unwrap_or_default();
         // As a command it stands in code: after a backtick, or alone on an indented line.
         for (at, _) in text.match_indices("make ") {

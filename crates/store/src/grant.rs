@@ -31,16 +31,16 @@ pub struct Grants {
     pub received: Vec<Grant>,
 }
 
-/// Lets `grantee` send in the name of `granter`; doing it again changes nothing.
-pub async fn give(tenant: &Tenant, granter: UserId, grantee: UserId, by: &Author) -> Result<()> {
-    if granter == grantee {
+/// Lets `sender` send in the name of `granter`; doing it again changes nothing.
+pub async fn give(tenant: &Tenant, granter: UserId, sender: UserId, by: &Author) -> Result<()> {
+    if granter == sender {
         let cause = "everybody may send in the own name";
         return Err(Refusal::invalid("user", cause, "name another user").into());
     }
     let known = tenant
-        .query("select id, active from users where id = any($1) for share", &[&vec![granter.0, grantee.0]])
+        .query("select id, active from users where id = any($1) for share", &[&vec![granter.0, sender.0]])
         .await?;
-    for (id, field) in [(granter, "id"), (grantee, "user")] {
+    for (id, field) in [(granter, "id"), (sender, "user")] {
         let row = known.iter().find(|row| row.try_get::<_, uuid::Uuid>(0).is_ok_and(|found| found == id.0));
         let Some(row) = row else { return Err(Refusal::Unknown { what: "user", field }.into()) };
         if !row.try_get::<_, bool>("active")? {
@@ -52,22 +52,22 @@ pub async fn give(tenant: &Tenant, granter: UserId, grantee: UserId, by: &Author
         .execute(
             "insert into send_grants (organization_id, granter_id, grantee_id)
              values (current_organization(), $1, $2) on conflict do nothing",
-            &[&granter.0, &grantee.0],
+            &[&granter.0, &sender.0],
         )
         .await?;
     if added == 0 {
         return Ok(());
     }
-    written(tenant, granter, Fields::new().set("send_grant", grantee), by).await
+    written(tenant, granter, Fields::new().set("send_grant", sender), by).await
 }
 
 /// Takes the grant back. What waits to be sent on its right goes back to being a draft, with an alert: nothing leaves
 /// in somebody's name after that person said no. Doing it again changes nothing.
-pub async fn take_back(tenant: &Tenant, granter: UserId, grantee: UserId, by: &Author) -> Result<()> {
+pub async fn take_back(tenant: &Tenant, granter: UserId, sender: UserId, by: &Author) -> Result<()> {
     let removed = tenant
         .execute(
             "delete from send_grants where granter_id = $1 and grantee_id = $2",
-            &[&granter.0, &grantee.0],
+            &[&granter.0, &sender.0],
         )
         .await?;
     if removed == 0 {
@@ -76,8 +76,8 @@ pub async fn take_back(tenant: &Tenant, granter: UserId, grantee: UserId, by: &A
             None => Err(Refusal::Unknown { what: "user", field: "id" }.into()),
         };
     }
-    withdraw_of(tenant, grantee, "the grant to send in this name was taken back", by).await?;
-    written(tenant, granter, Fields::new().changed("send_grant", &Some(grantee), &None), by).await
+    withdraw_of(tenant, sender, "the grant to send in this name was taken back", by).await?;
+    written(tenant, granter, Fields::new().changed("send_grant", &Some(sender), &None), by).await
 }
 
 /// The grants that a user gave and got, by name.

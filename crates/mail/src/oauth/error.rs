@@ -42,7 +42,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// Whether a person's consent is what is missing: the refresh token or the code holds no longer, or the person must
-    /// come by (`invalid_grant`; OpenID Connect Core section 3.1.2.6).
+    /// come by (`invalid_grant`; `OpenID` Connect Core section 3.1.2.6).
     pub fn needs_consent(&self) -> bool {
         matches!(
             self.code.as_str(),

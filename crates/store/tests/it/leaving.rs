@@ -186,8 +186,7 @@ async fn a_mailbox_that_moves_while_it_runs_stops_and_takes_nothing_of_its_forme
     assert_eq!(state(&world, waiting).await, EmailState::Draft);
     assert_eq!(state(&world, partly).await, EmailState::Sent, "one has got it, and nobody else will");
     assert_eq!(state(&world, leaving).await, EmailState::Unknown);
-    use AlertKind::{SendUnknown, SendWithdrawn};
-    let kinds = [SendUnknown, SendWithdrawn, SendWithdrawn];
+    let kinds = [AlertKind::SendUnknown, AlertKind::SendWithdrawn, AlertKind::SendWithdrawn];
     assert_eq!(told(&world, world.ada).await, kinds);
     assert_eq!(told(&world, carol).await, []);
     // The server's answer is written down whoever brings it, and ends the doubt.
@@ -241,16 +240,16 @@ async fn another_address_login_or_server_stops_what_runs_until_it_is_tested() {
     let tenant = world.tenant().await;
     let other = profile::create(&tenant, &profile_fields("Other"), &by).await.unwrap().id;
     tenant.commit().await.unwrap();
-    let changes = [
+    let updates = [
         MailboxUpdate { address: Some("ada@elsewhere.example".parse().unwrap()), ..MailboxUpdate::default() },
         MailboxUpdate { incoming_login: Some("lovelace".into()), ..MailboxUpdate::default() },
         MailboxUpdate { profile: Some(other), ..MailboxUpdate::default() },
     ];
-    for (change, approval) in changes.iter().zip([Approval::Pending, Approval::Approved, Approval::Approved])
+    for (update, approval) in updates.iter().zip([Approval::Pending, Approval::Approved, Approval::Approved])
     {
         let claim = running(&world, world.ada_box).await;
         let tenant = world.tenant().await;
-        let changed = mailbox::update(&tenant, world.ada_box, None, change, &by).await.unwrap();
+        let changed = mailbox::update(&tenant, world.ada_box, None, update, &by).await.unwrap();
         tenant.commit().await.unwrap();
         assert!(fenced(&world, claim).await);
         assert_eq!(changed.approval, approval);

@@ -40,7 +40,7 @@ async fn an_organization_is_made_by_its_own_tenant_and_has_a_name_of_its_own() {
 #[tokio::test]
 async fn what_is_read_in_a_snapshot_is_of_one_moment() {
     let world = world().await;
-    let snapshot = world.store().snapshot(world.organization).await.unwrap();
+    let snapshot = world.store.snapshot(world.organization).await.unwrap();
     let name = async |tenant: &store::Tenant| user::get(tenant, world.ada).await.unwrap().unwrap().name;
     assert_eq!(name(&snapshot).await, "ada");
     let tenant = world.tenant().await;

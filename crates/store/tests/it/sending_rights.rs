@@ -21,15 +21,15 @@ async fn asked(world: &World, from: MailboxId, person: UserId) -> Result<EmailId
     Ok(id)
 }
 
-async fn granted(world: &World, granter: UserId, grantee: UserId) {
+async fn granted(world: &World, granter: UserId, sender: UserId) {
     let tenant = world.tenant().await;
-    grant::give(&tenant, granter, grantee, &author()).await.unwrap();
+    grant::give(&tenant, granter, sender, &author()).await.unwrap();
     tenant.commit().await.unwrap();
 }
 
-async fn taken_back(world: &World, granter: UserId, grantee: UserId) {
+async fn taken_back(world: &World, granter: UserId, sender: UserId) {
     let tenant = world.tenant().await;
-    grant::take_back(&tenant, granter, grantee, &author()).await.unwrap();
+    grant::take_back(&tenant, granter, sender, &author()).await.unwrap();
     tenant.commit().await.unwrap();
 }
 
@@ -134,8 +134,8 @@ async fn what_is_deferred_on_a_right_that_ended_is_not_tried_again() {
     assert_eq!(pending(&world).await, 1);
     assert!(begun(&world, id, 2).await.is_none());
     assert_eq!(state(&world, id).await, EmailState::Sent);
-    use RecipientState::{Accepted, Canceled};
-    assert_eq!(recipients(&world, id).await, [Accepted, Canceled, Canceled]);
+    let left = [RecipientState::Accepted, RecipientState::Canceled, RecipientState::Canceled];
+    assert_eq!(recipients(&world, id).await, left);
     assert_eq!(world.count("select count(*) from alerts where kind = 'send_withdrawn'").await, 1);
 }
 
