@@ -1,5 +1,7 @@
 //! The whole system on real servers: each test has an installation of its own, with real `lockstep` processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 mod bad_input;
 mod bad_profiles;
 mod consent;

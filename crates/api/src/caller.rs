@@ -64,11 +64,10 @@ impl Caller {
     /// A transaction for itself, whatever key the request has.
     pub(crate) async fn tenant(&self) -> Result<Tenant, Problem> {
         let organization = self.0.principal.organization;
-        let begun = match self.0.reads {
-            true => self.0.store.snapshot(organization).await,
-            false => self.0.store.tenant(organization).await,
-        };
-        Ok(begun?)
+        if self.0.reads {
+            return Ok(self.0.store.snapshot(organization).await?);
+        }
+        Ok(self.0.store.tenant(organization).await?)
     }
 
     /// Says what an upload was, by its SHA-256, before the transaction that stores it begins.

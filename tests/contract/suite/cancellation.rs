@@ -103,7 +103,7 @@ async fn reading<P: Provider>(how: How) {
             delivered += 1;
             house.provider.deliver(&anna.address, &message(delivered, &anna.address));
         }
-        let came = taken_away(&house, &anna, Workload::Incoming, number, how).await;
+        let came = Box::pin(taken_away(&house, &anna, Workload::Incoming, number, how)).await;
         let (emails, items) = (house.count("emails").await, house.count("mailbox_items").await);
         assert_eq!(emails, items, "records and decisions go together, at request {number}");
         house.later().await;
@@ -127,7 +127,7 @@ async fn sending<P: Provider>(how: How) {
     for number in 1.. {
         let other = house.person(&format!("other{number}")).await;
         let email = house.ask(&from, Draft { to: to(&other.address), ..Draft::default() }).await;
-        let came = taken_away(&house, &from, Workload::Outgoing, number, how).await;
+        let came = Box::pin(taken_away(&house, &from, Workload::Outgoing, number, how)).await;
         house.later().await;
         house.transmit(&from).await;
         let (state, handed) = (house.state(email).await, house.handed_over_to(&other.address));

@@ -43,7 +43,7 @@ pub(crate) enum Does {
     /// Does what was asked, and closes the connection instead of saying so.
     DoesAndLeaves,
     /// Does what was asked, and says so when nobody listens any more.
-    IsLate,
+    AnswersLate,
 }
 
 #[derive(Default)]
@@ -248,7 +248,7 @@ impl Talk {
                 Ok(!words.starts_with("421"))
             }
             Some((_, Does::Leaves | Does::DoesAndLeaves)) => Ok(false),
-            Some((_, Does::IsLate)) => {
+            Some((_, Does::AnswersLate)) => {
                 // As long as the client stays it hears nothing; what is said then, nobody hears.
                 let mut rest = Vec::new();
                 let _ = tokio::io::AsyncReadExt::read_to_end(wire, &mut rest).await;

@@ -69,7 +69,7 @@ fn expected(at: At, does: Does) -> Expected {
         Does::Says(_) if at == At::StartTls => K::TlsNotOffered,
         Does::Says(_) => K::MailboxRefused,
         Does::Leaves | Does::DoesAndLeaves => K::ConnectionLost,
-        Does::IsLate => K::ConnectionTimedOut,
+        Does::AnswersLate => K::ConnectionTimedOut,
     };
     let gone = leaves || !matches!(does, Does::Says(_));
     let of = |recipients, email, told| Expected { recipients, email, told, trouble: None, tries: 1 };
@@ -252,12 +252,12 @@ async fn every_answer_at_every_step(tls: Tls, extensions: &'static str) {
 
 #[tokio::test]
 async fn whatever_a_server_says_one_command_at_a_time_what_we_believe_is_what_it_took() {
-    every_answer_at_every_step(Tls::StartTls, "").await;
+    Box::pin(every_answer_at_every_step(Tls::StartTls, "")).await;
 }
 
 #[tokio::test]
 async fn whatever_a_server_says_to_pipelined_commands_what_we_believe_is_what_it_took() {
-    every_answer_at_every_step(Tls::Implicit, "250-PIPELINING\r\n250-DSN\r\n").await;
+    Box::pin(every_answer_at_every_step(Tls::Implicit, "250-PIPELINING\r\n250-DSN\r\n")).await;
 }
 
 #[tokio::test]
@@ -266,6 +266,6 @@ async fn an_answer_that_comes_too_late_is_no_answer_and_after_the_final_dot_a_do
         cycle::Config { phase_seconds: 2, smtp_message_seconds: 2, smtp_verdict_seconds: 2, ..config() };
     let case = Case::new(Tls::StartTls, "", hasty).await;
     for (number, at) in STEPS.into_iter().filter(|at| *at != At::EveryRcpt).enumerate() {
-        case.meets(number, at, Does::IsLate).await;
+        case.meets(number, at, Does::AnswersLate).await;
     }
 }
