@@ -41,7 +41,7 @@ pub(crate) enum Does {
     /// Closes the connection, without having done what was asked.
     Leaves,
     /// Does what was asked, and closes the connection instead of saying so.
-    DoesAndLeaves,
+    ObeysAndLeaves,
     /// Does what was asked, and says so when nobody listens any more.
     AnswersLate,
 }
@@ -247,7 +247,7 @@ impl Talk {
                 raw(wire, words).await?;
                 Ok(!words.starts_with("421"))
             }
-            Some((_, Does::Leaves | Does::DoesAndLeaves)) => Ok(false),
+            Some((_, Does::Leaves | Does::ObeysAndLeaves)) => Ok(false),
             Some((_, Does::AnswersLate)) => {
                 // As long as the client stays it hears nothing; what is said then, nobody hears.
                 let mut rest = Vec::new();

@@ -41,7 +41,7 @@ const QUICK: [Does; 8] = [
     Does::Says("421 4.3.2 closing"),
     Does::Says("421 closing"),
     Does::Leaves,
-    Does::DoesAndLeaves,
+    Does::ObeysAndLeaves,
 ];
 
 /// What must be true after the cycle that met the fault.
@@ -68,7 +68,7 @@ fn expected(at: At, does: Does) -> Expected {
         Does::Says(_) if leaves || temporary => K::ServerBusy,
         Does::Says(_) if at == At::StartTls => K::TlsNotOffered,
         Does::Says(_) => K::MailboxRefused,
-        Does::Leaves | Does::DoesAndLeaves => K::ConnectionLost,
+        Does::Leaves | Does::ObeysAndLeaves => K::ConnectionLost,
         Does::AnswersLate => K::ConnectionTimedOut,
     };
     let gone = leaves || !matches!(does, Does::Says(_));
@@ -241,7 +241,7 @@ async fn every_answer_at_every_step(tls: Tls, extensions: &'static str) {
             continue;
         }
         for does in QUICK {
-            if at == At::EveryRcpt && does == Does::DoesAndLeaves {
+            if at == At::EveryRcpt && does == Does::ObeysAndLeaves {
                 continue;
             }
             number += 1;
