@@ -115,6 +115,12 @@ impl Api {
         self.done(Method::POST, path, Some(body)).await
     }
 
+    /// Creates or does something once, however often it is asked with the same key: for asking an API that may be away.
+    pub async fn try_post(&self, path: &str, body: &Value, key: &str) -> Result<Answer, reqwest::Error> {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.key);
+        Self::answer(request.header("idempotency-key", key).json(body)).await
+    }
+
     /// Puts something in its place.
     ///
     /// # Panics

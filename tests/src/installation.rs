@@ -79,11 +79,24 @@ impl Installation {
     /// # Panics
     /// When it cannot be started.
     pub fn start_with(&self, roles: &str, configuration: &Configuration) -> Process {
+        self.start_in(roles, configuration, &[])
+    }
+
+    /// Starts a process with another configuration and something in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_in(
+        &self,
+        roles: &str,
+        configuration: &Configuration,
+        environment: &[(String, String)],
+    ) -> Process {
         let number = self.started.fetch_add(1, Ordering::SeqCst);
         let file = self.file(&format!("{number}.toml"));
         configuration.write(&file);
         let log = self.file(&format!("{number}-{}.log", roles.replace(',', "-")));
-        Process::start(roles, &["run", "--roles", roles], &file, log)
+        Process::start(roles, &["run", "--roles", roles], &file, log, environment)
     }
 
     /// Starts every role in one process and waits until it answers.

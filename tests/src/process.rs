@@ -39,10 +39,17 @@ impl Process {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub(crate) fn start(name: &str, arguments: &[&str], configuration: &Path, log: PathBuf) -> Self {
+    pub(crate) fn start(
+        name: &str,
+        arguments: &[&str],
+        configuration: &Path,
+        log: PathBuf,
+        environment: &[(String, String)],
+    ) -> Self {
         let output = File::create(&log).expect("a log file");
         let errors = output.try_clone().expect("a log file");
         let child = command(arguments, configuration)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
+use model::crash::{self, Point};
 use sha2::{Digest as _, Sha256};
 use store::idempotency::{self, Answer, Kept};
 use store::{Tenant, setting};
@@ -187,7 +188,9 @@ async fn keep(once: &Once, tenant: Tenant, response: Response) -> Result<Respons
     let hours = setting::get(&tenant, model::setting::IDEMPOTENCY_HOURS).await?.value.as_u64().unwrap_or(24);
     let time = Duration::from_secs(hours * 3600);
     idempotency::keep(&tenant, &once.key, &Kept { request, answer }, time).await?;
+    crash::point(Point::RequestBefore);
     tenant.commit().await?;
+    crash::point(Point::RequestAfter);
     Ok(Response::from_parts(head, Body::from(body)))
 }
 

@@ -4,6 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use model::crash::{self, Point};
 use store::Tenant;
 
 use crate::idempotency::Once;
@@ -27,7 +28,12 @@ impl Transaction {
                 once.hold(self.tenant);
                 Ok(())
             }
-            None => self.tenant.commit().await,
+            None => {
+                crash::point(Point::RequestBefore);
+                self.tenant.commit().await?;
+                crash::point(Point::RequestAfter);
+                Ok(())
+            }
         }
     }
 }

@@ -29,6 +29,10 @@ pub struct Config {
     pub smtp_message_seconds: u32,
     /// Time for an SMTP server to answer after the final dot; too short makes sends whose fate is unknown.
     pub smtp_verdict_seconds: u32,
+    /// For how long a POP3 server may go on counting a connection that nobody speaks on: its idle timeout.
+    pub pop3_in_doubt_seconds: u32,
+    /// The same of an SMTP server.
+    pub smtp_in_doubt_seconds: u32,
     /// Bytes of messages that one process holds in memory at once, in MB, over all of its cycles.
     pub memory_mb: u32,
 }

@@ -7,6 +7,7 @@ use mail::error::Phase;
 use model::alert::AlertKind;
 use model::cadence::{Next, Outcome, SwitchOff, next};
 use model::clock;
+use model::crash::{self, Point};
 use model::failure::{Failure, FailureScope};
 use model::workload::Workload;
 use serde_json::{Value, json};
@@ -119,7 +120,9 @@ impl Cycle {
             self.tell(&tenant, explained, &outcome, &next).await?;
         }
         self.switch_off(&tenant, &next, ending.explained.as_ref()).await?;
+        crash::point(Point::FinishBefore);
         tenant.commit().await?;
+        crash::point(Point::FinishAfter);
         Ok(next)
     }
 

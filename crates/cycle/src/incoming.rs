@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use mail::pop3::{Listed, Session};
 use model::alert::AlertKind;
 use model::budget::Used;
+use model::crash::{self, Point};
 use model::workload::Workload;
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
@@ -121,7 +122,10 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     };
     // Everything is committed: what QUIT says decides nothing but deletions, and those are asked for again.
     match session.quit().await {
-        Ok(true) => reading.deleted(&asked).await?,
+        Ok(true) => {
+            crash::point(Point::QuitAfter);
+            reading.deleted(&asked).await?;
+        }
         Ok(false) => tracing::warn!(asked = asked.len(), "the server kept what it was asked to delete"),
         Err(error) => tracing::debug!("QUIT was not answered: {error}"),
     }

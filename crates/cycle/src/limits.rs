@@ -13,11 +13,11 @@ use crate::Mail;
 /// the mailbox has its own credentials, within what the server allows each of them.
 pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass) -> AcquireRequest {
     let endpoint = mailbox.endpoint();
-    // RFC 1939 section 3 asks for at least 10 minutes, RFC 5321 section 4.5.3.2.7 for at least 5.
-    let in_doubt = match endpoint.protocol {
-        Protocol::Pop3 => Duration::from_secs(600),
-        Protocol::Smtp | Protocol::Https => Duration::from_secs(300),
+    let seconds = match endpoint.protocol {
+        Protocol::Pop3 => mail.config().pop3_in_doubt_seconds,
+        Protocol::Smtp | Protocol::Https => mail.config().smtp_in_doubt_seconds,
     };
+    let in_doubt = Duration::from_secs(seconds.into());
     let version = u64::try_from(mailbox.server_version).unwrap_or(0);
     let shares = mail.shares();
     let everyone = mailbox.server.limits.per_endpoint();

@@ -6,6 +6,7 @@ mod submission;
 
 use model::alert::AlertKind;
 use model::budget::Used;
+use model::crash::{self, Point};
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
@@ -115,7 +116,9 @@ impl Sending<'_> {
             schedule::fence(&tenant, claim).await?;
             let attempt =
                 outgoing::begin_attempt(&tenant, mailbox, claim.number, session, email, &by).await?;
+            crash::point(Point::SendingBefore);
             tenant.commit().await?;
+            crash::point(Point::SendingAfter);
             Ok(attempt)
         };
         let begun = async move {

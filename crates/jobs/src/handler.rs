@@ -5,6 +5,7 @@ use std::time::Duration;
 use broker::{Claimed, Delivery, Handler, Invitation, JobInvitation};
 use cycle::life::Under;
 use model::actor::Actor;
+use model::crash::{self, Point};
 use model::id::OrganizationId;
 use model::job::{JobKind, Step};
 use serde_json::Value;
@@ -65,6 +66,7 @@ impl Context<'_> {
 impl Handler for Jobs {
     async fn handle(&self, delivery: Delivery) -> Claimed {
         let Invitation::Job(invitation) = delivery.invitation else { return Claimed::Asked };
+        crash::point(Point::JobClaimBefore);
         let claimed = match self.claim(&invitation).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -75,8 +77,10 @@ impl Handler for Jobs {
         if claimed.is_none() && self.under.is_dead(&self.parts.store, invitation.organization).await {
             return Claimed::Unasked;
         }
+        crash::point(Point::JobClaimAfter);
         delivery.ack().await;
         let Some(claimed) = claimed else { return Claimed::Asked };
+        crash::point(Point::JobAckAfter);
         let run = self.run(invitation.organization, claimed);
         if self.under.lost.run_until_cancelled(run).await.is_none() {
             tracing::warn!(job.id = %invitation.job, "stopped: the session is lost");
@@ -166,6 +170,9 @@ impl Jobs {
                 job::finish(&tenant, claimed.claim, false, &result).await?;
             }
         }
-        tenant.commit().await
+        crash::point(Point::JobEndBefore);
+        tenant.commit().await?;
+        crash::point(Point::JobEndAfter);
+        Ok(())
     }
 }

@@ -20,6 +20,10 @@ use crate::cli::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(why) = arranged_death() {
+        eprintln!("lockstep: LOCKSTEP_CRASH_AT: {why}");
+        return ExitCode::FAILURE;
+    }
     // One provider for the whole process, chosen once: nothing else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -39,4 +43,18 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// What the tests of crashes ask for; nothing in the builds that people run.
+#[cfg(debug_assertions)]
+fn arranged_death() -> Result<(), model::crash::Unarmed> {
+    match std::env::var_os("LOCKSTEP_CRASH_AT") {
+        Some(text) => model::crash::arm(&text.to_string_lossy()),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(debug_assertions))]
+const fn arranged_death() -> Result<(), model::crash::Unarmed> {
+    Ok(())
 }

@@ -11,6 +11,7 @@ pub mod automatic;
 pub mod budget;
 pub mod cadence;
 pub mod clock;
+pub mod crash;
 pub mod credential;
 pub mod email;
 pub mod endpoint;

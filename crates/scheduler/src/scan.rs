@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::{CycleInvitation, Invitation, JobInvitation, Queue};
+use model::crash::{self, Point};
 use model::window::share_cap;
 use model::workload::Workload;
 use store::job;
@@ -45,12 +46,16 @@ impl Scheduler {
     /// Queues and publishes one batch. Says whether another may be waiting.
     async fn scan_workload(&mut self, workload: Workload, since_last: Duration) -> bool {
         let (batch, percent) = (self.config.batch, self.config.profile_share_percent);
-        let claimed = self
+        let claimed: store::Result<_> = self
             .store
             .in_ring(async |ring| {
                 let live = session::live(ring).await?;
                 let scan = Scan { workload, batch, share_cap: share_cap(live.slots, percent), since_last };
-                schedule::claim_due(ring, &scan).await
+                let queued = schedule::claim_due(ring, &scan).await?;
+                if !queued.is_empty() {
+                    crash::point(Point::QueueBefore);
+                }
+                Ok(queued)
             })
             .await;
         let Some(queued) = self.pulse.beat("Postgres cannot be asked what is due", claimed) else {
@@ -59,6 +64,7 @@ impl Scheduler {
         if queued.is_empty() {
             return false;
         }
+        crash::point(Point::QueueAfter);
         let full = queued.len() >= usize::try_from(batch).unwrap_or(usize::MAX);
         let latest = queued.iter().map(|cycle| cycle.waited).max().unwrap_or_default();
         let invitations = queued.iter().map(|cycle| {
@@ -70,6 +76,7 @@ impl Scheduler {
             })
         });
         let lost = self.publish(workload.as_str(), invitations.collect(), latest).await;
+        crash::point(Point::PublishAfter);
         let places: Vec<Place> =
             lost.into_iter().filter_map(|index| queued.get(index)).map(|cycle| cycle.place).collect();
         if places.is_empty() {

@@ -6,6 +6,7 @@ use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
 use cycle::life::Under;
 use cycle::{Cycle, Ending};
 use model::cadence::Outcome;
+use model::crash::{self, Point};
 use model::failure::{FailureScope, clamped};
 use store::schedule::{self, Claim, ClaimedCycle};
 use throttle::Lease;
@@ -44,6 +45,7 @@ impl Cycles {
     }
 
     async fn deliver(&self, delivery: Delivery, invitation: CycleInvitation) -> Claimed {
+        crash::point(Point::ClaimBefore);
         let claimed = match self.claim(&invitation).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -54,8 +56,10 @@ impl Cycles {
         if claimed.is_none() && self.under.is_dead(&self.parts.store, invitation.organization).await {
             return Claimed::Unasked;
         }
+        crash::point(Point::ClaimAfter);
         delivery.ack().await;
         let Some(claimed) = claimed else { return Claimed::Asked };
+        crash::point(Point::AckAfter);
         // What the session's end interrupts did not happen, except what is committed; others begin again from there.
         if self.under.lost.run_until_cancelled(Box::pin(self.run(&invitation, claimed))).await.is_none() {
             tracing::warn!("stopped: the session is lost");
@@ -96,6 +100,7 @@ impl Cycles {
             return Some(Ending::idle());
         }
         let request = cycle::lease_request(&self.parts.mail, &cycle.mailbox, cycle.mailbox.workload.class());
+        crash::point(Point::LeaseBefore);
         let lease = match self.under.throttle.acquire(request).await {
             Ok(lease) => lease,
             Err(denied) => {
@@ -103,9 +108,12 @@ impl Cycles {
                 return Some(Ending::denied(&denied));
             }
         };
+        crash::point(Point::LeaseAfter);
         let ending = leased(cycle, &lease).await;
         // The connection is closed by now: either in order, or reset when the cycle was dropped.
+        crash::point(Point::ReleaseBefore);
         lease.release().await;
+        crash::point(Point::ReleaseAfter);
         ending
     }
 

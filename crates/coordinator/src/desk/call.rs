@@ -5,6 +5,7 @@
 use std::mem;
 use std::time::Duration;
 
+use model::crash::{self, Point};
 use throttle::v1::{self, coordinator_message::Message, denied::Reason};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -48,8 +49,15 @@ impl Desk {
         }
         let sent = Instant::now();
         self.last_call = sent;
+        let grants = call.requests.iter().any(|request| matches!(request, Request::Acquire { .. }));
+        if grants {
+            crash::point(Point::GrantBefore);
+        }
         match self.ledger.decide(&call.requests).await {
             Ok(answer) => {
+                if grants {
+                    crash::point(Point::GrantAfter);
+                }
                 self.reachable.send_if_modified(|reachable| !mem::replace(reachable, true));
                 self.deliver(call, answer.verdicts, sent);
                 for id in answer.wakes {

@@ -10,6 +10,7 @@ use mail::mime;
 use mail::pop3::{Fetched, Listed, Session};
 use model::accept::{Rule, before_the_floor};
 use model::alert::AlertKind;
+use model::crash::{self, Point};
 use model::email::Decision;
 use model::identity::identity;
 use model::message::{ParseWarning, ParsedMessage};
@@ -121,7 +122,9 @@ impl Reading<'_> {
             return large::record(self, session, one, items).await;
         }
         let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
+        crash::point(Point::FetchBefore);
         let Fetch { read, refused, unread, stopped } = self.fetch(session, fetchable, room).await?;
+        crash::point(Point::FetchAfter);
         let asked_for = u32::try_from(read.len() + unread.len()).unwrap_or(u32::MAX);
         self.retrieved = self.retrieved.saturating_add(asked_for);
         self.gives |= !read.is_empty() || unread.len() > refused.len();
@@ -346,7 +349,9 @@ impl Reading<'_> {
         for (item, outcome) in batch.items.iter().zip(&recorded) {
             self.tell(&tenant, item, outcome).await?;
         }
+        crash::point(Point::CommitBefore);
         tenant.commit().await?;
+        crash::point(Point::CommitAfter);
         let kept = recorded.iter().filter(|item| {
             matches!(item.decision, Decision::Recorded | Decision::Duplicate) && item.email.is_some()
         });

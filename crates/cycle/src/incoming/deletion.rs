@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use mail::pop3::{Expire, Session};
+use model::crash::{self, Point};
 use store::item;
 
 use super::known::ids;
@@ -45,7 +46,9 @@ impl Reading<'_> {
             .collect();
         let mut numbers: Vec<u32> = items.keys().copied().collect();
         numbers.sort_unstable();
+        crash::point(Point::DeleBefore);
         let refused = session.dele_many(&numbers).await?;
+        crash::point(Point::DeleAfter);
         for (number, error) in &refused {
             tracing::debug!(number, "the server would not delete a message: {error}");
             items.remove(number);

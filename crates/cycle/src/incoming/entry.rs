@@ -2,6 +2,7 @@
 //! take.
 
 use mail::pop3::{Limits, Listed, Session};
+use model::crash::{self, Point};
 
 use super::Reading;
 use super::cursor::Cursor;
@@ -56,6 +57,7 @@ async fn enter(cycle: &Cycle, access: &Access, pipelining: bool) -> Result<Entry
     let endpoint = &cycle.mailbox.server.incoming;
     let limits = Limits { pipelining, ..limits };
     let mut session = Session::sign_in(endpoint, &settings, limits, &access.login, access.proof()).await?;
+    crash::point(Point::SignInAfter);
     cycle.note_login_delay(session.capabilities().login_delay);
     let listed = session.list().await?;
     Ok(Entry { session, listed })

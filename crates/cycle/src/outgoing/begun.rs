@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use model::alert::AlertKind;
+use model::crash::{self, Point};
 use model::email::{EmailState, SendAnswer};
 use model::id::{EmailId, OrganizationId};
 use serde_json::{Value, json};
@@ -164,6 +165,9 @@ impl Writing {
         loop {
             let (store, organization) = (&self.desk.store, self.desk.organization);
             let written = store.in_tenant(organization, async |tenant| self.once(tenant).await).await;
+            if written.is_ok() {
+                crash::point(Point::SentAfter);
+            }
             match written {
                 Err(store::Error::Away(reason)) if tries < WRITE_TRIES => {
                     tracing::warn!("a server's answer could not be written, trying again: {reason}");
@@ -193,6 +197,7 @@ impl Writing {
         if answered.doubled {
             alert::raise(tenant, &self.doubled.about(answered.email)).await?;
         }
+        crash::point(Point::SentBefore);
         Ok(())
     }
 }

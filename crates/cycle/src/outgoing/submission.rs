@@ -8,6 +8,7 @@ use mail::error::{Kind, Phase};
 use mail::mime::{self, BuiltMessage};
 use mail::smtp::{self, Envelope, Outcome, RecipientState, Reports, Step, Submission};
 use model::alert::AlertKind;
+use model::crash::{self, Point};
 use model::email::{RecipientState as State, SendAnswer, retry_after};
 use serde_json::json;
 use store::outgoing::{Answer, Attempt, DueRecipient, RecipientAnswer};
@@ -58,6 +59,7 @@ impl Sending<'_> {
         };
         let dot = begun.dot();
         let may_go_on = async {
+            crash::point(Point::DataAfter);
             if (self.may_go_on)() {
                 dot.store(true, Ordering::SeqCst);
                 Ok(())
@@ -65,6 +67,7 @@ impl Sending<'_> {
                 Err(Held::LeaseLost)
             }
         };
+        crash::point(Point::DataBefore);
         let submitted = tokio::select! {
             biased;
             submitted = session.submit(&envelope, smtp::whole(&built.bytes), may_go_on) => submitted,
@@ -73,6 +76,9 @@ impl Sending<'_> {
                 return Ok(Sent::Broke);
             }
         };
+        if let Ok(Submission { outcome: Outcome::Sent(_), .. }) = &submitted {
+            crash::point(Point::VerdictAfter);
+        }
         match submitted {
             Ok(submission) => answered(begun, submission, bytes).await,
             Err(Held::LeaseLost) => {

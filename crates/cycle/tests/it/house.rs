@@ -62,6 +62,8 @@ pub(crate) fn config() -> Config {
         smtp_client_name: "[127.0.0.1]".to_owned(),
         smtp_message_seconds: 10,
         smtp_verdict_seconds: 10,
+        pop3_in_doubt_seconds: 600,
+        smtp_in_doubt_seconds: 300,
         memory_mb: 64,
     }
 }

@@ -4,6 +4,7 @@
 //! can be read, to the end, settles it.
 
 use futures_util::stream::{self, Stream, StreamExt as _};
+use model::crash::{self, Point};
 use tokio::time::Instant;
 
 use super::reply::{Class, Reply};
@@ -238,7 +239,10 @@ impl Session {
         self.open_wire()?.begin_stream(Phase::Verdict, patience, Instant::now() + patience);
         self.dot_left = true;
         let answer = match self.say(FINAL_DOT).await {
-            Ok(()) => self.reply().await,
+            Ok(()) => {
+                crash::point(Point::DotAfter);
+                self.reply().await
+            }
             Err(error) => Err(error),
         };
         let reply = match answer {

@@ -1,0 +1,31 @@
+//! The one death that is arranged for this process. It is taken by SIGKILL: nothing is flushed, closed or rolled back.
+
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::{Point, Unarmed};
+
+/// Arranged before the first thread starts, and read by all of them.
+static ARMED: OnceLock<Armed> = OnceLock::new();
+
+struct Armed {
+    point: Point,
+    left: AtomicU32,
+}
+
+pub(super) fn arm(point: Point, pass: NonZeroU32) -> Result<(), Unarmed> {
+    ARMED.set(Armed { point, left: AtomicU32::new(pass.get()) }).map_err(|_| Unarmed::Twice)
+}
+
+pub(super) fn pass(point: Point) {
+    let Some(armed) = ARMED.get().filter(|armed| armed.point == point) else { return };
+    // Past the last pass it wraps around and never comes back to one.
+    if armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let _ = kill_process(getpid(), Signal::KILL);
+        // The signal is delivered when the system call returns; should it ever not be, nothing goes on here.
+        std::process::abort();
+    }
+}
