@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_profiles;
 mod consent;
 mod copied;
+mod crashes;
 mod deaths;
 mod enabling;
 mod failing;

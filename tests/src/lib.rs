@@ -8,6 +8,7 @@ mod api;
 pub mod bench;
 mod binary;
 pub mod browser;
+pub mod chaos;
 mod configuration;
 pub mod demo;
 mod fixtures;

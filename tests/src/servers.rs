@@ -33,6 +33,17 @@ impl Servers {
         Ok(Arc::new(Self { postgres, rabbitmq, redis, mail, redis_databases: AtomicU16::new(0) }))
     }
 
+    /// Starts servers of their own with a Postgres that keeps over a kill what it committed.
+    pub async fn durable() -> Result<Arc<Self>, servers::Error> {
+        let postgres = Postgres::durable().await;
+        let (rabbitmq, redis, mail) = tokio::try_join!(
+            RabbitMq::try_start(),
+            Redis::try_start(),
+            MailServers::try_start(MailOptions::default()),
+        )?;
+        Ok(Arc::new(Self { postgres, rabbitmq, redis, mail, redis_databases: AtomicU16::new(0) }))
+    }
+
     /// The servers of this process, started by whoever asks first.
     ///
     /// # Panics

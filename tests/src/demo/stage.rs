@@ -79,7 +79,7 @@ impl<'a> Stage<'a> {
                 .with("telemetry.metrics_listen", format!("127.0.0.1:{metrics}"))
                 .write(&file);
             let log = self.directory.join(format!("{name}.log"));
-            let process = Process::start(name, &["run", "--roles", roles], &file, log);
+            let process = Process::start(name, &["run", "--roles", roles], &file, log, &[]);
             self.processes.push(Running { name, process, metrics });
         }
         let client = Api::client();

@@ -5,6 +5,8 @@
 // By the name that the rest of the workspace knows it by.
 extern crate lockstep_mail as mail;
 
+mod answers;
+mod fuzz;
 mod mime;
 mod pop3_dovecot;
 mod pop3_fetching;
