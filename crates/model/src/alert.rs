@@ -102,6 +102,8 @@ names! {
         RecipientsRefused = "recipients_refused",
         /// A server further on reports that recipients cannot be reached.
         RecipientBounced = "recipient_bounced",
+        /// A server further on reports that it still tries to reach recipients.
+        RecipientDelayed = "recipient_delayed",
         /// Nobody knows whether a message was sent.
         SendUnknown = "send_unknown",
         /// A message may have been sent twice.

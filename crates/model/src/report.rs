@@ -1,6 +1,7 @@
 //! What a mail server or a reader's program reports about an email that was sent: a pure reading of a message, standard
 //! (RFC 3464, RFC 8098) or not. It never decides whose email is meant, and nothing in it is believed beyond that email.
 
+mod doubt;
 mod effect;
 mod fields;
 mod receipt;
@@ -14,6 +15,7 @@ use crate::address::normalize;
 use crate::message::ParsedMessage;
 use crate::names::names;
 
+pub use doubt::ends_doubt;
 pub use effect::{Effect, effect};
 
 /// The longest words of a server that are kept, in bytes.

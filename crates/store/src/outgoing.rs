@@ -65,6 +65,17 @@ async fn set_state(
     state: EmailState,
     by: &crate::change::Author,
 ) -> Result<i64> {
+    set_state_with(tenant, held, state, crate::change::Fields::new(), by).await
+}
+
+/// The same, where the change says more than where the email stands.
+async fn set_state_with(
+    tenant: &Tenant,
+    held: &Held,
+    state: EmailState,
+    fields: crate::change::Fields,
+    by: &crate::change::Author,
+) -> Result<i64> {
     let row = tenant
         .query_one(
             "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3,
@@ -74,7 +85,7 @@ async fn set_state(
         )
         .await?;
     let version = row.try_get(0)?;
-    let fields = crate::change::Fields::new().changed("state", &held.state, &state);
+    let fields = fields.changed("state", &held.state, &state);
     let change = crate::change::Change { record_type: "email", id: held.id.0, version, by, fields };
     crate::change::write(tenant, change).await?;
     Ok(version)
@@ -83,6 +94,15 @@ async fn set_state(
 /// Ends the open request once nobody waits any more, and moves the email to where its recipients put it: those of the
 /// request, and whoever has got it by an earlier one.
 async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Result<EmailState> {
+    let state = end_request(tenant, held).await?;
+    if state != held.state {
+        set_state(tenant, held, state, by).await?;
+    }
+    Ok(state)
+}
+
+/// Ends the open request once nobody waits any more; where its recipients put the email.
+async fn end_request(tenant: &Tenant, held: &Held) -> Result<EmailState> {
     // Taken back while a try was under way: whom that try did not reach is not tried again.
     tenant
         .execute(
@@ -110,9 +130,6 @@ async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Res
                 &[&held.id.0],
             )
             .await?;
-    }
-    if state != held.state {
-        set_state(tenant, held, state, by).await?;
     }
     Ok(state)
 }

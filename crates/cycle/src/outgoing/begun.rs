@@ -189,8 +189,12 @@ impl Writing {
             let email = Subject::Email(answered.email);
             alert::resolve(tenant, &[AlertKind::SendWaiting], email, None).await?;
         }
+        // A report may have ended the doubt before it was written down.
+        let passed =
+            |told: &Told| told.kind == AlertKind::SendUnknown && answered.state != EmailState::Unknown;
         if let Some(told) = &self.told
             && answered.decided
+            && !passed(told)
         {
             alert::raise(tenant, &told.about(answered.email)).await?;
         }

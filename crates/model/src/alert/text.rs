@@ -303,6 +303,17 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Read the server's words beside each recipient. Correct the addresses and write to them again; when nobody \
              got it, the same email can be edited and sent again. Lockstep sends nothing again by itself.",
         ),
+        K::RecipientDelayed => of(
+            Warning,
+            Email,
+            Transient,
+            "An email is delayed",
+            "The server {reporter} reports that it could not deliver an email yet to {delayed} of its {recipients} \
+             recipients. It goes on trying.",
+            "Nothing needs to be done, and sending the email again would double it. A report of the end follows when it \
+             comes back; one that gets through is mostly not reported, so put this away when the recipient has answered. \
+             If it is urgent, reach them another way.",
+        ),
         K::SendUnknown => of(
             Error,
             Email,

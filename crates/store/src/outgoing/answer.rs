@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::email::{EmailState, RecipientState, SendAnswer};
 use model::id::{AttemptId, EmailId, SendRequestId};
 
+use super::report::settle_doubt;
 use super::request::due_again;
 use super::{hold, set_state, settle};
 use crate::change::Author;
@@ -112,7 +113,8 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
             if held.state != EmailState::Unknown {
                 set_state(tenant, &held, EmailState::Unknown, by).await?;
             }
-            state = EmailState::Unknown;
+            // A report can be quicker than the end of a broken connection.
+            state = settle_doubt(tenant, email, by).await?.unwrap_or(EmailState::Unknown);
         } else {
             write_recipients(tenant, request, answer).await?;
             state = settle(tenant, &held, by).await?;

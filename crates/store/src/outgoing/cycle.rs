@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::email::{EmailState, RecipientState};
 use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
 
+use super::report::settle_doubt;
 use super::withdraw::give_up;
 use super::{Held, hold, set_state};
 use crate::change::Author;
@@ -33,8 +34,8 @@ pub struct Pending {
     pub attached: u64,
 }
 
-/// Turns what an older claim left in Sending into Unknown: the message may have left. The caller raises the alerts,
-/// in the same transaction.
+/// Turns what an older claim left in Sending into Unknown: the message may have left. What a report has told of already
+/// is in no doubt. The caller raises the alerts about the rest, in the same transaction.
 pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Author) -> Result<Vec<InDoubt>> {
     let rows = tenant
         .query(
@@ -53,7 +54,9 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
         let email = EmailId(row.try_get("id")?);
         let held = Held { id: email, state: EmailState::Sending, mailbox: Some(mailbox), version: 0 };
         set_state(tenant, &held, EmailState::Unknown, by).await?;
-        found.push(InDoubt { email, attempt: AttemptId(row.try_get("attempt_id")?) });
+        if settle_doubt(tenant, email, by).await?.is_none() {
+            found.push(InDoubt { email, attempt: AttemptId(row.try_get("attempt_id")?) });
+        }
     }
     Ok(found)
 }

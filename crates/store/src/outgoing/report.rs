@@ -1,28 +1,32 @@
-//! What becomes of an email after a server took it: reports find the email they speak of, and move the recipients that
-//! were accepted. No report makes anything be sent again, and none reaches another mailbox's email.
+//! What becomes of an email after a server took it: reports find the email they speak of, move the recipients that were
+//! accepted, and end the doubt about one that may have left. No report makes anything be sent again, and none reaches
+//! another mailbox's email.
 
+mod doubt;
 mod find;
+mod follow;
 mod read;
 
 pub use find::{Found, find};
 pub use read::{StoredReport, of_email, raw};
 
+pub(super) use doubt::settle_doubt;
+
 use bytes::Bytes;
 use jiff::Timestamp;
-use model::alert::AlertKind;
-use model::email::{EmailState, RecipientState, settled};
+use model::email::EmailState;
 use model::id::{MailboxId, ReportId};
 use model::identity::Identity;
-use model::report::{Report, ReportKind, ReportedAction, ReportedRecipient, effect};
+use model::report::{Report, ReportedRecipient};
 use serde_json::{Value, json};
 
-use super::{Held, hold};
-use crate::alert::{self, NewAlert, Subject};
+use super::hold;
 use crate::blob::{self, BlobId};
-use crate::change::{self, Author, Change, Fields};
+use crate::change::Author;
 use crate::incoming::Raw;
-use crate::row::{named, named_if, wide};
+use crate::row::wide;
 use crate::{Result, Tenant};
+use follow::{Told, follow, recipients};
 
 /// A report that came into the mailbox that had sent the email.
 pub struct IncomingReport {
@@ -48,28 +52,17 @@ pub async fn apply(
     if !keep(tenant, mailbox, incoming, received_at).await? {
         return Ok(false);
     }
-    let recipients = recipients(tenant, incoming).await?;
-    let mut moved: Vec<Moved<'_>> = Vec::new();
-    for reported in &incoming.report.recipients {
-        for recipient in meant(&recipients, incoming.report.kind, reported) {
-            let effect = effect(recipient.state, recipient.reported, reported.action);
-            if (effect.noted || effect.read) && !moved.iter().any(|one| one.position == recipient.position) {
-                let state = effect.state.unwrap_or(recipient.state);
-                moved.push(Moved {
-                    position: recipient.position,
-                    was: recipient.state,
-                    state,
-                    reported,
-                    effect,
-                });
-            }
-        }
-    }
-    if moved.is_empty() {
+    if held.state == EmailState::Unknown && settle_doubt(tenant, held.id, by).await?.is_some() {
         return Ok(true);
     }
-    write(tenant, incoming, &moved, received_at).await?;
-    follow(tenant, &held, incoming, &moved, by).await?;
+    let mut recipients = recipients(tenant, incoming.found.request).await?;
+    let told = Told {
+        kind: incoming.report.kind,
+        reporter: incoming.report.reporter.clone(),
+        received_at,
+        recipients: incoming.report.recipients.clone(),
+    };
+    follow(tenant, &held, incoming.found.request, &mut recipients, &[told], false, by).await?;
     Ok(true)
 }
 
@@ -122,159 +115,4 @@ fn described(reported: &ReportedRecipient) -> Value {
         "status": reported.status,
         "said": reported.said,
     })
-}
-
-/// A recipient of the request that the report speaks of.
-struct Recipient {
-    position: i32,
-    address: String,
-    state: RecipientState,
-    reported: Option<ReportedAction>,
-}
-
-async fn recipients(tenant: &Tenant, incoming: &IncomingReport) -> Result<Vec<Recipient>> {
-    let rows = tenant
-        .query(
-            "select position, lower(address) as address, state, reported from send_recipients
-             where send_request_id = $1 order by position",
-            &[&incoming.found.request.0],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Recipient {
-                position: row.try_get("position")?,
-                address: model::address::normalize(row.try_get("address")?),
-                state: named(row, "state")?,
-                reported: named_if(row, "reported")?,
-            })
-        })
-        .collect()
-}
-
-/// Whom a report means: by the address that it was sent to, else by the one it ended at. When an email went to one alone,
-/// it is that one: a forwarder's address stands in the report, or none. A read receipt always names its reader.
-fn meant<'a>(
-    recipients: &'a [Recipient],
-    kind: ReportKind,
-    reported: &ReportedRecipient,
-) -> Vec<&'a Recipient> {
-    for address in [reported.original.as_ref(), Some(&reported.address)].into_iter().flatten() {
-        let named: Vec<_> = recipients.iter().filter(|recipient| recipient.address == *address).collect();
-        if !named.is_empty() {
-            return named;
-        }
-    }
-    match (kind, recipients) {
-        (ReportKind::DeliveryReport, [only]) => vec![only],
-        _ => Vec::new(),
-    }
-}
-
-/// A recipient for whom something changes.
-struct Moved<'a> {
-    position: i32,
-    was: RecipientState,
-    state: RecipientState,
-    reported: &'a ReportedRecipient,
-    effect: model::report::Effect,
-}
-
-async fn write(
-    tenant: &Tenant,
-    incoming: &IncomingReport,
-    moved: &[Moved<'_>],
-    received_at: Option<Timestamp>,
-) -> Result<()> {
-    let positions: Vec<_> = moved.iter().map(|one| one.position).collect();
-    let states: Vec<_> = moved.iter().map(|one| one.state.as_str()).collect();
-    let actions: Vec<_> = moved.iter().map(|one| one.reported.action.as_str()).collect();
-    let statuses: Vec<_> = moved.iter().map(|one| one.reported.status.as_deref()).collect();
-    let said: Vec<_> = moved.iter().map(|one| one.reported.said.as_deref()).collect();
-    let noted: Vec<_> = moved.iter().map(|one| one.effect.noted).collect();
-    let read: Vec<_> = moved.iter().map(|one| one.effect.read).collect();
-    tenant
-        .execute(
-            "update send_recipients rc set state = u.state,
-                 reported = case when u.noted then u.action else rc.reported end,
-                 reported_status = case when u.noted then u.status else rc.reported_status end,
-                 reported_said = case when u.noted then u.said else rc.reported_said end,
-                 reported_by = case when u.noted then $9 else rc.reported_by end,
-                 reported_at = case when u.noted then now() else rc.reported_at end,
-                 read_at = case when u.read then coalesce(rc.read_at, $10, now()) else rc.read_at end
-             from unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::boolean[])
-                  as u(position, state, action, status, said, noted, read)
-             where rc.send_request_id = $1 and rc.position = u.position",
-            &[
-                &incoming.found.request.0,
-                &positions,
-                &states,
-                &actions,
-                &statuses,
-                &said,
-                &noted,
-                &read,
-                &incoming.report.reporter,
-                &received_at,
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The email follows its recipients: one that came back from everybody is not sent. Whoever sent it is told.
-async fn follow(
-    tenant: &Tenant,
-    held: &Held,
-    incoming: &IncomingReport,
-    moved: &[Moved<'_>],
-    by: &Author,
-) -> Result<()> {
-    let rows = tenant
-        .query(
-            "select rc.state from send_recipients rc
-             join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
-             where r.email_id = $1",
-            &[&held.id.0],
-        )
-        .await?;
-    let states: Vec<RecipientState> = rows.iter().map(|row| named(row, "state")).collect::<Result<_>>()?;
-    // While somebody is still tried, or is in doubt, the end of that decides.
-    let failed = held.state == EmailState::Sent && settled(states.iter().copied()) == EmailState::Failed;
-    let state = if failed { EmailState::Failed } else { held.state };
-    let row = tenant
-        .query_one(
-            "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3
-             where id = $1 returning version",
-            &[&held.id.0, &state.as_str(), &by.name()],
-        )
-        .await?;
-    let recipients: Vec<Value> = moved
-        .iter()
-        .map(|one| json!({"position": one.position, "state": one.state, "reported": one.reported.action}))
-        .collect();
-    let fields = Fields::new()
-        .changed("state", &held.state, &state)
-        .set(incoming.report.kind.as_str(), Value::Array(recipients));
-    let change = Change { record_type: "email", id: held.id.0, version: row.try_get(0)?, by, fields };
-    change::write(tenant, change).await?;
-
-    let bounced: Vec<_> =
-        moved.iter().filter(|one| one.was != one.state && one.state == RecipientState::Bounced).collect();
-    if let Some(first) = bounced.first() {
-        let count = states.iter().filter(|state| **state == RecipientState::Bounced).count();
-        let alert = NewAlert {
-            kind: AlertKind::RecipientBounced,
-            subject: Subject::Email(held.id),
-            detail: String::new(),
-            parameters: json!({
-                "reporter": incoming.report.reporter.as_deref().unwrap_or("further on"),
-                "bounced": count,
-                "recipients": states.len(),
-            }),
-            server_said: first.reported.said.clone(),
-        };
-        alert::raise(tenant, &alert).await?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use model::email::EmailState;
 use model::id::{EmailId, MailboxId};
 use serde_json::json;
 
+use super::report::settle_doubt;
 use super::{Held, cancel, set_state};
 use crate::alert::{self, NewAlert, Subject};
 use crate::change::Author;
@@ -54,6 +55,7 @@ pub(crate) async fn stop(
             server_said: None,
         };
         alert::raise(tenant, &told).await?;
+        settle_doubt(tenant, email, by).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use model::email::{EmailState, RecipientState};
 use model::id::{EmailId, UserId};
 use serde_json::json;
 
+use super::report::settle_doubt;
 use super::{Held, hold, set_state, settle};
 use crate::alert::{self, NewAlert, Subject};
 use crate::change::Author;
@@ -44,7 +45,8 @@ pub(super) async fn give_up(
     if row.try_get("in_doubt")? {
         set_state(tenant, held, EmailState::Unknown, by).await?;
         tell(tenant, AlertKind::SendUnknown, held.id, "").await?;
-        return Ok(EmailState::Unknown);
+        // Reports that came in while it waited to go again speak of the try in doubt.
+        return Ok(settle_doubt(tenant, held.id, by).await?.unwrap_or(EmailState::Unknown));
     }
     alert::resolve(tenant, &[AlertKind::SendWaiting], Subject::Email(held.id), None).await?;
     if row.try_get("untouched")? {

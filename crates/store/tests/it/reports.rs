@@ -11,8 +11,8 @@ use store::email::{EmailFilter, Reader, get, list};
 use store::incoming::{IncomingBatch, IncomingItem, Raw, Verdict, record};
 use store::outgoing::report::{Found, IncomingReport, find, of_email};
 use store::outgoing::{
-    Answer, Draft, RecipientAnswer, SendState, begin_attempt, create, next_pending, record_answer,
-    request_send, state_of,
+    Answer, Attempt, Draft, RecipientAnswer, Resolution, SendState, begin_attempt, create, next_pending,
+    record_answer, recover, request_send, resolve_unknown, state_of,
 };
 
 use crate::world::{World, author, world};
@@ -21,22 +21,35 @@ fn to(address: &str) -> NamedAddress {
     NamedAddress { name: None, address: address.parse().unwrap() }
 }
 
-/// An email of Ada's to these, as her server answered for each.
-async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
+/// An email of Ada's to these, of which a try has begun.
+async fn begun(world: &World, addresses: &[&str]) -> Attempt {
     let tenant = world.tenant().await;
     let draft = Draft {
         from: Some(world.ada_box),
-        to: answers.iter().map(|(address, _)| to(address)).collect(),
+        to: addresses.iter().map(|address| to(address)).collect(),
         subject: "Engines".into(),
         text: Some("They weave.".into()),
         ..Draft::default()
     };
     let id = create(&tenant, &draft, &[], None, &author()).await.unwrap();
     request_send(&tenant, id, None, store::outgoing::Request::default(), &author()).await.unwrap();
+    tenant.commit().await.unwrap();
+    tried(world, id).await
+}
+
+/// Begins the next try.
+async fn tried(world: &World, id: EmailId) -> Attempt {
+    let tenant = world.tenant().await;
     let session: SessionId = model::clock::new_id();
     let attempt =
         begin_attempt(&tenant, world.ada_box, 1, session, id, &author()).await.unwrap().expect("it is due");
-    let recipients = attempt.recipients.iter().zip(answers).map(|(due, (_, state))| RecipientAnswer {
+    tenant.commit().await.unwrap();
+    attempt
+}
+
+/// Ends a try with this for each of its recipients.
+async fn ended(world: &World, attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) {
+    let recipients = attempt.recipients.iter().zip(states).map(|(due, state)| RecipientAnswer {
         position: due.position,
         state: *state,
         reply_code: Some(250),
@@ -46,14 +59,22 @@ async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
     });
     let answer = Answer {
         attempt: attempt.id,
-        answer: SendAnswer::Accepted,
+        answer,
         said: None,
         recipients: recipients.collect(),
         retry_after: std::time::Duration::from_secs(300),
     };
+    let tenant = world.tenant().await;
     record_answer(&tenant, &answer, &author()).await.unwrap();
     tenant.commit().await.unwrap();
-    id
+}
+
+/// An email of Ada's to these, as her server answered for each.
+async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
+    let (addresses, states): (Vec<_>, Vec<_>) = answers.iter().copied().unzip();
+    let attempt = begun(world, &addresses).await;
+    ended(world, &attempt, SendAnswer::Accepted, &states).await;
+    attempt.email
 }
 
 async fn sending(world: &World, id: EmailId) -> SendState {
@@ -282,4 +303,163 @@ async fn who_got_it_is_not_written_to_again_after_a_bounce_of_somebody_else() {
         matches!(again, Err(store::Error::Refused(store::Refusal::EverybodyHasIt))),
         "a forged bounce resends nothing"
     );
+}
+
+/// How many alerts of a kind are open.
+async fn open(world: &World, kind: &str) -> i64 {
+    let open = format!("select count(*) from alerts where kind = '{kind}' and resolved_at is null");
+    world.count(&open).await
+}
+
+/// An email of Ada's of which nobody knows whether it left.
+async fn in_doubt(world: &World) -> EmailId {
+    let attempt = begun(world, &[ONE, TWO]).await;
+    let tenant = world.tenant().await;
+    assert_eq!(recover(&tenant, world.ada_box, 2, &author()).await.unwrap().len(), 1);
+    let alert = store::alert::NewAlert {
+        kind: model::alert::AlertKind::SendUnknown,
+        subject: store::alert::Subject::Email(attempt.email),
+        detail: String::new(),
+        parameters: serde_json::json!({}),
+        server_said: None,
+    };
+    store::alert::raise(&tenant, &alert).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert_eq!(state(world, attempt.email).await, EmailState::Unknown);
+    attempt.email
+}
+
+#[tokio::test]
+async fn a_report_about_an_email_in_doubt_proves_that_it_left() {
+    use RecipientState::{Accepted, Bounced, Delayed};
+    use ReportedAction as A;
+    let world = world().await;
+    for (number, said, stand, email) in [
+        (1, vec![(ONE, A::Failed), (TWO, A::Failed)], [Bounced, Bounced], EmailState::Failed),
+        (2, vec![(ONE, A::Failed)], [Bounced, Accepted], EmailState::Sent),
+        (3, vec![(TWO, A::Delayed)], [Accepted, Delayed], EmailState::Sent),
+        (4, vec![(ONE, A::Delivered)], [Accepted, Accepted], EmailState::Sent),
+        (5, vec![(ONE, A::Relayed)], [Accepted, Accepted], EmailState::Sent),
+    ] {
+        let id = in_doubt(&world).await;
+        assert_eq!(open(&world, "send_unknown").await, 1);
+        let message_id = sending(&world, id).await.message_id;
+        comes(&world, &format!("item {number}"), number, says(&message_id, &said)).await;
+        assert_eq!((states(&world, id).await, state(&world, id).await), (stand.to_vec(), email), "{number}");
+        assert_eq!(open(&world, "send_unknown").await, 0, "{number}: nobody has to decide any more");
+        assert!(sending(&world, id).await.ended_at.is_some(), "{number}");
+        let told =
+            "select count(*) from changes where record_id = (select max(email_id::text)::uuid from reports
+                    where id = (select max(id::text)::uuid from reports))
+                    and fields #>> '{state,old}' = 'unknown' and fields ? 'delivery_report'";
+        assert_eq!(world.count(told).await, 1, "{number}: one change says what came of it and by what");
+        assert!(next_pending(&world.tenant().await, world.ada_box, 10).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_left_for_one_may_still_be_bounced_for_the_other_later() {
+    let world = world().await;
+    let id = in_doubt(&world).await;
+    let message_id = sending(&world, id).await.message_id;
+    comes(&world, "a", 1, says(&message_id, &[(ONE, ReportedAction::Failed)])).await;
+    assert_eq!(state(&world, id).await, EmailState::Sent);
+    comes(&world, "b", 2, says(&message_id, &[(TWO, ReportedAction::Failed)])).await;
+    assert_eq!(state(&world, id).await, EmailState::Failed);
+}
+
+#[tokio::test]
+async fn a_report_that_came_before_the_doubt_was_found_leaves_none() {
+    let world = world().await;
+    for recovered in [true, false] {
+        let attempt = begun(&world, &[ONE, TWO]).await;
+        let message_id = sending(&world, attempt.email).await.message_id;
+        let number = u8::from(recovered) + 1;
+        let bounce = says(&message_id, &[(TWO, ReportedAction::Failed)]);
+        comes(&world, &format!("item {number}"), number, bounce).await;
+        assert_eq!(state(&world, attempt.email).await, EmailState::Sending, "its answer may still come");
+        if recovered {
+            let tenant = world.tenant().await;
+            let doubts = recover(&tenant, world.ada_box, 2, &author()).await.unwrap();
+            tenant.commit().await.unwrap();
+            assert_eq!(doubts.len(), 0, "nobody is asked about it");
+        } else {
+            ended(&world, &attempt, SendAnswer::Unknown, &[]).await;
+        }
+        assert_eq!(state(&world, attempt.email).await, EmailState::Sent);
+        let stand = [RecipientState::Accepted, RecipientState::Bounced];
+        assert_eq!(states(&world, attempt.email).await, stand);
+    }
+}
+
+#[tokio::test]
+async fn a_report_ends_no_doubt_once_the_email_was_sent_again() {
+    use RecipientState::Waiting;
+    let world = world().await;
+    let id = in_doubt(&world).await;
+    let message_id = sending(&world, id).await.message_id;
+    let tenant = world.tenant().await;
+    resolve_unknown(&tenant, id, None, Resolution::Resend, None, &author()).await.unwrap();
+    tenant.commit().await.unwrap();
+    comes(&world, "a", 1, says(&message_id, &[(ONE, ReportedAction::Delivered)])).await;
+    assert_eq!(
+        (state(&world, id).await, states(&world, id).await),
+        (EmailState::PendingSend, vec![Waiting; 2])
+    );
+    let again = tried(&world, id).await;
+    ended(&world, &again, SendAnswer::Unknown, &[]).await;
+    comes(&world, "b", 2, says(&message_id, &[(ONE, ReportedAction::Failed), (TWO, ReportedAction::Failed)]))
+        .await;
+    assert_eq!((state(&world, id).await, states(&world, id).await), (EmailState::Unknown, vec![Waiting; 2]));
+}
+
+#[tokio::test]
+async fn a_report_about_those_of_an_earlier_try_proves_nothing_about_a_later_one() {
+    use RecipientState::{Accepted, Bounced, Deferred};
+    let world = world().await;
+    let id = sent(&world, &[(ONE, Accepted), (TWO, Deferred)]).await;
+    store::testing::pass(&world.database, std::time::Duration::from_secs(601)).await.unwrap();
+    let later = tried(&world, id).await;
+    assert_eq!(later.recipients.len(), 1);
+    ended(&world, &later, SendAnswer::Unknown, &[]).await;
+    let message_id = sending(&world, id).await.message_id;
+    comes(&world, "a", 1, says(&message_id, &[(ONE, ReportedAction::Failed)])).await;
+    assert_eq!(
+        (state(&world, id).await, states(&world, id).await),
+        (EmailState::Unknown, vec![Bounced, Deferred])
+    );
+    comes(&world, "b", 2, says(&message_id, &[(TWO, ReportedAction::Relayed)])).await;
+    assert_eq!(
+        (state(&world, id).await, states(&world, id).await),
+        (EmailState::Sent, vec![Bounced, Accepted])
+    );
+}
+
+#[tokio::test]
+async fn a_delay_is_told_once_and_taken_back_by_what_follows() {
+    use RecipientState::Accepted;
+    let world = world().await;
+    for (number, follows) in [(0, ReportedAction::Delivered), (10, ReportedAction::Failed)] {
+        let id = sent(&world, &[(ONE, Accepted), (TWO, Accepted)]).await;
+        let message_id = sending(&world, id).await.message_id;
+        for again in 1..=2 {
+            let delayed = says(&message_id, &[(ONE, ReportedAction::Delayed)]);
+            comes(&world, &format!("{number} {again}"), number + again, delayed).await;
+        }
+        assert_eq!(open(&world, "recipient_delayed").await, 1, "once for the email");
+        let told =
+            "select count::bigint from alerts where kind = 'recipient_delayed' and resolved_at is null";
+        assert_eq!(world.count(told).await, 1, "and not again for the same");
+        comes(
+            &world,
+            &format!("{number} both"),
+            number + 3,
+            says(&message_id, &[(TWO, ReportedAction::Delayed)]),
+        )
+        .await;
+        comes(&world, &format!("{number} end"), number + 4, says(&message_id, &[(ONE, follows)])).await;
+        assert_eq!(open(&world, "recipient_delayed").await, 1, "the other is still waited for");
+        comes(&world, &format!("{number} ends"), number + 5, says(&message_id, &[(TWO, follows)])).await;
+        assert_eq!(open(&world, "recipient_delayed").await, 0, "{follows}");
+    }
 }
