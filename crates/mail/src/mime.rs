@@ -12,9 +12,12 @@ mod fields;
 mod flowed;
 mod html;
 mod limits;
+mod mask;
+mod parameters;
 mod parse;
 mod parties;
 mod split;
+mod uuencode;
 mod words;
 
 pub use build::{BuildError, BuiltMessage, build};

@@ -56,7 +56,13 @@ const AWAY: &[&str] = &[
 
 /// The kind of a message, or nothing when a person wrote it.
 pub fn automatic(message: &ParsedMessage) -> Option<Automatic> {
-    match report(message).map(|report| report.kind) {
+    // A report that says so in its header is one even where what it reports cannot be read.
+    let said = match message.report_type.as_deref() {
+        Some("delivery-status") => Some(ReportKind::DeliveryReport),
+        Some("disposition-notification") => Some(ReportKind::ReadReceipt),
+        _ => message.report_kind,
+    };
+    match said.or_else(|| report(message).map(|report| report.kind)) {
         Some(ReportKind::DeliveryReport) => return Some(Automatic::DeliveryReport),
         Some(ReportKind::ReadReceipt) => return Some(Automatic::ReadReceipt),
         None => {}
@@ -107,6 +113,23 @@ mod tests {
         assert_eq!(said(|m| m.unsubscribable = true), Some(Bulk));
         assert_eq!(said(|m| m.auto_submitted = Some("auto-generated".into())), Some(Other));
         assert_eq!(said(|m| m.return_path = Some(String::new())), Some(Other));
+    }
+
+    #[test]
+    fn a_report_is_one_by_its_header_and_by_what_it_was_before_its_parts_were_let_go() {
+        let bare = ParsedMessage { return_path: Some(String::new()), ..ParsedMessage::default() };
+        for (kind, report_type, known) in [
+            (Automatic::DeliveryReport, Some("delivery-status"), None),
+            (Automatic::ReadReceipt, Some("disposition-notification"), None),
+            (Automatic::DeliveryReport, None, Some(ReportKind::DeliveryReport)),
+            (Automatic::ReadReceipt, None, Some(ReportKind::ReadReceipt)),
+            (Other, Some("feedback-report"), None),
+        ] {
+            let report_type = report_type.map(str::to_owned);
+            let message = ParsedMessage { report_type, report_kind: known, ..bare.clone() };
+            assert_eq!(automatic(&message), Some(kind));
+            assert!(!kind.may_be_an_answer());
+        }
     }
 
     #[test]

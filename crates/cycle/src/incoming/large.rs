@@ -48,6 +48,7 @@ pub(super) async fn record(
     message.warn(ParseWarning::TruncatedText);
     // A report that returns a large message says what it has to say before it.
     let report = report(&message);
+    message.report_kind = report.as_ref().map(|report| report.kind);
     // Attachments that were cut off in the middle are no attachments; the raw message has them whole.
     message.attachments.clear();
     let header = spooled.head.slice(..header_size(&spooled.head));

@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use model::message::{ParseWarning, ParsedAttachment};
 
-use super::attachment::keep;
-use super::content::Disposition;
+use super::attachment::{keep, safe_name};
+use super::content::{Content, Disposition};
 use super::decode::{Warnings, charset, transfer};
 use super::flowed;
 use super::html;
 use super::limits::Limits;
 use super::split::Part;
-use super::words;
+use super::{uuencode, words};
 
 /// What a message gives to read and to save.
 #[derive(Debug, Default)]
@@ -124,6 +125,9 @@ impl Reader<'_> {
             let text = self.decoded(part);
             pieces.push(Piece { text: Some(self.plain(&text)), html: None });
         } else if !readable || file {
+            if is_tnef(content) {
+                self.warnings.insert(ParseWarning::OutlookRichText);
+            }
             let shown = place == Place::Related || content.main == "image";
             let attachment = keep(self.raw, part, self.attachments.len(), shown, self.warnings);
             self.attachments.push(attachment);
@@ -135,7 +139,9 @@ impl Reader<'_> {
             }
             pieces.push(Piece { text: None, html: Some(html) });
         } else {
-            let text = self.decoded(part);
+            let bytes = transfer(&self.raw[part.body.clone()], content.encoding, self.warnings);
+            let bytes = self.without_files(&bytes);
+            let text = self.in_charset(&bytes, part);
             let mut text = self.plain(&text);
             if content.flowed {
                 text = flowed::unfold(&text, content.delsp);
@@ -148,11 +154,40 @@ impl Reader<'_> {
     /// decoded: no charset needs more than four bytes for a character.
     fn decoded(&mut self, part: &Part) -> Cow<'static, str> {
         let bytes = transfer(&self.raw[part.body.clone()], part.content.encoding, self.warnings);
+        self.in_charset(&bytes, part)
+    }
+
+    fn in_charset(&mut self, bytes: &[u8], part: &Part) -> Cow<'static, str> {
         let most = self.limits.body_bytes.saturating_mul(4).min(bytes.len());
         if most < bytes.len() {
             self.warnings.insert(ParseWarning::TruncatedText);
         }
         Cow::Owned(charset(&bytes[..most], part.content.charset.as_deref(), self.warnings))
+    }
+
+    /// A text without the files that stand in it, which become attachments.
+    fn without_files<'t>(&mut self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let most = self.limits.parts.saturating_sub(self.attachments.len());
+        let (rest, found) = uuencode::take_out(text, most);
+        if found.left {
+            self.warnings.insert(ParseWarning::UuencodedText);
+        }
+        if found.yenc {
+            self.warnings.insert(ParseWarning::YencText);
+        }
+        for block in found.blocks {
+            let position = self.attachments.len();
+            self.attachments.push(ParsedAttachment {
+                position,
+                name: safe_name(Some(&block.name))
+                    .unwrap_or_else(|| format!("attachment-{}.bin", position + 1)),
+                content_type: "application/octet-stream".to_owned(),
+                content_id: None,
+                inline: false,
+                bytes: Bytes::from(block.bytes),
+            });
+        }
+        rest
     }
 
     /// Plain text with LF at its line ends and without control characters other than tabs.
@@ -163,6 +198,13 @@ impl Reader<'_> {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         text.chars().filter(|character| matches!(character, '\n' | '\t') || !character.is_control()).collect()
     }
+}
+
+/// What Outlook makes of a message in its own format (MS-OXTNEF): a file that holds the formatted text and all files.
+fn is_tnef(content: &Content) -> bool {
+    let named = content.name.as_deref().is_some_and(|name| name.trim().eq_ignore_ascii_case("winmail.dat"));
+    matches!(content.sub.as_str(), "ms-tnef" | "vnd.ms-tnef")
+        || (named && content.is("application", "octet-stream"))
 }
 
 /// One thing said several ways: the last text and the last HTML are the best of their kind (RFC 2046 section 5.1.4).

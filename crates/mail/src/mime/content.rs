@@ -4,6 +4,7 @@ use mail_parser::HeaderValue;
 
 use super::decode::Encoding;
 use super::fields::Fields;
+use super::parameters::parameter;
 
 /// The MIME fields of one part, with what is missing or malformed set right (RFC 2045 section 5.2).
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Content {
         };
         if let Some(HeaderValue::ContentType(said)) = fields.content("content-type") {
             (content.main, content.sub) = media_type(&said.c_type, said.c_subtype.as_deref());
-            let attribute = |name: &str| said.attribute(name).map(|value| value.trim().to_owned());
+            let attribute = |name: &str| parameter(&said, name).map(|value| value.trim().to_owned());
             content.charset = attribute("charset");
             content.boundary = attribute("boundary").filter(|text| !text.is_empty()).map(String::into_bytes);
             content.name = attribute("name");
@@ -72,7 +73,7 @@ impl Content {
         if let Some(HeaderValue::ContentType(said)) = fields.content("content-disposition") {
             content.disposition =
                 if said.c_type == "inline" { Disposition::Inline } else { Disposition::Attachment };
-            content.name = said.attribute("filename").map(str::to_owned).or(content.name);
+            content.name = parameter(&said, "filename").map(str::to_owned).or(content.name);
         }
         content.name = content.name.filter(|name| !name.trim().is_empty());
         content

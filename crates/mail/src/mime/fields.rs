@@ -8,6 +8,8 @@ use model::message::ParseWarning;
 
 use super::decode::{Warnings, guessed};
 use super::limits::Limits;
+use super::mask;
+use super::parameters::{parameter, told_apart};
 use super::words::{join_encoded_words, one_line};
 
 /// The fields of one header, in order, and where its body begins.
@@ -83,7 +85,7 @@ impl<'x> Fields<'x> {
             Self { list: fields, raw_charset: None, header_text_bytes: limits.header_text_bytes, body_at };
         if let Some(HeaderValue::ContentType(content)) = read.content("content-type") {
             read.raw_charset =
-                content.attribute("charset").and_then(|label| charset_decoder(label.as_bytes()));
+                parameter(&content, "charset").and_then(|label| charset_decoder(label.as_bytes()));
         }
         read
     }
@@ -146,7 +148,7 @@ impl<'x> Fields<'x> {
         let Some(HeaderValue::ContentType(said)) = self.content("content-type") else { return None };
         let report = said.c_type.eq_ignore_ascii_case("multipart")
             && said.c_subtype.as_deref().is_some_and(|sub| sub.eq_ignore_ascii_case("report"));
-        let kind = said.attribute("report-type").filter(|_| report)?;
+        let kind = parameter(&said, "report-type").filter(|_| report)?;
         let kind = one_line(&kind.to_ascii_lowercase(), 100);
         (!kind.is_empty()).then_some(kind)
     }
@@ -188,17 +190,21 @@ impl<'x> Fields<'x> {
         }
     }
 
-    /// Content-Type or Content-Disposition, with RFC 2231 parameters put together.
+    /// Content-Type or Content-Disposition, with RFC 2231 parameters put together; [`parameter`] reads them.
     pub(crate) fn content(&self, name: &str) -> Option<HeaderValue<'static>> {
-        let prepared = self.prepared(self.all(name).next()?);
+        let prepared = told_apart(&self.prepared(self.all(name).next()?));
         Some(MessageStream::new(&prepared).parse_content_type().into_owned())
     }
 
-    /// The first `most` fields of this name as addresses.
+    /// The first `most` fields of this name as addresses, with the marks hidden that [`mask::show`] shows again.
     pub(crate) fn addresses(&self, name: &str, most: usize) -> Vec<HeaderValue<'static>> {
         self.all(name)
             .take(most)
-            .map(|value| MessageStream::new(&self.prepared(value)).parse_address().into_owned())
+            .map(|value| {
+                let prepared = self.prepared(value);
+                let masked = mask::hide(&String::from_utf8_lossy(&prepared)).into_owned();
+                MessageStream::new(masked.as_bytes()).parse_address().into_owned()
+            })
             .collect()
     }
 }

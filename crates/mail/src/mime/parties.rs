@@ -6,6 +6,7 @@ use model::message::{ParseWarning, Party};
 use super::decode::Warnings;
 use super::fields::Fields;
 use super::limits::Limits;
+use super::mask;
 use super::words;
 
 /// Collects the parties of one message under one bound.
@@ -69,6 +70,7 @@ fn party(addr: &Addr<'_>, limit: usize) -> Option<Party> {
         (None, Some(word)) if !word.contains(char::is_whitespace) => bare_address(word, limit),
         (None, _) => return None,
     };
+    let (name, address) = (name.map(|name| mask::show(&name)), mask::show(&address));
     let name = name.filter(|name| *name != address);
     (!address.is_empty()).then_some(Party { name, address })
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::names;
+use crate::report::ReportKind;
 
 /// A received message, as far as it could be read. Every text is valid UTF-8 without NUL and bounded in length.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct ParsedMessage {
     pub report_type: Option<String>,
     /// The addresses of X-Failed-Recipients, normalized: how Exim and others name them without a delivery-status part.
     pub failed_recipients: Vec<String>,
+    /// What kind of report it was known to be before its parts were let go, of a message too large to be held.
+    pub report_kind: Option<ReportKind>,
     /// Sensitivity (RFC 2156 section 5.3.4).
     pub sensitivity: Sensitivity,
     /// Importance, or what older headers say in its place.
@@ -188,6 +191,69 @@ names! {
         BrokenEncoding = "broken_encoding",
         /// A multipart without its boundary, read as text.
         BrokenMultipart = "broken_multipart",
+        /// A winmail.dat (application/ms-tnef): what was formatted or attached may be in it alone.
+        OutlookRichText = "outlook_rich_text",
+        /// Something that begins like a uuencoded file and is none that could be read; it was left in the text.
+        UuencodedText = "uuencoded_text",
+        /// A file in yEnc, which was left in the text.
+        YencText = "yenc_text",
+    }
+}
+
+impl ParseWarning {
+    /// What it means to whoever reads the message, and what can be done.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Unparsable => {
+                "Nothing in it could be read as a message. The raw message is kept: download it, or ask its sender for \
+                 another."
+            }
+            Self::NoFrom => "It does not say who sent it. The raw message shows which way it came.",
+            Self::NoDate => "It does not say when it was written. When it was received counts instead.",
+            Self::BadDate => "Its date cannot be read. When it was received counts instead.",
+            Self::NoRecipients => {
+                "It names no recipient, as newsletters and mail in Bcc do. Nothing needs to be done."
+            }
+            Self::RepeatedHeader => {
+                "A header that may stand once stands several times; the first was taken. The raw message shows the others."
+            }
+            Self::TooDeep => "Its parts are nested very deeply. The innermost are in an attachment.",
+            Self::TooManyParts => "It has more parts than are read. The others are in the raw message.",
+            Self::TooManyHeaders => "It has more headers than are read. The others are in the raw message.",
+            Self::TooManyParties => {
+                "It names more addresses than are read. The others are in the raw message."
+            }
+            Self::HeaderTooLong => {
+                "One of its headers is very long and was cut. The raw message has it whole."
+            }
+            Self::TruncatedText => "Its text is very long and was cut. The raw message has it whole.",
+            Self::CharsetUnknown => {
+                "It is written in a character set that is not known, so some letters may be wrong. The raw message is \
+                 as it was sent."
+            }
+            Self::NulBytes => {
+                "It holds bytes that no text can hold, which were left out. The raw message has them."
+            }
+            Self::BrokenEncoding => {
+                "Some of it was damaged on its way or made wrongly, and was read as far as possible. Ask its sender for \
+                 another when something is missing."
+            }
+            Self::BrokenMultipart => {
+                "Its parts could not be told apart and are shown as one text. The raw message has them."
+            }
+            Self::OutlookRichText => {
+                "It was sent in Outlook's rich text format; formatting and attachments may be inside winmail.dat, which \
+                 Outlook opens. Ask its sender to send it as HTML or plain text."
+            }
+            Self::UuencodedText => {
+                "A file that somebody put into the text (uuencode) is not whole, so it was left there. Ask its sender \
+                 to attach the file."
+            }
+            Self::YencText => {
+                "A file stands in the text in an encoding of newsgroups (yEnc), which is not decoded. Ask its sender to \
+                 attach the file."
+            }
+        }
     }
 }
 
@@ -200,6 +266,7 @@ mod tests {
         for warning in ParseWarning::ALL {
             assert_eq!(warning.as_str().parse(), Ok(*warning));
             assert_eq!(serde_json::to_string(warning).unwrap(), format!("\"{warning}\""));
+            assert!(warning.sentence().len() > 40 && warning.sentence().ends_with('.'), "{warning}");
         }
         for importance in Importance::ALL {
             assert_eq!(importance.as_str().parse(), Ok(*importance));
