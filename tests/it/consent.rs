@@ -64,8 +64,9 @@ async fn who_refuses_and_who_comes_without_a_link_is_told_what_to_do() {
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     // As a provider sends somebody back who refused.
     let refused = format!(
-        "{}?state={state}&error=access_denied&error_description=%3Cb%3Eno%3C%2Fb%3E",
-        office.callback()
+        "{}?state={state}&error=access_denied&error_description=%3Cb%3Eno%3C%2Fb%3E&iss={}",
+        office.callback(),
+        office.issuer()
     );
     let page = reqwest::get(refused).await.unwrap();
     assert_eq!(page.status(), 400);
@@ -75,7 +76,7 @@ async fn who_refuses_and_who_comes_without_a_link_is_told_what_to_do() {
     let link = office.api.post(&format!("/mailboxes/{}/consent", anna.id), &json!({})).await.body;
     let url = reqwest::Url::parse(link["url"].as_str().unwrap()).unwrap();
     let state = url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let forged = format!("{}?state={state}&code=never-given", office.callback());
+    let forged = format!("{}?state={state}&code=never-given&iss={}", office.callback(), office.issuer());
     let html = reqwest::get(&forged).await.unwrap().text().await.unwrap();
     assert!(html.contains("The provider gave no token") && html.contains("invalid_grant"), "{html}");
     assert!(reqwest::get(&forged).await.unwrap().text().await.unwrap().contains("This link does not hold"));
@@ -98,6 +99,63 @@ async fn who_refuses_and_who_comes_without_a_link_is_told_what_to_do() {
         .ask(reqwest::Method::POST, &format!("/mailboxes/{}/consent", anna.id), Some(&json!({})))
         .await;
     assert_eq!(refused.status, 404, "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_server_is_not_taken_and_its_code_is_shown_to_nobody() {
+    let office = Office::open(|installation| installation).await;
+    let anna = office.person("anna").await;
+    let state = async || {
+        let link = office.api.post(&format!("/mailboxes/{}/consent", anna.id), &json!({})).await.body;
+        let url = reqwest::Url::parse(link["url"].as_str().unwrap()).unwrap();
+        url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned()
+    };
+    let come_back = async |with: &str| {
+        let answer = format!("{}?state={}&code=of-somebody-else{with}", office.callback(), state().await);
+        let page = reqwest::get(answer).await.unwrap();
+        assert_eq!(page.status(), 400);
+        page.text().await.unwrap()
+    };
+    let ours = office.issuer();
+    // Known to say who it is: silence and other names are not taken, and a code of a right name is asked about.
+    let asked = office.tokens().counts().await.0;
+    let silent = come_back("").await;
+    assert!(silent.contains("does not say which server it is from"), "{silent}");
+    for other in ["https://evil.example", &format!("{ours}/"), ""] {
+        let html = come_back(&format!("&iss={other}")).await;
+        assert!(html.contains("The answer is from somebody else") && html.contains("`issuer`"), "{html}");
+    }
+    assert_eq!(office.tokens().counts().await.0, asked, "nobody was shown the code");
+    let html = come_back(&format!("&iss={ours}")).await;
+    assert!(html.contains("The provider gave no token"), "{html}");
+    assert_eq!(office.tokens().counts().await.0, asked + 1);
+    // Not known to: only a name of another host is not taken.
+    office.set_application(json!({})).await;
+    let html = come_back("&iss=https://evil.example").await;
+    assert!(html.contains("The answer is from somebody else"), "{html}");
+    assert_eq!(office.tokens().counts().await.0, asked + 1);
+    for with in ["", &format!("&iss={ours}")] {
+        let html = come_back(with).await;
+        assert!(html.contains("The provider gave no token"), "{html}");
+    }
+    assert_eq!(office.installation.count("select count(*) from credentials").await, 0);
+}
+
+#[tokio::test]
+async fn a_consent_to_less_than_was_asked_for_is_told_at_once() {
+    let office = Office::open(|installation| installation).await;
+    office.set_application(json!({"scopes": "openid offline_access mail send-mail"})).await;
+    let anna = office.person("anna").await;
+    let link = office.api.post(&format!("/mailboxes/{}/consent", anna.id), &json!({})).await.body;
+    let url = link["url"].as_str().unwrap();
+    let landed = browser::consent(url, office.mail.ca_pem(), &anna.address, &office.callback()).await;
+    assert_eq!(landed.status, 400, "{landed:?}");
+    assert!(landed.html.contains("without `send-mail`") && landed.html.contains("permit that"), "{landed:?}");
+    assert_eq!(office.installation.count("select count(*) from credentials").await, 0);
+    // As is said there: corrected, it is taken.
+    office.set_application(json!({})).await;
+    office.consent(&anna).await;
+    office.api.enable(&anna).await;
 }
 
 #[tokio::test]
@@ -255,7 +313,15 @@ async fn what_ends_on_a_known_day_is_told_of_once_at_each_threshold() {
         let alerts = counted(count).await;
         assert!(alerts[0]["happened"].as_str().unwrap().contains("client secret"), "{alerts:#?}");
     }
+    // Whoever tests a mailbox is told as well.
+    let anna = office.person("anna").await;
+    let job = office.api.test(&anna).await;
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    let soon =
+        job.to_string().matches("warning: The client secret of the profile or mailbox ends at").count();
+    assert_eq!(soon, 1, "{job:#}");
     // A new one says that it is well again.
     office.use_own_tokens().await;
     assert_eq!(told().await.len(), 0);
+    assert!(!office.api.test(&anna).await.to_string().contains("ends at"));
 }

@@ -185,11 +185,12 @@ impl Keeper<'_> {
                 self.consent_is_needed(id, old, &refusal.said(), by).await
             }
             Err(oauth::Error::Refused(refusal)) => {
-                let said = refusal.said();
-                let tenant = self.store.tenant(self.organization).await?;
-                store::oauth::refused(&tenant, id, old.generation, &said, by).await?;
-                tenant.commit().await?;
-                Err(NoAccess::Refused)
+                let (reason, said) = ("it said no", refusal.said());
+                self.application_is_refused(id, old, reason, Some(&said), by).await
+            }
+            Err(oauth::Error::Narrow(missing)) => {
+                let reason = format!("it grants less than is asked for, without `{missing}`");
+                self.application_is_refused(id, old, &reason, None, by).await
             }
             Err(error) => {
                 let pause = match &error {
@@ -205,6 +206,20 @@ impl Keeper<'_> {
                 Err(NoAccess::Later { pause })
             }
         }
+    }
+
+    async fn application_is_refused<T>(
+        &self,
+        id: CredentialId,
+        old: &Tokens,
+        reason: &str,
+        said: Option<&str>,
+        by: &Author,
+    ) -> Result<T, NoAccess> {
+        let tenant = self.store.tenant(self.organization).await?;
+        store::oauth::refused(&tenant, id, old.generation, reason, said, by).await?;
+        tenant.commit().await?;
+        Err(NoAccess::Refused)
     }
 
     async fn consent_is_needed<T>(
@@ -230,6 +245,10 @@ impl Keeper<'_> {
         given: oauth::Tokens,
         by: &Author,
     ) -> Result<(Secret, i64), NoAccess> {
+        if given.narrowed.is_some() {
+            // It is kept all the same: should it open less than is needed, the mail server says so.
+            tracing::warn!(credential.id = %id, "a token was renewed for less than its application asks for");
+        }
         let new = new_tokens(given);
         let until = Instant::now() + TURN / 2;
         loop {

@@ -102,8 +102,9 @@ impl Ending {
     pub(crate) fn of_store(error: &store::Error, mailbox: &MailboxForCycle) -> Self {
         if matches!(error, store::Error::Away(_) | store::Error::Sealed(_)) {
             return Self::held(match error {
-                store::Error::Sealed(_) => "the key ring, which cannot open a secret",
-                _ => "Postgres, or the disk that large messages are spooled to",
+                // It names the key, and what to do about it.
+                store::Error::Sealed(why) => format!("the key ring ({why})"),
+                _ => "Postgres, or the disk that large messages are spooled to".to_owned(),
             });
         }
         let failure = Failure {

@@ -95,7 +95,8 @@ fn without_access(
     };
     let failure = Failure { scope: FailureScope::Credential, alert, said: None, retry_after: None };
     let endpoint = mailbox.endpoint().key();
-    let parameters = json!({"endpoint": endpoint, "token_server": "of the profile"});
+    let parameters =
+        json!({"endpoint": endpoint, "token_server": "of the profile", "reason": "its alert says why"});
     finding.fail("token", Explained { failure, parameters });
     Ok(finding)
 }

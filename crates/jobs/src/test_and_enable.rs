@@ -11,11 +11,12 @@ use model::cadence::first_due;
 use model::id::{CredentialId, MailboxId, ProfileId};
 use model::job::{Step, StepOutcome, TestAndEnable};
 use model::mailbox::{Approval, DeliveryMethod, TestResult};
+use model::setting::EXPIRY_WARNING_DAYS;
 use model::workload::{ServiceClass, Workload};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
-use store::{Tenant, alert, credential, mailbox};
+use store::{Tenant, alert, credential, mailbox, oauth, setting};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
@@ -63,6 +64,13 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
             // What was tested is not what is stored by now: begin again, with that.
             return Ok(Outcome::Snooze(Duration::ZERO));
         }
+        for ending in ending(context, &mailbox).await? {
+            let name = format!("{workload}: ends soon");
+            // One thing that both workloads need is told of once.
+            if !steps.iter().any(|step: &Step| step.detail == ending) {
+                steps.push(Step { name, outcome: StepOutcome::Ok, detail: ending });
+            }
+        }
         if finding.failed.is_none() {
             enabled.push(workload);
         } else {
@@ -72,6 +80,22 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
     }
     let result = json!({"enabled": enabled, "not_enabled": not_enabled});
     Ok(if not_enabled.is_empty() { Outcome::Succeeded(result) } else { Outcome::Failed(result) })
+}
+
+/// What it signs in with that works today and soon will not.
+async fn ending(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Vec<String>> {
+    let Some(credential) = mailbox.credential else { return Ok(Vec::new()) };
+    let tenant = context.store().tenant(context.organization).await?;
+    let days = setting::get(&tenant, EXPIRY_WARNING_DAYS).await?.value;
+    let days = days.as_i64().and_then(|days| i32::try_from(days).ok()).unwrap_or_default();
+    let ending = oauth::ending(&tenant, mailbox.profile, credential, days).await?;
+    tenant.commit().await?;
+    let told = |(what, at): (&str, Timestamp)| {
+        let at = at.strftime("%Y-%m-%d %H:%M UTC").to_string();
+        let (happened, remedy) = AlertKind::CredentialExpiresSoon.sentences(&json!({"what": what, "at": at}));
+        format!("warning: {happened} {remedy}")
+    };
+    Ok(ending.into_iter().map(told).collect())
 }
 
 async fn load(

@@ -5,20 +5,24 @@
 mod address;
 mod error;
 mod exchange;
+mod issuer;
 mod pkce;
+mod scope;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::network::NetworkPolicy;
 use model::secret::{ExposeSecret as _, Secret};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 pub use address::{Address, BadAddress};
 pub use error::{Error, Refusal};
+pub use issuer::{WrongIssuer, check_issuer};
 pub use pkce::{Verifier, authorize_url};
 
 use crate::transport::{Settings, Trust};
@@ -41,6 +45,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     network: NetworkPolicy,
     trust: Trust,
+    exchange: Duration,
     bound: Semaphore,
 }
 
@@ -87,14 +92,20 @@ pub struct Tokens {
     pub refresh: Option<Secret>,
     /// For how long that is, where the server says so.
     pub refresh_expires_in: Option<Duration>,
-    /// What was granted, where it is not all that was asked for.
-    pub scopes: Option<String>,
+    /// What was asked for and is granted no more, separated by spaces. Only of a renewal: where nothing is lost by it, a
+    /// narrower scope is [`Error::Narrow`].
+    pub narrowed: Option<String>,
 }
 
 impl Client {
     /// Asks within this policy, and trusts whom `trust` trusts.
     pub fn new(network: NetworkPolicy, trust: Trust) -> Self {
-        Self(Arc::new(Inner { network, trust, bound: Semaphore::new(AT_ONCE) }))
+        Self::waiting(network, trust, EXCHANGE)
+    }
+
+    /// The same, and gives a token server so long for its answer.
+    pub fn waiting(network: NetworkPolicy, trust: Trust, exchange: Duration) -> Self {
+        Self(Arc::new(Inner { network, trust, exchange, bound: Semaphore::new(AT_ONCE) }))
     }
 
     /// Asks for a token. Takes [`LONGEST`] at most, the wait for its turn aside.
@@ -105,13 +116,18 @@ impl Client {
         let settings = Settings {
             network: self.0.network.clone(),
             connect_timeout: CONNECT,
-            phase_deadline: EXCHANGE,
+            phase_deadline: self.0.exchange,
             tls: self.0.trust.for_profile(application.ca_certificate.as_deref().map(str::as_bytes))?,
         };
         let asked = exchange::post(&application.token_address, &settings, form.as_bytes());
         let answer =
             tokio::time::timeout(LONGEST, asked).await.map_err(|_| Error::Unusable("it took too long"))??;
-        read(&answer, &secrets(application, &grant))
+        let tokens = read(&answer, &secrets(application, &grant), &application.scopes)?;
+        match (&tokens.narrowed, grant) {
+            // The server has forgotten the old refresh token by now: the new one is kept whatever it opens.
+            (None, _) | (_, Grant::Refresh(_)) => Ok(tokens),
+            (Some(missing), _) => Err(Error::Narrow(missing.clone())),
+        }
     }
 }
 
@@ -157,58 +173,68 @@ fn secrets<'a>(application: &'a Application, grant: &'a Grant<'_>) -> Vec<&'a Se
     secrets
 }
 
-/// The successful answer (RFC 6749 section 5.1). Numbers come as text from some servers.
+/// The successful answer (RFC 6749 section 5.1). What is beside the tokens is read as far as it can be: an answer that is
+/// thrown away takes a new refresh token with it.
 #[derive(Deserialize)]
 struct Given {
     access_token: Secret,
-    #[serde(default)]
-    token_type: String,
-    expires_in: Option<Seconds>,
+    token_type: Option<String>,
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<Duration>,
     refresh_token: Option<Secret>,
     // Microsoft's and Google's name, and Keycloak's.
-    #[serde(alias = "refresh_expires_in")]
-    refresh_token_expires_in: Option<Seconds>,
+    #[serde(default, alias = "refresh_expires_in", deserialize_with = "seconds")]
+    refresh_token_expires_in: Option<Duration>,
+    #[serde(default, deserialize_with = "words")]
     scope: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(untagged)]
-enum Seconds {
-    Number(f64),
-    Text(#[serde(deserialize_with = "number_in_text")] f64),
+/// Numbers come as text from some servers. Nothing lasts longer than a century, nor less than no time.
+fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = match Value::deserialize(value)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let lasts = seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
+    Ok(lasts.map(|seconds| Duration::from_secs_f64(seconds.min(3.2e9))))
 }
 
-fn number_in_text<'de, D: serde::Deserializer<'de>>(text: D) -> Result<f64, D::Error> {
-    String::deserialize(text)?.parse().map_err(serde::de::Error::custom)
+/// A text, or a list of texts.
+fn words<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(value)? {
+        Value::String(text) => Some(text),
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    })
 }
 
-impl Seconds {
-    /// Nothing lasts longer than a century, nor less than no time.
-    fn duration(self) -> Option<Duration> {
-        let (Self::Number(seconds) | Self::Text(seconds)) = self;
-        (seconds.is_finite() && seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(3.2e9)))
-    }
-}
-
-fn read(answer: &exchange::Answer, secrets: &[&Secret]) -> Result<Tokens, Error> {
+fn read(answer: &exchange::Answer, secrets: &[&Secret], asked: &str) -> Result<Tokens, Error> {
     if answer.status != 200 {
         return Err(error::of(answer, secrets));
     }
     // What serde would say about it may hold the token.
     let given: Given =
         serde_json::from_slice(&answer.body).map_err(|_| Error::Unusable("its answer is not a token's"))?;
-    if !given.token_type.is_empty() && !given.token_type.eq_ignore_ascii_case("bearer") {
+    let kind = given.token_type.unwrap_or_default();
+    if !kind.is_empty() && !kind.eq_ignore_ascii_case("bearer") {
         return Err(Error::Unusable("its token is not of the type `Bearer`"));
     }
-    if given.access_token.expose_secret().is_empty() {
+    let access = given.access_token.expose_secret();
+    if access.is_empty() {
         return Err(Error::Unusable("its answer has no token"));
     }
+    // RFC 6750 section 2.1. A mail server is told the token between control characters.
+    if !access.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::Unusable("its token has line breaks or other characters that no token has"));
+    }
+    let missing = scope::missing(asked, given.scope.as_deref());
     Ok(Tokens {
         access: given.access_token,
-        expires_in: given.expires_in.and_then(Seconds::duration).unwrap_or(USUAL),
+        expires_in: given.expires_in.unwrap_or(USUAL),
         refresh: given.refresh_token.filter(|token| !token.expose_secret().is_empty()),
-        refresh_expires_in: given.refresh_token_expires_in.and_then(Seconds::duration),
-        scopes: given.scope,
+        refresh_expires_in: given.refresh_token_expires_in,
+        narrowed: (!missing.is_empty()).then(|| missing.join(" ")),
     })
 }
 
@@ -224,14 +250,17 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_servers_write_them() {
-        let given = |body| read(&answered(200, body), &[]).unwrap();
+        let given = |body| read(&answered(200, body), &[], "x y").unwrap();
         let tokens = given(
             r#"{"access_token":"a","token_type":"Bearer","expires_in":3599,"refresh_token":"r","scope":"x y","other":[1]}"#,
         );
         assert_eq!(tokens.access.expose_secret(), "a");
         assert_eq!(tokens.expires_in, Duration::from_secs(3599));
         assert_eq!(tokens.refresh.unwrap().expose_secret(), "r");
-        assert_eq!(tokens.scopes.as_deref(), Some("x y"));
+        assert_eq!(tokens.narrowed, None);
+        let narrowed = given(r#"{"access_token":"a","scope":"y"}"#).narrowed;
+        assert_eq!(narrowed.as_deref(), Some("x"));
+        assert_eq!(given(r#"{"access_token":"a","scope":["x","y"],"token_type":null}"#).narrowed, None);
         let tokens = given(
             r#"{"access_token":"a","token_type":"bearer","expires_in":"60","refresh_token_expires_in":90}"#,
         );
@@ -239,13 +268,24 @@ mod tests {
             (tokens.expires_in, tokens.refresh_expires_in),
             (Duration::from_secs(60), Some(Duration::from_secs(90)))
         );
-        for odd in ["-5", "0", "1e400", "null"] {
-            let body = format!(r#"{{"access_token":"a","expires_in":{odd}}}"#);
+        for odd in ["-5", "0", "1e30000", "null", r#""soon""#, r#""""#, r#""-1""#, r#""NaN""#, "[1]", "true"]
+        {
+            let body = format!(
+                r#"{{"access_token":"a","expires_in":{odd},"refresh_token":"kept","refresh_expires_in":{odd}}}"#
+            );
             let answer = exchange::Answer { status: 200, retry_after: None, body: body.into() };
-            if let Ok(tokens) = read(&answer, &[]) {
-                assert_eq!(tokens.expires_in, USUAL, "{odd}");
-            }
+            // A number that no machine can hold is no JSON to serde, and nothing is said about it here.
+            let Ok(tokens) = read(&answer, &[], "") else {
+                assert_eq!(odd, "1e30000");
+                continue;
+            };
+            assert_eq!((tokens.expires_in, tokens.refresh_expires_in), (USUAL, None), "{odd}");
+            assert_eq!(tokens.refresh.unwrap().expose_secret(), "kept");
         }
+        assert_eq!(
+            given(r#"{"access_token":"a","expires_in":1e300}"#).expires_in,
+            Duration::from_secs(3_200_000_000)
+        );
     }
 
     #[test]
@@ -256,8 +296,11 @@ mod tests {
             r#"{"access_token":7,"x":"canary"}"#,
             r#"{"access_token":"canary","token_type":"mac"}"#,
             r#"{"access_token":""}"#,
+            r#"{"access_token":"canary\r\nRCPT TO:<x>"}"#,
+            r#"{"access_token":"canary\u0001auth=Bearer other"}"#,
+            r#"{"access_token":"canäry"}"#,
         ] {
-            let Err(error) = read(&answered(200, body), &[]) else { panic!("{body}") };
+            let Err(error) = read(&answered(200, body), &[], "x y") else { panic!("{body}") };
             for shown in [error.to_string(), format!("{error:?}")] {
                 assert!(!shown.contains("canary"), "{shown}");
             }
@@ -267,7 +310,7 @@ mod tests {
     #[test]
     fn a_refusal_keeps_the_servers_words_unless_they_repeat_a_secret() {
         let secret = Secret::from("canary");
-        let refused = |body| match read(&answered(400, body), &[&secret]) {
+        let refused = |body| match read(&answered(400, body), &[&secret], "") {
             Err(Error::Refused(refusal)) => refusal,
             other => panic!("{:?}", other.err()),
         };
@@ -278,8 +321,8 @@ mod tests {
             refused(r#"{"error":"invalid_client","error_description":"no canary"}"#).said(),
             "invalid_client"
         );
-        assert!(matches!(read(&answered(503, "x"), &[]), Err(Error::Unavailable { .. })));
-        assert!(matches!(read(&answered(302, ""), &[]), Err(Error::Unusable(_))));
-        assert!(matches!(read(&answered(400, "<html>"), &[]), Err(Error::Unusable(_))));
+        assert!(matches!(read(&answered(503, "x"), &[], ""), Err(Error::Unavailable { .. })));
+        assert!(matches!(read(&answered(302, ""), &[], ""), Err(Error::Unusable(_))));
+        assert!(matches!(read(&answered(400, "<html>"), &[], ""), Err(Error::Unusable(_))));
     }
 }

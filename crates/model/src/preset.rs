@@ -23,7 +23,8 @@ pub struct Preset {
 /// How an application gets tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OAuth {
-    /// Where people consent; what the provider wants to give a refresh token is in its query.
+    /// Where people consent; what the provider wants to give a refresh token is in its query. Every link has a challenge
+    /// (PKCE, S256) in it: all of these take one.
     pub authorize_url: &'static str,
     /// Where tokens are given out.
     pub token_url: &'static str,

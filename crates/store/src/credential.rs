@@ -7,7 +7,9 @@ use model::credential::CredentialKind;
 use model::id::{CredentialId, MailboxId, OrganizationId, ProfileId};
 use model::secret::Secret;
 
+use crate::alert::Subject;
 use crate::change::{Author, Change, Fields};
+use crate::oauth::expiry;
 use crate::row::named;
 use crate::seal::{self, KeyRing, Sealed};
 use crate::{Result, Tenant, change, oauth};
@@ -157,6 +159,11 @@ pub(crate) async fn put(
         .await?;
     // A password in place of tokens: they are forgotten.
     tenant.execute("delete from oauth_tokens where credential_id = $1", &[&id.0]).await?;
+    let subject = match owner {
+        CredentialOwner::Profile(id) => Subject::Profile(id),
+        CredentialOwner::Mailbox(id) => Subject::Mailbox(id),
+    };
+    expiry::renewed(tenant, expiry::Kind::RefreshToken, subject).await?;
     let fields = match &present {
         Some(present) => Fields::new().changed("username", &present.username.as_str(), &username),
         None => Fields::new().set("username", username),
@@ -211,7 +218,8 @@ pub async fn reseal(tenant: &Tenant, ring: &KeyRing, limit: i64) -> Result<u64> 
     Ok(passwords + oauth::reseal(tenant, ring, limit).await?)
 }
 
-/// Seals every secret of the organization again with the ring's active key; how many it were.
+/// Seals every secret of the organization again with the ring's active key, those aside that somebody else is writing at the
+/// moment; how many it were.
 pub async fn reseal_all(tenant: &Tenant, ring: &KeyRing) -> Result<u64> {
     let mut count = 0;
     loop {
@@ -220,4 +228,18 @@ pub async fn reseal_all(tenant: &Tenant, ring: &KeyRing) -> Result<u64> {
             more => count += more,
         }
     }
+}
+
+/// How many secrets of the organization are still sealed with another key than the ring's active one.
+pub async fn to_reseal(tenant: &Tenant, ring: &KeyRing) -> Result<i64> {
+    let row = tenant
+        .query_one(
+            "select (select count(*) from credentials where sealed_with <> $1)
+                 + (select count(*) from oauth_applications where sealed_with <> $1)
+                 + (select count(*) from oauth_tokens where refresh_sealed_with <> $1 or access_sealed_with <> $1)
+                 + (select count(*) from oauth_consents where verifier_sealed_with <> $1)",
+            &[&ring.active_name()],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
 }

@@ -3,12 +3,12 @@
 
 mod application;
 mod consent;
-mod expiry;
+pub(crate) mod expiry;
 mod token;
 
 pub use application::{Application, ApplicationFields, OpenedApplication, application, opened, remove, set};
 pub use consent::{Asked, Given, Redeemed, ask, given, organization, redeem};
-pub use expiry::{Expiring, Kind as ExpiringKind, expiring, warn};
+pub use expiry::{Expiring, Kind as ExpiringKind, ending, expiring, warn};
 pub use token::{NewTokens, Tokens, held_back, needs_consent, refused, renewed, take_turn, tokens};
 
 use model::id::CredentialId;

@@ -13,9 +13,11 @@ use model::id::ProfileId;
 use model::profile::{CredentialsOn, Limits, ProfileKind};
 use tokio_postgres::Row;
 
+use crate::alert::Subject;
 use crate::called::{Called, check_free};
 use crate::change::{Author, Change, Fields};
 use crate::credential::Credential;
+use crate::oauth::expiry;
 use crate::refusal::{Refusal, check_version};
 use crate::row::{self, named};
 use crate::{Error, Result, Tenant, change};
@@ -246,7 +248,7 @@ async fn authority_changed(tenant: &Tenant, id: ProfileId, new: &ProfileFields) 
             &[&id.0, &check::authority_ends(new)],
         )
         .await?;
-    Ok(())
+    expiry::renewed(tenant, expiry::Kind::Authority, Subject::Profile(id)).await
 }
 
 fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {

@@ -43,7 +43,7 @@ impl Office {
         let application = json!({
             "grant": "authorization_code", "client_id": "lockstep", "client_secret": APPLICATION_SECRET,
             "authorize_url": format!("{}?prompt=consent", tokens.authorize_url()), "token_url": tokens.token_url(),
-            "scopes": "openid offline_access mail",
+            "scopes": "openid offline_access mail", "issuer": format!("https://127.0.0.1:{}", tokens.port),
         });
         let stored = api.put(&format!("/profiles/{profile}/oauth"), &application).await.body;
         assert_eq!(stored["redirect_uri"], format!("{}/oauth/callback", installation.url()));
@@ -60,12 +60,17 @@ impl Office {
 
     /// A person with an approved mailbox, and nothing to sign in with.
     pub(super) async fn person(&self, name: &str) -> Mailbox {
+        self.mapped(name, &self.profile).await
+    }
+
+    /// The same on another profile.
+    pub(super) async fn mapped(&self, name: &str, profile: &str) -> Mailbox {
         let address = format!("{name}@{}", self.domain);
         self.mail.add_mailbox(&address, "unused");
         let owner = self.api.user(&address).await;
         let Owner::User(user) = &owner else { unreachable!("a user") };
         let new = json!({
-            "address": address, "owner": {"kind": "user", "id": user}, "profile": self.profile, "acceptance": "all",
+            "address": address, "owner": {"kind": "user", "id": user}, "profile": profile, "acceptance": "all",
             "process_email_received_after": "2000-01-01T00:00:00Z",
         });
         let id = self.api.post("/mailboxes", &new).await.id();
@@ -101,6 +106,19 @@ impl Office {
         let place = json!({"credentials_on": "profile"});
         self.api.patch(&format!("/profiles/{}", self.profile), &place).await;
         self.set_service(json!({})).await;
+    }
+
+    /// The application that people consent to, with this in it.
+    pub(super) async fn set_application(&self, more: Value) {
+        let mut application = json!({
+            "grant": "authorization_code", "client_id": "lockstep", "client_secret": APPLICATION_SECRET,
+            "authorize_url": format!("{}?prompt=consent", self.tokens().authorize_url()),
+            "token_url": self.tokens().token_url(), "scopes": "openid offline_access mail",
+        });
+        for (name, value) in more.as_object().unwrap() {
+            application[name] = value.clone();
+        }
+        self.api.put(&format!("/profiles/{}/oauth", self.profile), &application).await;
     }
 
     pub(super) async fn set_service_secret(&self, secret: &str) {
@@ -150,22 +168,39 @@ impl Office {
         .await;
     }
 
-    /// Everything that opens anything, as it is sealed now.
-    async fn secrets(&self) -> Vec<String> {
+    /// What the token server calls itself.
+    pub(super) fn issuer(&self) -> String {
+        format!("https://127.0.0.1:{}", self.tokens().port)
+    }
+
+    /// Ends the process in good order.
+    pub(super) async fn end(&mut self) {
+        assert_eq!(self.process.take().unwrap().terminate().await.code(), Some(0));
+    }
+
+    /// Every token that is stored now.
+    pub(super) async fn tokens_now(&self) -> Vec<String> {
         let ring =
             KeyRing::from_text(self.installation.configuration.get("secrets.key_ring").unwrap()).unwrap();
         let tenant =
             self.installation.database.store.tenant(self.api.organization.parse().unwrap()).await.unwrap();
         let ids =
             self.installation.sql().await.query("select credential_id from oauth_tokens", &[]).await.unwrap();
-        let mut secrets = vec![APPLICATION_SECRET.to_owned(), SERVICE_SECRET.to_owned()];
+        let mut secrets = Vec::new();
         for row in ids {
             let id = row.get::<_, uuid::Uuid>(0).into();
             let tokens = store::oauth::tokens(&tenant, &ring, id).await.unwrap().unwrap();
             let told = |secret: Secret| secret.expose_secret().to_owned();
             secrets.extend([tokens.access, tokens.refresh].into_iter().flatten().map(told));
         }
-        assert!(secrets.len() > 3, "there are tokens");
+        secrets
+    }
+
+    /// Everything that opens anything, as it is sealed now.
+    async fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.tokens_now().await;
+        assert!(secrets.len() > 1, "there are tokens");
+        secrets.extend([APPLICATION_SECRET.to_owned(), SERVICE_SECRET.to_owned()]);
         secrets
     }
 
@@ -209,7 +244,7 @@ impl Office {
                 assert_eq!(self.installation.count(&statement).await, 0, "{table} tells a secret");
             }
         }
-        assert_eq!(self.process.take().unwrap().terminate().await.code(), Some(0));
+        self.end().await;
         for (name, text) in self.installation.logs() {
             assert!(text.lines().count() > 5, "{name} says something");
             for secret in &secrets {

@@ -69,6 +69,11 @@ struct NewApplication {
     client_secret_expires_at: Option<Timestamp>,
     /// What to ask for, separated by spaces.
     scopes: Option<String>,
+    /// What the provider calls itself in each answer to a consent (RFC 9207), as `issuer` is in its metadata; for
+    /// providers whose metadata has `authorization_response_iss_parameter_supported`. An answer under another name, or
+    /// under none, is not taken then. Left out: a name that comes must be of the host of one of the addresses.
+    #[schema(example = "https://login.example.com")]
+    issuer: Option<String>,
 }
 
 impl NewApplication {
@@ -98,6 +103,7 @@ impl NewApplication {
                 token_url: token_url.ok_or_else(|| lacks("token_url"))?,
                 client_id: self.client_id,
                 scopes: self.scopes.or(scopes.map(str::to_owned)).ok_or_else(|| lacks("scopes"))?,
+                issuer: self.issuer.filter(|issuer| !issuer.is_empty()),
                 secret_expires_at: self.client_secret_expires_at,
             },
             self.client_secret,
@@ -123,6 +129,8 @@ struct Application {
     client_secret_expires_at: Option<Timestamp>,
     /// What it asks for, separated by spaces.
     scopes: String,
+    /// What the provider calls itself in each answer to a consent.
+    issuer: Option<String>,
     /// Where consent leads back to: register this address at the provider.
     redirect_uri: String,
     /// Raised by each change.
@@ -141,6 +149,7 @@ fn shown(app: &App, application: oauth::Application) -> Application {
         has_secret: application.has_secret,
         client_secret_expires_at: fields.secret_expires_at,
         scopes: fields.scopes,
+        issuer: fields.issuer,
         redirect_uri: redirect_uri(app),
         version: application.version,
         modified_at: application.modified_at,
@@ -203,6 +212,9 @@ async fn set(
     if let Some(url) = &fields.authorize_url {
         // A browser goes there, not Lockstep: only its form matters.
         address("authorize_url", url)?;
+    }
+    if let Some(issuer) = &fields.issuer {
+        address("issuer", issuer)?;
     }
     let tenant = caller.begin().await?;
     let application = oauth::set(&tenant, &app.keys, id, &fields, secret.as_ref(), caller.author()).await?;

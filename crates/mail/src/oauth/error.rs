@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use model::secret::{ExposeSecret as _, Secret};
 use serde::Deserialize;
+use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
 
 use super::exchange::Answer;
 use crate::error::printable;
@@ -31,6 +33,13 @@ pub enum Error {
         "what answers at the token server's address is none ({0}): check the address of the token server"
     )]
     Unusable(&'static str),
+    /// It gives less than was asked for (RFC 6749 section 5.1), and names what: a person must permit that there, or the
+    /// application must ask for what there is.
+    #[error(
+        "the token server granted less than was asked for, without `{0}`: permit that to the application at the provider, \
+         or correct the application's scopes"
+    )]
+    Narrow(String),
 }
 
 /// A token server's no.
@@ -84,7 +93,7 @@ pub(super) fn of(answer: &Answer, secrets: &[&Secret]) -> Error {
         _ => match serde_json::from_slice::<Said>(&answer.body) {
             Ok(said) => {
                 let clean = |text: &str| {
-                    let echoes = secrets.iter().any(|secret| text.contains(secret.expose_secret()));
+                    let echoes = secrets.iter().any(|secret| repeats(text, secret));
                     Some(printable(text.as_bytes())).filter(|text| !echoes && !text.is_empty())
                 };
                 let code =
@@ -101,4 +110,11 @@ pub(super) fn of(answer: &Answer, secrets: &[&Secret]) -> Error {
             Err(_) => Error::Unusable("its refusal is not one of OAuth 2.0"),
         },
     }
+}
+
+/// Whether the text has the secret in it, as it is or as it was sent.
+fn repeats(text: &str, secret: &Secret) -> bool {
+    let secret = secret.expose_secret();
+    let sent: Zeroizing<String> = Zeroizing::new(byte_serialize(secret.as_bytes()).collect());
+    text.contains(secret) || text.contains(sent.as_str())
 }

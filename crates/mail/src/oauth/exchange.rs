@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use url::Position;
 
-use super::{Address, EXCHANGE, Error};
+use super::{Address, Error};
 use crate::error::{Kind, Phase};
 use crate::transport::{Connection, Settings};
 
@@ -55,7 +55,14 @@ pub(super) async fn post(address: &Address, settings: &Settings, form: &[u8]) ->
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, LARGEST).collect().await;
-            let body = body.map_err(|_| failed(Kind::TooLarge("the answer")))?.to_bytes();
+            let body = body.map_err(|error| {
+                failed(if error.is::<LengthLimitError>() {
+                    Kind::TooLarge("the answer")
+                } else {
+                    Kind::Closed
+                })
+            })?;
+            let body = body.to_bytes();
             Ok(Answer { status: head.status.as_u16(), retry_after: retry_after(&head.headers), body })
         });
         tokio::select! {
@@ -64,7 +71,7 @@ pub(super) async fn post(address: &Address, settings: &Settings, form: &[u8]) ->
             _ = driver => answer.await,
         }
     };
-    tokio::time::timeout(EXCHANGE, exchange).await.map_err(|_| failed(Kind::TimedOut))?
+    tokio::time::timeout(settings.phase_deadline, exchange).await.map_err(|_| failed(Kind::TimedOut))?
 }
 
 /// In seconds; a date says nothing to somebody without a clock.

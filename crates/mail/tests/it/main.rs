@@ -18,4 +18,5 @@ mod smtp_final_dot;
 mod smtp_opening;
 mod smtp_postfix;
 mod smtp_script;
+mod token_script;
 mod tokens;

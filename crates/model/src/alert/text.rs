@@ -163,10 +163,11 @@ pub(super) const fn facts(kind: K) -> Facts {
             Profile,
             Permanent,
             "The token server refuses the application",
-            "The token server {token_server} refuses the profile's application. All mailboxes of the profile are paused; \
-             none is switched off.",
+            "The token server {token_server} refuses the profile's application: {reason}. All mailboxes of the profile are \
+             paused; none is switched off.",
             "Read the server's words. Mostly the application's secret ran out: make a new one there and store it with \
-             `lockstep profile set-oauth`. The mailboxes go on by themselves then.",
+             `lockstep profile set-oauth`. Where a scope is missing, permit it to the application at the provider, or \
+             correct the scopes there. The mailboxes go on by themselves then.",
         ),
         K::TokenServerAway => of(
             Warning,
@@ -174,8 +175,9 @@ pub(super) const fn facts(kind: K) -> Facts {
             Transient,
             "The token server cannot be asked",
             "The token server {token_server} could not be asked for a token: {reason}.",
-            "Check its address with `lockstep profile show`, and that it can be reached from Lockstep's machines. Nothing \
-             is switched off; mailboxes go on by themselves once it answers.",
+            "Check its address with `lockstep profile show`, and that it can be reached from Lockstep's machines. Where its \
+             certificate is not trusted and its authority is your own, store that on the profile. Nothing is switched off; \
+             mailboxes go on by themselves once it answers.",
         ),
         K::CredentialExpiresSoon => of(
             Warning,

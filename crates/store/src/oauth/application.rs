@@ -18,6 +18,7 @@ use crate::row::named;
 use crate::seal::{KeyRing, Part};
 use crate::{Result, Tenant, change, credential};
 
+use super::expiry::{self, Kind as ExpiringKind};
 use super::{sealed, unsealed};
 
 /// What an administrator decides about an application.
@@ -33,6 +34,8 @@ pub struct ApplicationFields {
     pub client_id: String,
     /// What it asks for, separated by spaces.
     pub scopes: String,
+    /// What the server calls itself in every answer (RFC 9207); none where it is not known to.
+    pub issuer: Option<String>,
     /// When the token server will not take its secret any more.
     pub secret_expires_at: Option<Timestamp>,
 }
@@ -62,7 +65,7 @@ pub struct OpenedApplication {
 }
 
 const COLUMNS: &str =
-    "a.id, a.grant_type, a.authorize_url, a.token_url, a.client_id, a.scopes, a.secret_expires_at,
+    "a.id, a.grant_type, a.authorize_url, a.token_url, a.client_id, a.scopes, a.issuer, a.secret_expires_at,
     a.version, a.modified_at, a.sealed, a.sealed_with";
 
 fn fields(row: &Row) -> Result<ApplicationFields> {
@@ -72,6 +75,7 @@ fn fields(row: &Row) -> Result<ApplicationFields> {
         token_url: row.try_get("token_url")?,
         client_id: row.try_get("client_id")?,
         scopes: row.try_get("scopes")?,
+        issuer: row.try_get("issuer")?,
         secret_expires_at: row.try_get("secret_expires_at")?,
     })
 }
@@ -165,11 +169,12 @@ pub async fn set(
     let row = tenant
         .query_one(
             "insert into oauth_applications as a (organization_id, profile_id, id, grant_type, authorize_url, token_url,
-                 client_id, scopes, secret_expires_at, sealed, sealed_with)
-             values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                 client_id, scopes, secret_expires_at, sealed, sealed_with, issuer)
+             values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12)
              on conflict (organization_id, profile_id) do update set
                  grant_type = excluded.grant_type, authorize_url = excluded.authorize_url,
                  token_url = excluded.token_url, client_id = excluded.client_id, scopes = excluded.scopes,
+                 issuer = excluded.issuer,
                  secret_expires_at = excluded.secret_expires_at, warned_days = null,
                  sealed = case when $11 then a.sealed else excluded.sealed end,
                  sealed_with = case when $11 then a.sealed_with else excluded.sealed_with end,
@@ -187,6 +192,7 @@ pub async fn set(
                 &bytes,
                 &key,
                 &keeps,
+                &new.issuer,
             ],
         )
         .await?;
@@ -209,7 +215,7 @@ pub async fn set(
         .await?;
     let subject = Subject::Profile(profile);
     alert::resolve(tenant, &[AlertKind::TokenRefused, AlertKind::TokenServerAway], subject, None).await?;
-    alert::resolve(tenant, &[AlertKind::CredentialExpiresSoon], subject, Some("client secret")).await?;
+    expiry::renewed(tenant, ExpiringKind::ClientSecret, subject).await?;
     profile::go_on(tenant, profile).await?;
     let change = difference(old.as_ref().map(|old| &old.fields), new);
     let fields = if secret.is_some() { change.named("client_secret") } else { change };
@@ -226,6 +232,9 @@ pub async fn remove(tenant: &Tenant, profile: ProfileId, by: &Author) -> Result<
         .await?;
     let Some(row) = row else { return Ok(false) };
     forget_credentials(tenant, profile).await?;
+    let subject = Subject::Profile(profile);
+    alert::resolve(tenant, &[AlertKind::TokenRefused, AlertKind::TokenServerAway], subject, None).await?;
+    expiry::renewed(tenant, ExpiringKind::ClientSecret, subject).await?;
     let version: i64 = row.try_get("version")?;
     let fields = Fields::new().changed("deleted", &false, &true);
     let change = Change { record_type: "oauth_application", id: profile.0, version: version + 1, by, fields };
@@ -243,7 +252,7 @@ async fn forget_credentials(tenant: &Tenant, profile: ProfileId) -> Result<()> {
             &[&profile.0],
         )
         .await?;
-    Ok(())
+    expiry::consents_renewed(tenant, profile).await
 }
 
 fn check(new: &ApplicationFields) -> Result<(), Refusal> {
@@ -251,6 +260,9 @@ fn check(new: &ApplicationFields) -> Result<(), Refusal> {
     check_line("client_id", &new.client_id, 1, 500)?;
     check_line("scopes", &new.scopes, 0, 2000)?;
     check_time("client_secret_expires_at", new.secret_expires_at)?;
+    if let Some(issuer) = &new.issuer {
+        check_line("issuer", issuer, 1, 2000)?;
+    }
     match (new.grant, &new.authorize_url) {
         (GrantType::AuthorizationCode, None) => Err(Refusal::invalid(
             "authorize_url",
@@ -287,6 +299,7 @@ fn difference(old: Option<&ApplicationFields>, new: &ApplicationFields) -> Field
             .set("token_url", &new.token_url)
             .set("client_id", &new.client_id)
             .set("scopes", &new.scopes)
+            .set("issuer", &new.issuer)
             .set("client_secret_expires_at", new.secret_expires_at);
     };
     Fields::new()
@@ -295,5 +308,6 @@ fn difference(old: Option<&ApplicationFields>, new: &ApplicationFields) -> Field
         .changed("token_url", &old.token_url, &new.token_url)
         .changed("client_id", &old.client_id, &new.client_id)
         .changed("scopes", &old.scopes, &new.scopes)
+        .changed("issuer", &old.issuer, &new.issuer)
         .changed("client_secret_expires_at", &old.secret_expires_at, &new.secret_expires_at)
 }

@@ -20,6 +20,7 @@ use crate::refusal::{Refusal, check_line};
 use crate::seal::{KeyRing, Part};
 use crate::{Error, Result, Tenant, change, credential, mailbox, profile};
 
+use super::expiry::{self, Kind as ExpiringKind};
 use super::token::NewTokens;
 use super::{OpenedApplication, opened, sealed, unsealed};
 
@@ -230,12 +231,13 @@ pub async fn given(tenant: &Tenant, ring: &KeyRing, given: &Given<'_>, by: &Auth
     match owner {
         CredentialOwner::Profile(id) => {
             alert::resolve(tenant, &kinds, Subject::Profile(*id), None).await?;
+            expiry::renewed(tenant, ExpiringKind::RefreshToken, Subject::Profile(*id)).await?;
             profile::go_on(tenant, *id).await
         }
         CredentialOwner::Mailbox(id) => {
             let subject = Subject::Mailbox(*id);
             alert::resolve(tenant, &kinds, subject, None).await?;
-            alert::resolve(tenant, &[AlertKind::CredentialExpiresSoon], subject, None).await?;
+            expiry::renewed(tenant, ExpiringKind::RefreshToken, subject).await?;
             mailbox::go_on(tenant, *id).await
         }
     }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use model::alert::AlertKind;
-use model::id::{MailboxId, OrganizationId, ProfileId};
+use model::id::{CredentialId, MailboxId, OrganizationId, ProfileId};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -129,4 +129,46 @@ pub async fn warn(tenant: &Tenant, expiring: &Expiring, first: i32) -> Result<bo
     };
     alert::raise(tenant, &alert).await?;
     Ok(true)
+}
+
+/// What was told to end soon was renewed, or is not used any more: its alert goes.
+pub(crate) async fn renewed(tenant: &Tenant, kind: Kind, owner: Subject) -> Result<()> {
+    alert::resolve(tenant, &[AlertKind::CredentialExpiresSoon], owner, Some(kind.name())).await?;
+    Ok(())
+}
+
+/// The same for the consents of all of a profile's mailboxes, and its own.
+pub(super) async fn consents_renewed(tenant: &Tenant, profile: ProfileId) -> Result<()> {
+    tenant
+        .execute(
+            "update alerts set resolved_at = now()
+             where kind = $2 and parameters ->> 'what' = $3 and resolved_at is null and dismissed_at is null
+               and (profile_id = $1 or mailbox_id in (select id from mailboxes where profile_id = $1))",
+            &[&profile.0, &AlertKind::CredentialExpiresSoon.as_str(), &Kind::RefreshToken.name()],
+        )
+        .await?;
+    Ok(())
+}
+
+/// What a mailbox signs in with that ends within so many days, and when: for whoever tests it.
+pub async fn ending(
+    tenant: &Tenant,
+    profile: ProfileId,
+    credential: CredentialId,
+    days: i32,
+) -> Result<Vec<(&'static str, Timestamp)>> {
+    let rows = tenant
+        .query(
+            "select kind, at from (
+                 select 'client secret' as kind, secret_expires_at as at from oauth_applications
+                 where profile_id = $1 and exists (select from oauth_tokens where credential_id = $2)
+                 union all
+                 select 'consent', refresh_expires_at from oauth_tokens where credential_id = $2
+                 union all
+                 select 'certificate authority', ca_expires_at from profiles where id = $1) e
+             where at < now() + make_interval(days => $3) order by at",
+            &[&profile.0, &credential.0, &days],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((Kind::of(row.try_get("kind")?)?.name(), row.try_get("at")?))).collect()
 }

@@ -16,6 +16,7 @@ use crate::connection::seconds;
 use crate::seal::{KeyRing, Part};
 use crate::{Result, Tenant, change, profile};
 
+use super::expiry::{self, Kind as ExpiringKind};
 use super::{sealed, unsealed};
 
 /// What is known of a credential's tokens.
@@ -99,17 +100,30 @@ pub async fn renewed(
     let (refresh, refresh_with) = sealed(tenant, ring, id, Part::Refresh, new.refresh.as_ref());
     let written = tenant
         .query_opt(
-            "update oauth_tokens set
-                 generation = generation + 1, renewing_until = null, held_back_until = null,
+            // A refresh token whose end moves on with each renewal is told of again only when it is renewed no more (what is
+            // further off than the widest threshold is told of as if it were new); one that takes over the end of the one
+            // before has been told of as that was.
+            "with old as (
+                 select generation, warned_days, refresh_expires_at,
+                        case when $9::float8 is not null then now() + make_interval(secs => $9)
+                             when $7::bytea is null then refresh_expires_at end as ends
+                 from oauth_tokens where credential_id = $1 and generation = $2 and consent_needed_at is null for update),
+             judged as (
+                 select *, ends is distinct from refresh_expires_at
+                        and (ends <= refresh_expires_at + interval '1 minute') is not true as moved_on from old)
+             update oauth_tokens t set
+                 generation = t.generation + 1, renewing_until = null, held_back_until = null,
                  access_sealed = $3, access_sealed_with = $4,
                  access_expires_at = now() + make_interval(secs => $5), renew_at = now() + make_interval(secs => $6),
                  refresh_sealed = coalesce($7, refresh_sealed),
                  refresh_sealed_with = coalesce($8, refresh_sealed_with),
-                 refresh_expires_at = case when $7::bytea is null then refresh_expires_at
-                                           else now() + make_interval(secs => $9::float8) end,
-                 warned_days = case when $7::bytea is null then warned_days end
-             where credential_id = $1 and generation = $2 and consent_needed_at is null
-             returning generation",
+                 refresh_expires_at = j.ends,
+                 warned_days = case when not j.moved_on then j.warned_days
+                                    when j.ends < now() + interval '1 day' then 1
+                                    when j.ends < now() + interval '7 days' then 7
+                                    when j.ends < now() + interval '90 days' then 8 end
+             from judged j where t.credential_id = $1 and t.generation = j.generation
+             returning t.generation, j.moved_on",
             &[
                 &id.0,
                 &generation,
@@ -132,6 +146,9 @@ pub async fn renewed(
     let place = Place::of(tenant, id).await?;
     if let Some(place) = place {
         alert::resolve(tenant, &[AlertKind::TokenServerAway], Subject::Profile(place.profile), None).await?;
+        if row.try_get("moved_on")? {
+            expiry::renewed(tenant, ExpiringKind::RefreshToken, place.owner()).await?;
+        }
     }
     Ok(true)
 }
@@ -186,8 +203,7 @@ pub async fn needs_consent(
     if marked == 0 {
         return Ok(false);
     }
-    let subject = place.mailbox.map_or(Subject::Profile(place.profile), Subject::Mailbox);
-    raise(tenant, AlertKind::ConsentNeeded, subject, &place, "", Some(said)).await?;
+    raise(tenant, AlertKind::ConsentNeeded, place.owner(), &place, "", Some(said)).await?;
     if place.mailbox.is_none() {
         profile::pause(tenant, place.profile, AlertKind::ConsentNeeded.as_str(), by).await?;
     }
@@ -197,12 +213,14 @@ pub async fn needs_consent(
     Ok(true)
 }
 
-/// The token server refuses the application itself, for all of the profile's mailboxes: pauses the profile with an alert.
+/// The token server refuses the application itself, for all of the profile's mailboxes: pauses the profile with an alert
+/// that names the reason, and the server's words where it said any.
 pub async fn refused(
     tenant: &Tenant,
     id: CredentialId,
     generation: i64,
-    said: &str,
+    reason: &str,
+    said: Option<&str>,
     by: &Author,
 ) -> Result<()> {
     tenant
@@ -213,7 +231,7 @@ pub async fn refused(
         .await?;
     let Some(place) = Place::of(tenant, id).await? else { return Ok(()) };
     let subject = Subject::Profile(place.profile);
-    raise(tenant, AlertKind::TokenRefused, subject, &place, "", Some(said)).await?;
+    raise(tenant, AlertKind::TokenRefused, subject, &place, reason, said).await?;
     profile::pause(tenant, place.profile, AlertKind::TokenRefused.as_str(), by).await?;
     Ok(())
 }
@@ -226,6 +244,11 @@ struct Place {
 }
 
 impl Place {
+    /// Whose sign-in it is.
+    fn owner(&self) -> Subject {
+        self.mailbox.map_or(Subject::Profile(self.profile), Subject::Mailbox)
+    }
+
     async fn of(tenant: &Tenant, id: CredentialId) -> Result<Option<Self>> {
         let row = tenant
             .query_opt(

@@ -22,5 +22,6 @@ mod sending_again;
 mod sending_rights;
 mod sessions;
 mod support;
+mod tokens;
 mod windows;
 mod world;

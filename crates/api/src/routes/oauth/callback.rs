@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use mail::oauth::{Address, Application, Error, Grant, Verifier};
+use mail::oauth::{Address, Application, Error, Grant, Verifier, WrongIssuer, check_issuer};
 use model::id::OrganizationId;
 use model::secret::Secret;
 use serde::Deserialize;
@@ -34,6 +34,8 @@ struct Answer {
     /// What tokens are asked for with.
     #[param(value_type = Option<String>)]
     code: Option<Secret>,
+    /// Which server it is from (RFC 9207).
+    iss: Option<String>,
     /// Why there is none.
     error: Option<String>,
     /// The same in words.
@@ -90,6 +92,8 @@ async fn take(app: &App, answer: Answer) -> Result<String, Failed> {
     let tenant = app.store.tenant(organization).await?;
     let redeemed = oauth::redeem(&tenant, &app.keys, &state).await?.ok_or_else(Page::unknown)?;
     tenant.commit().await?;
+    // Before anything of it is believed: a code of another server is shown to nobody.
+    from_whom(&redeemed, answer.iss.as_deref())?;
     let Some(code) = answer.code else {
         let said =
             [answer.error, answer.error_description].into_iter().flatten().collect::<Vec<_>>().join(": ");
@@ -104,6 +108,35 @@ async fn take(app: &App, answer: Answer) -> Result<String, Failed> {
     let tokens = exchange(app, &redeemed, &code).await?;
     store(app, organization, &redeemed, &tokens).await?;
     Ok(redeemed.username)
+}
+
+/// Refuses an answer that is not from the server that was asked (RFC 9207 section 2.4).
+fn from_whom(redeemed: &Redeemed, said: Option<&str>) -> Result<(), Page> {
+    let fields = &redeemed.application.fields;
+    let authorize = fields.authorize_url.as_deref().and_then(|url| Address::parse(url).ok());
+    // An address that is stored was read before; without one there is nobody to ask for a token either.
+    let Ok(token) = Address::parse(&fields.token_url) else { return Ok(()) };
+    check_issuer(said, fields.issuer.as_deref(), authorize.as_ref(), &token).map_err(|wrong| {
+        let remedy = match (wrong, &fields.issuer) {
+            (WrongIssuer::Missing, _) => {
+                "It should, by the name that the application is stored with. Ask for a new link and open it without going \
+                 elsewhere meanwhile. If it happens again, have an administrator take `issuer` out of the application: the \
+                 provider says none."
+            }
+            (WrongIssuer::Another, Some(_)) => {
+                "Nothing of it was used. Ask for a new link and open it without going elsewhere meanwhile. If it happens \
+                 again, have an administrator correct `issuer` in the application: it must be what the provider calls itself, \
+                 letter by letter."
+            }
+            (WrongIssuer::Another, None) => {
+                "Nothing of it was used. Ask for a new link and open it without going elsewhere meanwhile. If it happens \
+                 again, have an administrator store what the provider calls itself as the application's `issuer`; it is in \
+                 the provider's metadata."
+            }
+        };
+        let text = format!("The answer is not taken: {wrong}. {remedy}");
+        Page::failed("The answer is from somebody else", &text, said.map(str::to_owned))
+    })
 }
 
 async fn exchange(app: &App, redeemed: &Redeemed, code: &Secret) -> Result<NewTokens, Failed> {
@@ -135,8 +168,11 @@ fn trouble(error: &Error) -> Failed {
         Error::Refused(refusal) => Some(refusal.said()),
         _ => None,
     };
-    let remedy =
-        format!("It said no at the last step: {error}. Then ask for a new link; this one is used up.");
+    let cause = match error {
+        Error::Refused(_) | Error::Narrow(_) => "It was asked for the tokens that the consent is for",
+        _ => "It could not be asked for the tokens that the consent is for",
+    };
+    let remedy = format!("{cause}: {error}. Then ask for a new link; this one is used up.");
     Failed::Told(Page::failed("The provider gave no token", &remedy, said))
 }
 

@@ -43,6 +43,10 @@ pub struct SetOAuth {
     /// What to ask for, separated by spaces.
     #[arg(long, value_name = "SCOPES")]
     scopes: Option<String>,
+    /// What the provider calls itself in its answers (RFC 9207): `issuer` in its metadata, where that also has
+    /// `authorization_response_iss_parameter_supported`. An answer of anybody else is not taken then.
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
     #[command(flatten)]
     secret: Password,
 }
@@ -59,6 +63,7 @@ pub(super) async fn set(context: &Context<'_>, new: SetOAuth) -> Result<(), Fail
         ("authorize_url", new.authorize_url.map(Value::from)),
         ("token_url", new.token_url.map(Value::from)),
         ("scopes", new.scopes.map(Value::from)),
+        ("issuer", new.issuer.map(Value::from)),
     ])?;
     let stored = context.api.put(&["profiles", &id, "oauth"], &body).await?;
     context.show(&stored, |stored| {
