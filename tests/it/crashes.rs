@@ -2,7 +2,7 @@
 //! every place there is; here at those where it matters most.
 
 use lockstep_tests::Servers;
-use lockstep_tests::chaos::{Violation, World, violations};
+use lockstep_tests::chaos::{Send, Violation, World, violations};
 use model::crash::Point;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,6 +23,14 @@ async fn whoever_dies_between_an_effect_and_its_record_loses_nothing_and_repeats
     if let Err(violations) = world.settle().await {
         panic!("{violations:#?}");
     }
+    // Whoever died before the dot and after the answer left a doubt, and only the second mail was received.
+    let history = world.history(false).await;
+    let doubts = history.sends.iter().filter(|send| send.state == "unknown");
+    let arrived =
+        |send: &&Send| history.arrived.iter().any(|copy| send.message_ids.contains(&copy.message_id));
+    let (received, not_received): (Vec<_>, Vec<_>) = doubts.partition(arrived);
+    assert!(!received.is_empty() && !not_received.is_empty(), "{received:?} {not_received:?}");
+
     // Nothing that is wrong would go unnoticed.
     let doubled = "with one as (select * from emails where direction = 'incoming' order by id limit 1),
          copy as (insert into emails (organization_id, id, direction, state, identity, message_id, created_by, modified_by)

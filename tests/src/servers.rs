@@ -33,9 +33,8 @@ impl Servers {
         Ok(Arc::new(Self { postgres, rabbitmq, redis, mail, redis_databases: AtomicU16::new(0) }))
     }
 
-    /// Starts servers of their own with a Postgres that keeps over a kill what it committed.
-    pub async fn durable() -> Result<Arc<Self>, servers::Error> {
-        let postgres = Postgres::durable().await;
+    /// Starts servers of their own around this Postgres.
+    pub async fn around(postgres: Postgres) -> Result<Arc<Self>, servers::Error> {
         let (rabbitmq, redis, mail) = tokio::try_join!(
             RabbitMq::try_start(),
             Redis::try_start(),

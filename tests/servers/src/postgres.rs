@@ -53,7 +53,41 @@ impl Postgres {
         or_panic("cannot start Postgres", Self::launch("").await)
     }
 
+    /// Starts a durable Postgres whose disk has so many megabytes and no more, for root only: the disk is its own, and gone
+    /// with it. One that ended because the disk was full starts again by itself, and [killed](Postgres::kill) it has lost
+    /// everything.
+    ///
+    /// # Panics
+    /// When it cannot be started, with the cause.
+    pub async fn on_a_disk_of(megabytes: u32) -> Self {
+        // Only from within its namespace is the disk to be seen, so that is where it is filled and emptied.
+        let script = format!(
+            "owner=$(stat -c %u:%g data) && mount -t tmpfs -o size={megabytes}m tmpfs data && \
+             chown \"$owner\" data && chmod 700 data || exit 1\n\
+             (while sleep 0.1; do if [ ! -e fill ]; then rm -f data/ballast; \
+             elif [ ! -e data/ballast ]; then head -c {megabytes}M /dev/zero >data/ballast; fi; done) &\n\
+             while :; do sh ./serve; sleep 0.3; done\n"
+        );
+        let settings = "-c max_wal_size=64MB -c min_wal_size=32MB";
+        or_panic("cannot start Postgres", Self::start_on(settings, Some(script)).await)
+    }
+
+    /// Fills the disk of [`Postgres::on_a_disk_of`] to the last byte, or frees it again.
+    ///
+    /// # Panics
+    /// When its directory cannot be written.
+    pub fn fill(&self, full: bool) {
+        let wish = self.server.directory().join("fill");
+        let done = if full { fs::write(wish, "") } else { fs::remove_file(wish) };
+        or_panic("cannot fill Postgres's disk", done.map_err(Error::io("cannot tell the disk of Postgres")));
+    }
+
     async fn launch(durability: &str) -> Result<Self, Error> {
+        Self::start_on(durability, None).await
+    }
+
+    /// Starts Postgres; `disk` is a script in a mount namespace of its own that serves it by `serve`.
+    async fn start_on(durability: &str, disk: Option<String>) -> Result<Self, Error> {
         let programs = programs()?;
         let programs = programs.display();
         let account = Account::for_server(&["postgres", "nobody"])?;
@@ -80,7 +114,14 @@ impl Postgres {
                  -c max_wal_size=2GB -c ssl=on -c ssl_cert_file={directory}/certificate.pem \
                  -c ssl_key_file={directory}/key.pem {durability}\n"
             );
-            server.write("run", &run)?;
+            match &disk {
+                None => server.write("run", &run)?,
+                Some(disk) => {
+                    server.write("serve", &run)?;
+                    server.write("disk", disk)?;
+                    server.write("run", "exec unshare --mount --propagation private sh ./disk\n")?
+                }
+            };
             Ok(port)
         };
         let port = server.first_start(configure, async |port| connect(*port).await.is_ok()).await?;

@@ -188,9 +188,8 @@ fn outgoing(history: &History) -> Vec<Violation> {
     for send in &history.sends {
         let told = |kind: &str| send.alerts.iter().any(|alert| alert == kind);
         match send.state.as_str() {
-            "sent" | "canceled" => {}
             "unknown" if !told("send_unknown") => found.push(Violation::DoubtUntold(send.email.clone())),
-            "unknown" => {}
+            "sent" | "unknown" => {}
             other => found.push(Violation::WrongEnd(send.email.clone(), other.to_owned())),
         }
         for recipient in &send.recipients {
@@ -207,8 +206,7 @@ fn outgoing(history: &History) -> Vec<Violation> {
             let confessed = send.maybe_duplicate && told("maybe_sent_twice");
             match (send.state.as_str(), copies) {
                 ("sent", 0) => found.push(Violation::NeverArrived(what)),
-                ("sent" | "unknown", 0 | 1) => {}
-                (_, 0) => {}
+                ("sent" | "unknown", 1) | (_, 0) => {}
                 (_, times) if times > 1 && !confessed => found.push(Violation::SentTwice(what, times)),
                 ("sent" | "unknown", _) => {}
                 _ => found.push(Violation::NotSentButArrived(what)),
@@ -286,7 +284,7 @@ mod tests {
         for (plant, expected) in table {
             let mut history = good();
             plant(&mut history);
-            assert_eq!(violations(&history), [expected.clone()]);
+            assert_eq!(violations(&history), std::slice::from_ref(expected));
         }
     }
 

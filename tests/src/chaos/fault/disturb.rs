@@ -71,7 +71,7 @@ impl World {
                 batch.push(Publication { invitation, trace: None });
             }
         }
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             batch.reverse();
         }
         let url = self.installation.configuration.get("broker.url").unwrap_or_default().to_owned();
