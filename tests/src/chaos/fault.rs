@@ -131,7 +131,8 @@ impl Fault {
             F::Freeze(role) => {
                 if let Some(place) = any(&world.fleet.of(role), chance) {
                     world.fleet.members[place].signal(Signal::Stop).await;
-                    sleep(LEASE + Duration::from_secs(2) + while_it_lasts).await;
+                    // Its connections stay open meanwhile, so it must not last until nobody counts them any more.
+                    sleep(LEASE + Duration::from_secs(1) + while_it_lasts / 2).await;
                     world.fleet.members[place].signal(Signal::Continue).await;
                 }
             }

@@ -9,11 +9,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use servers::Postgres;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
 use super::world::World;
-use crate::Servers;
+use crate::{Servers, until};
 
 /// Mailboxes of a world: more than a server may have connections.
 const MAILBOXES: usize = 6;
@@ -100,12 +100,16 @@ async fn full_disk(begun: Instant) -> bool {
         let office = world.office.clone();
         servers.postgres.fill(true);
         let fills = async {
-            for _ in 0..6 {
+            until("nothing more fits on the disk", async || world.no_room().await).await;
+            for _ in 0..8 {
                 world.deliver();
                 // A full disk takes nothing, and Postgres may be away for it.
-                let _ = timeout(Duration::from_secs(1), world.due()).await;
+                let _ = timeout(Duration::from_millis(300), world.due()).await;
+                sleep(Duration::from_millis(300)).await;
             }
+            let refused = world.no_room().await;
             servers.postgres.fill(false);
+            refused.unwrap_or_else(|why| panic!("the disk was not full all the time: {why}"));
         };
         tokio::join!(office.send(), fills);
         if !settled(&world, "the disk of Postgres was full", begun).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::clock;
 use serde_json::json;
 use servers::{CountingProxy, MailServers};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -22,10 +23,11 @@ pub(crate) const CANARY: &str = "Kanarienvogel-4802";
 pub(crate) const LIMIT: usize = 3;
 /// How long a lease lasts.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
-/// For how long a slot stays charged when nobody knows of its connection.
-pub(crate) const IN_DOUBT: Duration = Duration::from_secs(4);
-/// How long nothing is granted after Redis lost its data.
-pub(crate) const QUIET: Duration = Duration::from_secs(8);
+/// For how long a slot stays charged when nobody knows of its connection. What a server's idle timeout is elsewhere, a
+/// frozen process is here: it must go on, or be killed, before its lease and this have passed.
+pub(crate) const IN_DOUBT: Duration = Duration::from_secs(8);
+/// How long nothing is granted after Redis lost its data: the lease and the time in doubt.
+pub(crate) const QUIET: Duration = Duration::from_secs(12);
 /// How long a message waits in its queue before it counts as lost.
 pub(crate) const QUEUED: Duration = Duration::from_secs(13);
 
@@ -166,6 +168,22 @@ impl World {
     /// Executes a statement as the database's owner, as soon as Postgres takes it.
     pub async fn execute(&self, statement: &str) {
         until(statement, async || self.owner().await.execute(statement, &[]).await).await;
+    }
+
+    /// Whether Postgres refuses a table of some megabytes for want of room, or is gone for it.
+    pub(crate) async fn no_room(&self) -> Result<(), String> {
+        let Ok(owner) = self.installation.database.owner().await else { return Ok(()) };
+        let large = "create table too_large as
+             select string_agg(md5((i * j)::text), '') from generate_series(1, 3000) i, generate_series(1, 100) j group by i";
+        match owner.batch_execute(large).await {
+            Err(error) if error.is_closed() || error.code() == Some(&SqlState::DISK_FULL) => Ok(()),
+            Err(error) if error.as_db_error().is_none() => Ok(()),
+            Err(error) => Err(error.to_string()),
+            Ok(()) => match owner.batch_execute("drop table too_large").await {
+                Ok(()) => Err("there is room".to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
+        }
     }
 
     /// What arrived at the recipients.
