@@ -33,8 +33,10 @@ async fn whoever_dies_between_an_effect_and_its_record_loses_nothing_and_repeats
 
     // Nothing that is wrong would go unnoticed.
     let doubled = "with one as (select * from emails where direction = 'incoming' order by id limit 1),
-         copy as (insert into emails (organization_id, id, direction, state, identity, message_id, created_by, modified_by)
-                  select organization_id, gen_random_uuid(), direction, state, sha256(identity), message_id, 'x', 'x'
+         copy as (insert into emails (organization_id, id, direction, state, identity, message_id, warnings,
+                                      created_by, modified_by)
+                  select organization_id, gen_random_uuid(), direction, state, sha256(identity), message_id,
+                         array['message_id_reused'], 'x', 'x'
                   from one returning organization_id, id)
          insert into receipts (organization_id, email_id, mailbox_id, copy_id, received_at)
          select c.organization_id, c.id, r.mailbox_id, r.copy_id, r.received_at
