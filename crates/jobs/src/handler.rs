@@ -13,7 +13,7 @@ use store::change::Author;
 use store::job::{self, Claim, ClaimedJob};
 use store::{Error, Store};
 
-use crate::{key_rotation, test_and_enable};
+use crate::{key_rotation, re_examine, test_and_enable, test_profile};
 
 /// How often the end of a job is tried to be written, a second apart; after that its session's end, or its time, makes it
 /// due again.
@@ -119,6 +119,10 @@ impl Jobs {
         };
         let result = match claimed.kind {
             JobKind::TestAndEnable => test_and_enable::run(&context, &claimed.payload).await,
+            JobKind::TestProfile => {
+                test_profile::run(&context, &claimed.payload, claimed.cursor.as_ref()).await
+            }
+            JobKind::ReExamine => re_examine::run(&context, &claimed.payload, claimed.cursor.as_ref()).await,
             JobKind::KeyRotation => key_rotation::run(&context).await,
         };
         self.end(&context, &claimed, &result).await;

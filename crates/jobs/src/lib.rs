@@ -3,10 +3,13 @@
 //!
 //! One file per job, one line to register it. A job's payload is ids; every job may run twice.
 
+mod batches;
 mod config;
 mod handler;
 mod key_rotation;
+mod re_examine;
 mod test_and_enable;
+mod test_profile;
 
 use std::time::Duration;
 

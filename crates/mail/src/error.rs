@@ -164,12 +164,21 @@ struct Facts {
     said: Option<String>,
     retry_after: Option<Duration>,
     sent_ahead: bool,
+    of_the_system: bool,
 }
 
 impl Error {
     /// An error of this kind in this phase.
     pub fn new(phase: Phase, kind: Kind) -> Self {
-        Self(Box::new(Facts { phase, kind, place: None, said: None, retry_after: None, sent_ahead: false }))
+        Self(Box::new(Facts {
+            phase,
+            kind,
+            place: None,
+            said: None,
+            retry_after: None,
+            sent_ahead: false,
+            of_the_system: false,
+        }))
     }
 
     /// Names the server, as `host:port`, in what people read.
@@ -211,6 +220,19 @@ impl Error {
     /// server that announces pipelining and throws away what it did not expect yet.
     pub fn was_sent_ahead(&self) -> bool {
         self.0.sent_ahead
+    }
+
+    /// Says that the server itself put the failure down to its system.
+    #[must_use]
+    pub(crate) fn with_system(mut self) -> Self {
+        self.0.of_the_system = true;
+        self
+    }
+
+    /// Whether the server called it a failure of its system by a response code (RFC 3206 section 4), not one of what was
+    /// asked for.
+    pub fn is_of_the_system(&self) -> bool {
+        self.0.of_the_system
     }
 
     /// Where it failed.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::MailboxId;
+use crate::email::Decision;
+use crate::id::{MailboxId, ProfileId};
 use crate::names::names;
 
 /// What [`JobKind::TestAndEnable`] is done to: the payload of its row. Ids only, as in every payload.
@@ -12,11 +13,31 @@ pub struct TestAndEnable {
     pub mailbox: MailboxId,
 }
 
+/// What [`JobKind::TestProfile`] is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestProfile {
+    /// Which profile.
+    pub profile: ProfileId,
+}
+
+/// What [`JobKind::ReExamine`] is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReExamine {
+    /// The mailboxes of which profile; of all when there is none.
+    pub profile: Option<ProfileId>,
+    /// Only what was decided so; all that may be when there are none.
+    pub decisions: Option<Vec<Decision>>,
+}
+
 names! {
     /// What an async operation does.
     "job kind" JobKind {
         /// Signs in to a mailbox's servers and enables what works.
         TestAndEnable = "test_and_enable",
+        /// Tests and enables every mailbox of a profile, by a job for each.
+        TestProfile = "test_profile",
+        /// Has what mailboxes passed over examined again.
+        ReExamine = "re_examine",
         /// Seals every secret again with the active key.
         KeyRotation = "key_rotation",
     }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::row::{named, wide};
 use crate::{Result, Tenant};
 
-pub use again::{Asked, Counted, Extent, PassedOver, ask, count};
+pub use again::{Asked, Counted, Extent, PassedOver, ask, ask_some, count, tell};
 pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
 pub use listed::{Compared, Known, back, came_back, forget, kept, mark_gone, set_aside};

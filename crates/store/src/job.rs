@@ -7,10 +7,12 @@ use model::job::{JobKind, JobState, Step};
 use serde_json::Value;
 
 mod list;
+mod many;
 mod ring;
 mod run;
 
 pub use list::{Page, cancel, create, get, list};
+pub use many::{Children, Unhappy, children, create_all, go_on, unhappy};
 pub(crate) use ring::sweep;
 pub use ring::{QueuedJob, claim_due, queue_lost, unpublish};
 pub use run::{ClaimedJob, claim, finish, progress, retry_later};

@@ -111,6 +111,25 @@ pub struct WorkloadState {
     pub failures: i32,
 }
 
+impl Mailbox {
+    /// What stands in the way of testing it, with the remedy.
+    pub fn test_obstacle(&self) -> Option<(&'static str, &'static str)> {
+        if self.approval != Approval::Approved {
+            return Some(("the mailbox is not approved", "approve it first"));
+        }
+        if self.owner.is_none() {
+            return Some(("nobody owns the mailbox", "map it to a user or a queue first"));
+        }
+        if self.workloads.iter().all(|workload| workload.method == DeliveryMethod::None) {
+            return Some((
+                "every delivery method of the mailbox is `none`",
+                "set one to `server_side` first",
+            ));
+        }
+        None
+    }
+}
+
 /// Which mailboxes to list.
 #[derive(Clone, Debug, Default)]
 pub struct MailboxFilter {

@@ -11,7 +11,6 @@ mod permission;
 pub mod report;
 mod request;
 mod state;
-mod stop;
 mod waiting;
 mod withdraw;
 
@@ -24,9 +23,8 @@ pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete,
 pub use permission::may_send_from;
 pub use request::{Request, cancel, request_send};
 pub use state::{AttemptState, RecipientReport, RecipientStatus, SendState, earlier, state_of};
-pub(crate) use stop::stop;
 pub use waiting::{Backlog, ProfileBacklog, backlog, backlog_by_profile};
-pub(crate) use withdraw::withdraw_of;
+pub(crate) use withdraw::{withdraw_from, withdraw_of};
 
 use model::email::EmailState;
 use model::id::{EmailId, MailboxId};

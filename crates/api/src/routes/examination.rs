@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use model::email::Decision;
 use model::explain::is_passed_over;
 use model::id::{MailboxId, ProfileId};
+use model::job::JobKind;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::item::{self, Extent};
 use store::{mailbox, profile};
 use utoipa::ToSchema;
@@ -13,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::jobs::{Job, started};
 use crate::app::App;
 use crate::body::{Json, Path};
 use crate::caller::Caller;
@@ -96,11 +99,8 @@ async fn counted(caller: &Caller, extent: Extent) -> Result<Json<ReExamination>,
     }))
 }
 
-async fn asked(
-    caller: &Caller,
-    extent: Extent,
-    wanted: &ReExamine,
-) -> Result<(StatusCode, Json<ReExaminationAsked>), Problem> {
+/// What may be examined again among the decisions that were named.
+fn check(wanted: &ReExamine) -> Result<(), Problem> {
     let decisions = wanted.decisions.as_deref();
     if let Some(other) = decisions.unwrap_or_default().iter().find(|decision| !is_passed_over(**decision)) {
         return Err(Problem::invalid(
@@ -109,13 +109,18 @@ async fn asked(
             "use `not_accepted`, `before_the_floor`, `too_large` and `undeliverable`",
         ));
     }
-    let tenant = caller.begin().await?;
-    let asked = item::ask(&tenant, extent, decisions, caller.author()).await?;
-    tenant.commit().await?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(ReExaminationAsked { items: asked.items, mailboxes: asked.mailboxes, mailboxes_off: asked.off }),
-    ))
+    Ok(())
+}
+
+/// Starts it over many mailboxes: a job, in bounded batches.
+async fn over_many(
+    caller: &Caller,
+    profile: Option<ProfileId>,
+    wanted: ReExamine,
+) -> Result<(StatusCode, Json<Job>), Problem> {
+    check(&wanted)?;
+    let payload = json!(model::job::ReExamine { profile, decisions: wanted.decisions });
+    started(caller, JobKind::ReExamine, payload).await
 }
 
 /// Count what the mailbox passed over and could take by today's acceptance, floor and limit.
@@ -138,7 +143,15 @@ async fn ask_mailbox(
     Path(id): Path<Uuid>,
     Json(wanted): Json<ReExamine>,
 ) -> Result<(StatusCode, Json<ReExaminationAsked>), Problem> {
-    asked(&caller, Extent::Mailbox(MailboxId(id)), &wanted).await
+    check(&wanted)?;
+    let tenant = caller.begin().await?;
+    let extent = Extent::Mailbox(MailboxId(id));
+    let asked = item::ask(&tenant, extent, wanted.decisions.as_deref(), caller.author()).await?;
+    tenant.commit().await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(ReExaminationAsked { items: asked.items, mailboxes: asked.mailboxes, mailboxes_off: asked.off }),
+    ))
 }
 
 /// Count what the mailboxes of the profile passed over and could take by today's acceptance, floor and limit.
@@ -150,18 +163,22 @@ async fn of_profile(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<ReExami
     counted(&caller, Extent::Profile(ProfileId(id))).await
 }
 
-/// Have the next incoming cycles fetch and judge again what the mailboxes of the profile passed over and could take now.
+/// Have the next incoming cycles fetch and judge again what the mailboxes of the profile passed over and could take now: a
+/// job, whose result counts `items`, `mailboxes` and `mailboxes_off`.
 #[utoipa::path(
     post, path = "/profiles/{id}/re-examine", tag = "profiles", security(("key" = ["administer"])),
     params(("id" = Uuid, Path, description = "The profile")),
-    request_body = ReExamine, responses((status = 202, body = ReExaminationAsked))
+    request_body = ReExamine, responses((status = 202, body = Job))
 )]
 async fn ask_profile(
     caller: Caller,
     Path(id): Path<Uuid>,
     Json(wanted): Json<ReExamine>,
-) -> Result<(StatusCode, Json<ReExaminationAsked>), Problem> {
-    asked(&caller, Extent::Profile(ProfileId(id)), &wanted).await
+) -> Result<(StatusCode, Json<Job>), Problem> {
+    let tenant = caller.begin().await?;
+    profile::get(&tenant, ProfileId(id)).await?.ok_or_else(|| Problem::not_found("profile"))?;
+    tenant.commit().await?;
+    over_many(&caller, Some(ProfileId(id)), wanted).await
 }
 
 /// Count what all mailboxes passed over and could take now, such as after `max_message_mb` was raised.
@@ -173,14 +190,12 @@ async fn of_all(caller: Caller) -> Result<Json<ReExamination>, Problem> {
     counted(&caller, Extent::Organization).await
 }
 
-/// Have the next incoming cycles fetch and judge again what all mailboxes passed over and could take now.
+/// Have the next incoming cycles fetch and judge again what all mailboxes passed over and could take now: a job, whose
+/// result counts `items`, `mailboxes` and `mailboxes_off`.
 #[utoipa::path(
     post, path = "/re-examine", tag = "mailboxes", security(("key" = ["administer"])),
-    request_body = ReExamine, responses((status = 202, body = ReExaminationAsked))
+    request_body = ReExamine, responses((status = 202, body = Job))
 )]
-async fn ask_all(
-    caller: Caller,
-    Json(wanted): Json<ReExamine>,
-) -> Result<(StatusCode, Json<ReExaminationAsked>), Problem> {
-    asked(&caller, Extent::Organization, &wanted).await
+async fn ask_all(caller: Caller, Json(wanted): Json<ReExamine>) -> Result<(StatusCode, Json<Job>), Problem> {
+    over_many(&caller, None, wanted).await
 }

@@ -117,7 +117,7 @@ async fn list(caller: Caller, Query(query): Query<JobQuery>) -> Result<Json<Page
 #[serde(deny_unknown_fields)]
 struct JobToStart {
     /// What it does: `key_rotation` seals every secret of the organization again with the active key. Tests are
-    /// started on their mailboxes.
+    /// started on their mailboxes and profiles, and so is examining again.
     #[schema(value_type = schema::JobKind)]
     kind: JobKind,
 }
@@ -131,15 +131,29 @@ const TRIES: u32 = 5;
     request_body = JobToStart, responses((status = 202, body = Job))
 )]
 async fn start(caller: Caller, Json(wanted): Json<JobToStart>) -> Result<(StatusCode, Json<Job>), Problem> {
-    if wanted.kind == JobKind::TestAndEnable {
-        return Err(Problem::invalid(
+    match wanted.kind {
+        JobKind::TestAndEnable | JobKind::TestProfile => Err(Problem::invalid(
             "kind",
             "a test is of mailboxes, and none is named here",
             "start it with POST /api/v1/mailboxes/{id}/test, /mailboxes/test or /profiles/{id}/test",
-        ));
+        )),
+        JobKind::ReExamine => Err(Problem::invalid(
+            "kind",
+            "what to examine again is not named here",
+            "start it with POST /api/v1/re-examine, /profiles/{id}/re-examine or /mailboxes/{id}/re-examine",
+        )),
+        JobKind::KeyRotation => started(&caller, wanted.kind, serde_json::json!({})).await,
     }
+}
+
+/// Starts an operation that is due now, and shows it.
+pub(super) async fn started(
+    caller: &Caller,
+    kind: JobKind,
+    payload: serde_json::Value,
+) -> Result<(StatusCode, Json<Job>), Problem> {
     let tenant = caller.begin().await?;
-    let new = NewJob { kind: wanted.kind, payload: serde_json::json!({}), max_attempts: TRIES };
+    let new = NewJob { kind, payload, max_attempts: TRIES };
     let id = job::create(&tenant, &new, caller.author(), Duration::ZERO).await?;
     let job = job::get(&tenant, id).await?.ok_or_else(|| Problem::not_found("job"))?;
     tenant.commit().await?;

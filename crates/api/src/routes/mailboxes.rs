@@ -21,7 +21,6 @@ use uuid::Uuid;
 
 pub(super) use self::shape::{DisabledBy, HeldBack};
 use self::shape::{Mailbox, MailboxChange, NewMailbox};
-pub(super) use self::test::{TestsStarted, test_all_of};
 use super::profiles::NewCredential;
 use crate::app::App;
 use crate::body::{Given, Json, Path, Query};

@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use model::id::ProfileId;
+use model::job::{JobKind, TestProfile};
 use model::secret::Secret;
 use serde::Deserialize;
+use serde_json::json;
 use store::Called;
 use store::profile::{self, ProfileFields};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +20,7 @@ use uuid::Uuid;
 
 pub(super) use self::shape::Location;
 use self::shape::{NewProfile, Profile, ProfileChange};
-use super::mailboxes::{TestsStarted, test_all_of};
+use super::jobs::{Job, started};
 use crate::app::App;
 use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
@@ -223,15 +225,16 @@ async fn set_credential(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Test and enable every mailbox of the profile: one job each. Those that cannot be tested are named with the reason.
+/// Test and enable every mailbox of the profile: one job, which starts another for each mailbox and counts what comes of them.
+/// Those that cannot be tested are named in its steps with the reason. Withdrawing it withdraws what it started.
 #[utoipa::path(
     post, path = "/profiles/{id}/test", tag = "profiles", security(("key" = ["administer"])),
-    params(("id" = Uuid, Path, description = "The profile")), responses((status = 202, body = TestsStarted))
+    params(("id" = Uuid, Path, description = "The profile")), responses((status = 202, body = Job))
 )]
-async fn test(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
+async fn test(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<Job>), Problem> {
     let id = ProfileId(id);
     let tenant = caller.begin().await?;
     profile::get(&tenant, id).await?.ok_or_else(|| Problem::not_found("profile"))?;
     tenant.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(test_all_of(&caller, id).await?)))
+    started(&caller, JobKind::TestProfile, json!(TestProfile { profile: id })).await
 }

@@ -10,6 +10,7 @@ mod changes;
 mod client;
 mod document;
 mod emails;
+mod explain;
 mod fences;
 mod hosted;
 mod hostile;

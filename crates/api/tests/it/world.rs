@@ -196,7 +196,12 @@ impl World {
 
     /// Lets a mail come in, and another one be turned away; the id of the email.
     pub(crate) async fn receive(&self, mailbox: &str, number: u32) -> String {
-        let raw = format!("Subject: Number {number}\r\n\r\nBody {number}\r\n");
+        self.receive_words(mailbox, number, &format!("Body {number}")).await
+    }
+
+    /// The same, with other words in it.
+    pub(crate) async fn receive_words(&self, mailbox: &str, number: u32, words: &str) -> String {
+        let raw = format!("Subject: Number {number}\r\n\r\n{words}\r\n");
         let raw = bytes::Bytes::from(raw);
         let party = |address: &str| Party { name: None, address: address.into() };
         let message = ParsedMessage {
@@ -205,10 +210,8 @@ impl World {
             from: vec![party("carol@sender.example")],
             to: vec![party("ada@example.com")],
             date: Some(Timestamp::from_second(1_700_000_000).unwrap()),
-            text: Some(format!("Body {number}")),
-            html: Some(format!(
-                "<p>Body {number}</p><script>alert(1)</script><img src=\"https://spy.example/\">"
-            )),
+            text: Some(words.to_owned()),
+            html: Some(format!("<p>{words}</p><script>alert(1)</script><img src=\"https://spy.example/\">")),
             attachments: vec![ParsedAttachment {
                 position: 0,
                 name: "nötes.html".into(),

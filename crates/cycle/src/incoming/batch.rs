@@ -128,8 +128,9 @@ impl Reading<'_> {
         let asked_for = u32::try_from(read.len() + unread.len()).unwrap_or(u32::MAX);
         self.retrieved = self.retrieved.saturating_add(asked_for);
         self.gives |= !read.is_empty() || unread.len() > refused.len();
+        // One refusal that speaks of the server itself weighs as much as several that do not (RFC 3206 section 4).
         if !self.gives
-            && refused.len() >= SEVERAL
+            && (refused.len() >= SEVERAL || refused.iter().any(mail::Error::is_of_the_system))
             && !self.gives_a_known_one(session).await?
             && let Some(error) = refused.first()
         {

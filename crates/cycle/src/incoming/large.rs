@@ -24,8 +24,10 @@ use crate::ending::Interrupted;
 
 /// From this size on, in bytes, a message is streamed.
 pub(super) const FROM: u64 = 32_000_000;
-/// How much of it is parsed.
+/// How much of it is parsed, from the end of its header: copies whose headers grew on different ways are cut at one place.
 const PARSED: usize = 1024 * 1024;
+/// How much of it is held in memory: what is parsed, and a header of usual length.
+const HELD: usize = PARSED + 256 * 1024;
 /// How much is read from the spool at a time: one chunk of the store.
 const CHUNK: usize = 1024 * 1024;
 
@@ -44,7 +46,8 @@ pub(super) async fn record(
         Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, error).await,
         Err(interrupted) => return Err(interrupted),
     };
-    let mut message = mime::parse(&spooled.head, &mime::Limits::default());
+    let end = header_size(&spooled.head).saturating_add(PARSED).min(spooled.head.len());
+    let mut message = mime::parse(&spooled.head.slice(..end), &mime::Limits::default());
     message.warn(ParseWarning::TruncatedText);
     // A report that returns a large message says what it has to say before it.
     let report = report(&message);
@@ -161,7 +164,7 @@ async fn spool(session: &mut Session, new: &New, max_bytes: u64) -> Result<Spool
     let mut whole_head: Option<BodyDigest> = None;
     let mut body = session.retrieve(new.listed.number, max_bytes).await?;
     while let Some(chunk) = body.chunk().await? {
-        let room = PARSED.saturating_sub(head.len()).min(chunk.len());
+        let room = HELD.saturating_sub(head.len()).min(chunk.len());
         head.extend_from_slice(&chunk[..room]);
         if room < chunk.len() {
             whole_head.get_or_insert_with(|| behind_header(&head)).add(&chunk[room..]);

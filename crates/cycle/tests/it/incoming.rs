@@ -212,6 +212,38 @@ async fn a_large_message_is_streamed_into_its_chunks() {
 }
 
 #[tokio::test]
+async fn of_a_large_message_that_is_not_accepted_nothing_is_stored_and_two_copies_share_their_content() {
+    let house = House::build().await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
+            &[&house.organization.0],
+        )
+        .await
+        .unwrap();
+    let (anna, bert) = (house.person("anna").await, house.person("bert").await);
+    let mut large = message(1, &anna.2);
+    large.extend(b"0123456789012345678901234567890123456789012345678901234567890123\r\n".repeat(500_000));
+    owner.execute("update mailboxes set acceptance = 'none' where id = $1", &[&anna.1.0]).await.unwrap();
+    house.servers.deliver(&anna.2, &large);
+    house.cycle(anna.1, Workload::Incoming).await;
+    assert_eq!(house.count("mailbox_items where decision = 'not_accepted'").await, 1);
+    assert_eq!((house.count("blobs").await, house.count("blob_chunks").await), (0, 0));
+
+    owner.execute("update mailboxes set acceptance = 'all'", &[]).await.unwrap();
+    owner.execute("delete from mailbox_items", &[]).await.unwrap();
+    house.cycle(anna.1, Workload::Incoming).await;
+    let stored = house.count("blob_chunks").await;
+    assert!(stored >= 32, "{stored}");
+    // The other's way is in the header alone.
+    house.servers.deliver(&bert.2, &[format!("Delivered-To: {}\r\n", bert.2).as_bytes(), &large].concat());
+    house.cycle(bert.1, Workload::Incoming).await;
+    assert_eq!((house.count("emails").await, house.count("email_copies").await), (1, 1));
+    assert_eq!((house.count("receipts").await, house.count("blob_chunks").await), (2, stored));
+}
+
+#[tokio::test]
 async fn a_queue_that_asks_for_it_has_recorded_mail_deleted_on_the_server() {
     let house = House::build().await;
     let (_, id, address) = house.person("jan").await;

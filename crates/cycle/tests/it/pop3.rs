@@ -302,6 +302,31 @@ async fn a_server_without_uidl_is_refused_at_test_time_with_reason_and_remedy() 
     expect(&house, &[("mailbox_items", 0), ("alerts where kind = 'uidl_not_offered'", 1)]).await;
 }
 
+#[tokio::test]
+async fn how_long_a_server_keeps_mail_is_told_at_test_time() {
+    let drop = Maildrop::with(1).await;
+    for (expire, words) in [
+        ("", None),
+        ("EXPIRE NEVER\r\n", None),
+        ("EXPIRE 30\r\n", Some("warning: the server deletes every message after 30 days")),
+        ("EXPIRE 0\r\n", Some("warning: the server wants to delete what was read")),
+    ] {
+        let capabilities = format!("{}{expire}", crate::maildrop::USUAL);
+        drop.state().capabilities = capabilities.leak();
+        let (house, id) = drop.house(config()).await;
+        let finding = test(&house, id).await;
+        assert!(finding.failed.is_none());
+        let told =
+            finding.steps.iter().find(|step| step.name == "keeps mail").map(|step| step.detail.as_str());
+        assert_eq!(told.is_some(), words.is_some(), "{expire}: {told:?}");
+        assert!(told.unwrap_or_default().starts_with(words.unwrap_or_default()), "{expire}: {told:?}");
+    }
+    // To a queue that has its mail deleted it is what was wanted.
+    let (house, id) = drop.queue(config()).await;
+    let finding = test(&house, id).await;
+    assert!(finding.said().starts_with("the server deletes what was read"), "{}", finding.said());
+}
+
 async fn test(house: &House, id: model::id::MailboxId) -> cycle::Finding {
     let tenant = house.tenant().await;
     let mailbox = mailbox::for_cycle(&tenant, id, Workload::Incoming).await.unwrap().unwrap();

@@ -40,6 +40,7 @@ async fn each_code_in_each_phase_lands_in_its_scope() {
         ["[SYS/TEMP] x", "[SYS/PERM] x", "[AUTH] x", "[IN-USE] x", "[LOGIN-DELAY] x", "[NEW/CODE] x", "no"];
     let busy = "server server_busy";
     let mailbox_busy = "mailbox server_busy";
+    let withheld = "mailbox messages_withheld";
     let sign_in = [
         mailbox_busy,
         "mailbox mailbox_refused",
@@ -66,8 +67,8 @@ async fn each_code_in_each_phase_lands_in_its_scope() {
         ("PASS", sign_in),
         ("LIST", signed_in),
         ("UIDL", signed_in),
-        // One message's trouble, or nobody's.
-        ("RETR", ["done 1"; 7]),
+        // One message's trouble, unless the server says that it is the system's and gives no other message.
+        ("RETR", [withheld, withheld, "done 1", "done 1", "done 1", "done 1", "done 1"]),
         ("DELE", ["done 1"; 7]),
         ("QUIT", ["done 1"; 7]),
     ] {
@@ -83,7 +84,7 @@ async fn each_code_in_each_phase_lands_in_its_scope() {
         }
     }
     // A message that is refused is an item that failed; one whose deletion is refused is recorded all the same.
-    assert_eq!(house.count("mailbox_items where decision = 'failed'").await, 7);
+    assert_eq!(house.count("mailbox_items where decision = 'failed'").await, 5);
     assert_eq!(house.count("mailbox_items where decision in ('recorded', 'duplicate')").await, 14);
     assert_eq!(
         house
@@ -92,6 +93,48 @@ async fn each_code_in_each_phase_lands_in_its_scope() {
         0
     );
     assert_eq!(house.count("mailbox_workloads where workload = 'incoming' and enabled").await, 1);
+}
+
+#[tokio::test]
+async fn a_system_that_gives_no_message_gives_up_none_and_a_message_it_alone_refuses_is_given_up() {
+    for code in ["SYS/TEMP", "sys/perm"] {
+        let drop = Maildrop::with(2).await;
+        drop.says(move |line| line.starts_with("RETR").then(|| say(format!("-ERR [{code}] no store\r\n"))));
+        let (house, id) = drop.house(config()).await;
+        // Longer than the five tries of a message.
+        for failures in 1..=6 {
+            let (ending, next) = house.cycle(id, Workload::Incoming).await;
+            assert_eq!(came_to(&ending.outcome), "mailbox messages_withheld", "{code}");
+            assert_eq!(next.failures, failures);
+            testing::pass(&house.database, Duration::from_secs(4000)).await.unwrap();
+            house
+                .database
+                .owner()
+                .await
+                .unwrap()
+                .execute("update sessions set seen_at = now()", &[])
+                .await
+                .unwrap();
+        }
+        assert_eq!(house.count("mailbox_items").await, 0);
+        // The system is back, and says the same of one message only.
+        drop.says(move |line| (line == "RETR 1").then(|| say(format!("-ERR [{code}] no store\r\n"))));
+        for _ in 0..6 {
+            let (ending, _) = house.cycle(id, Workload::Incoming).await;
+            assert!(came_to(&ending.outcome).starts_with("done"), "{:?}", ending.outcome);
+            testing::pass(&house.database, Duration::from_secs(4000)).await.unwrap();
+            house
+                .database
+                .owner()
+                .await
+                .unwrap()
+                .execute("update sessions set seen_at = now()", &[])
+                .await
+                .unwrap();
+        }
+        assert_eq!(house.count("mailbox_items where decision = 'undeliverable' and attempts = 5").await, 1);
+        assert_eq!(house.count("emails").await, 1);
+    }
 }
 
 #[tokio::test]

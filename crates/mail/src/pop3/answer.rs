@@ -57,7 +57,11 @@ impl Refusal {
     /// This refusal as an error of the connection: by its code, else of the kind given.
     pub(super) fn error(&self, connection: &Connection, otherwise: Kind) -> Error {
         let meant = self.code.and_then(|code| meaning(code, connection.phase()));
-        connection.error(meant.unwrap_or(otherwise)).with_said(&self.text)
+        let error = connection.error(meant.unwrap_or(otherwise)).with_said(&self.text);
+        match self.code {
+            Some(Code::SystemTemporary | Code::SystemPermanent) => error.with_system(),
+            _ => error,
+        }
     }
 }
 

@@ -128,7 +128,7 @@ pub async fn ask(
     by: &Author,
 ) -> Result<Asked> {
     let (mailbox, profile) = extent.columns();
-    let (record_type, id, version) = subject(tenant, extent).await?;
+    subject(tenant, extent).await?;
     let limit = limit(tenant).await?;
     let named: Option<Vec<&str>> =
         decisions.map(|decisions| decisions.iter().map(|decision| decision.as_str()).collect());
@@ -160,10 +160,51 @@ pub async fn ask(
     asked.mailboxes = i64::try_from(mailboxes.len()).unwrap_or(i64::MAX);
     let wished = schedule::wish_all(tenant, &mailboxes, Workload::Incoming).await?;
     asked.off = asked.mailboxes - i64::try_from(wished).unwrap_or(asked.mailboxes);
+    tell(tenant, extent, &asked, by).await?;
+    Ok(asked)
+}
+
+/// Marks at most so many items of these mailboxes, as [`ask`] does, and says in which mailboxes how many. Makes nothing due
+/// and writes no change: that is for whoever marks batch by batch, once a mailbox is through.
+pub async fn ask_some(
+    tenant: &Tenant,
+    mailboxes: &[MailboxId],
+    decisions: Option<&[Decision]>,
+    most: i64,
+) -> Result<Vec<(MailboxId, i64)>> {
+    let (nothing, limit) = (None::<Uuid>, limit(tenant).await?);
+    let ids: Vec<_> = mailboxes.iter().map(|id| id.0).collect();
+    let named: Option<Vec<&str>> =
+        decisions.map(|decisions| decisions.iter().map(|decision| decision.as_str()).collect());
+    let rows = tenant
+        .query(
+            &format!(
+                "with chosen as (
+                     select i.mailbox_id, i.folder, i.item_id from mailbox_items i
+                     join mailboxes m on m.organization_id = i.organization_id and m.id = i.mailbox_id
+                     join profiles p on p.organization_id = m.organization_id and p.id = m.profile_id
+                     where i.mailbox_id = any($5::uuid[]) and {TAKEABLE} and {THERE} and i.examine_again_at is null
+                       and ($4::text[] is null or i.decision = any($4))
+                     order by i.mailbox_id, i.folder, i.item_id limit $6 for no key update of i),
+                 marked as (
+                     update mailbox_items i set examine_again_at = now() from chosen c
+                     where i.organization_id = current_organization() and i.mailbox_id = c.mailbox_id
+                       and i.folder = c.folder and i.item_id = c.item_id
+                     returning i.mailbox_id)
+                 select mailbox_id, count(*) as items from marked group by mailbox_id"
+            ),
+            &[&nothing, &nothing, &limit, &named, &ids, &most],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((MailboxId(row.try_get("mailbox_id")?), row.try_get("items")?))).collect()
+}
+
+/// Writes down what was asked for in all, once it was asked for batch by batch.
+pub async fn tell(tenant: &Tenant, extent: Extent, asked: &Asked, by: &Author) -> Result<()> {
+    let (record_type, id, version) = subject(tenant, extent).await?;
     let fields =
         Fields::new().set("re_examined", json!({"items": asked.items, "mailboxes": asked.mailboxes}));
-    change::write(tenant, Change { record_type, id, version, by, fields }).await?;
-    Ok(asked)
+    change::write(tenant, Change { record_type, id, version, by, fields }).await
 }
 
 /// What the change log names.

@@ -38,6 +38,9 @@ pub struct Known {
 
 /// Marks what a complete listing lacks; the rows stay for the retention time. What is listed again stays marked until
 /// [`came_back`] or [`set_aside`] says what it is.
+///
+/// A POP3 mailbox has one folder, named by server and login: what was seen in another one, before the mailbox was moved, is
+/// listed no longer either. Should the mailbox move back, it is recognized as what comes back.
 pub async fn mark_gone(
     tenant: &Tenant,
     mailbox: MailboxId,
@@ -54,7 +57,9 @@ pub async fn mark_gone(
                   changed as (update mailbox_items i set gone_at = now(),
                                   deleted_at = case when i.delete_asked_at is not null then now() end
                               where i.mailbox_id = $1 and i.folder = $2 and i.gone_at is null
-                                and not (i.item_id in (select unnest($3::text[]))))
+                                and not (i.item_id in (select unnest($3::text[])))),
+                  left_behind as (update mailbox_items i set gone_at = now()
+                                  where i.mailbox_id = $1 and (i.folder < $2 or i.folder > $2) and i.gone_at is null)
              select count(*) filter (where gone_at is null and delete_asked_at is null) as known,
                     count(*) filter (where gone_at is null and delete_asked_at is null and not there) as gone,
                     count(*) filter (where gone_at is null and not there and decision = 'failed') as unread,

@@ -34,7 +34,7 @@ pub async fn create(tenant: &Tenant, job: &NewJob, by: &Author, delay: Duration)
     Ok(id)
 }
 
-/// Withdraws a job that has not ended; one that runs stops at its next step. Says whether there was such a job.
+/// Withdraws a job that has not ended, with what it started; one that runs stops at its next step. Says whether there was such a job.
 pub async fn cancel(tenant: &Tenant, job: JobId, by: &Author) -> Result<bool> {
     let touched = tenant
         .execute(
@@ -45,6 +45,14 @@ pub async fn cancel(tenant: &Tenant, job: JobId, by: &Author) -> Result<bool> {
         )
         .await?;
     if touched > 0 {
+        tenant
+            .execute(
+                "update jobs set state = 'canceled', claim = claim + 1, session_id = null, since = now(), due_at = null,
+                    ended_at = now()
+                 where parent_id = $1 and state in ('waiting', 'queued', 'running')",
+                &[&job.0],
+            )
+            .await?;
         let fields = Fields::new().changed("canceled", &false, &true);
         change::write(tenant, Change { record_type: "job", id: job.0, version: 2, by, fields }).await?;
     }

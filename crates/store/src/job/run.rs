@@ -23,6 +23,8 @@ pub struct ClaimedJob {
     pub attempt: u32,
     /// How many there may be.
     pub max_attempts: u32,
+    /// How far an operation over many had come; see [`super::go_on`].
+    pub cursor: Option<Value>,
 }
 
 /// Takes the job that a message invites to; `None` when it is anybody else's by now or was withdrawn, or the session
@@ -30,11 +32,12 @@ pub struct ClaimedJob {
 pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<Option<ClaimedJob>> {
     let row = tenant
         .query_opt(
-            "update jobs set state = 'running', session_id = $3, since = now(), attempts = attempts + 1, progress = '[]'
+            "update jobs set state = 'running', session_id = $3, since = now(), attempts = attempts + 1,
+                progress = case when cursor is null then '[]' else progress end
              where id = $1 and claim = $2 and state = 'queued'
                and exists (select from sessions l
                            where l.id = $3 and l.ended_at is null and l.seen_at + l.dead_after > now())
-             returning kind, payload, attempts, max_attempts",
+             returning kind, payload, attempts, max_attempts, cursor",
             &[&claim.job.0, &claim.number, &session.0],
         )
         .await?;
@@ -45,6 +48,7 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
             payload: row.try_get("payload")?,
             attempt: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
             max_attempts: u32::try_from(row.try_get::<_, i32>("max_attempts")?).unwrap_or(0),
+            cursor: row.try_get("cursor")?,
         })
     })
     .transpose()
@@ -94,6 +98,6 @@ pub async fn retry_later(tenant: &Tenant, claim: Claim, delay: Duration, counts:
     )
 }
 
-fn ours(touched: u64) -> Result<()> {
+pub(super) fn ours(touched: u64) -> Result<()> {
     if touched == 1 { Ok(()) } else { Err(Error::Fenced) }
 }

@@ -92,7 +92,7 @@ pub async fn delete(tenant: &Tenant, id: MailboxId, expected: Option<i64>, by: &
     let mailbox = locked(tenant, id, expected).await?;
     let told = described(tenant, &mailbox).await?;
     schedule::bump(tenant, id, None).await?;
-    outgoing::stop(tenant, id, "its mailbox was removed", by).await?;
+    outgoing::withdraw_from(tenant, id, "its mailbox was removed", by).await?;
     tenant.execute("delete from mailboxes where id = $1", &[&id.0]).await?;
     let removed = Removed {
         record_type: "mailbox",

@@ -35,7 +35,7 @@ pub async fn remap(
     check_deletion(old.delete_after_processing, to)?;
     // From here on no cycle of the former owner's can commit.
     update::test_again(tenant, id).await?;
-    outgoing::stop(tenant, id, "its mailbox was given to another owner", by).await?;
+    outgoing::withdraw_from(tenant, id, "its mailbox was given to another owner", by).await?;
     tenant.execute("delete from credentials where mailbox_id = $1", &[&id.0]).await?;
     let (user, queue) = owner_columns(to);
     // What was committed is older than the new owner's time, and what they receive is younger.
@@ -73,7 +73,7 @@ pub async fn stop_for(tenant: &Tenant, user: UserId, by: &Author) -> Result<Opti
         return Ok(None);
     }
     schedule::bump(tenant, id, None).await?;
-    outgoing::stop(tenant, id, "the owner of its mailbox is no longer active", by).await?;
+    outgoing::withdraw_from(tenant, id, "the owner of its mailbox is no longer active", by).await?;
     tenant
         .execute(
             "update mailbox_workloads set enabled = false, disabled_by = null where mailbox_id = $1 and enabled",

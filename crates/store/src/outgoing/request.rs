@@ -5,12 +5,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use model::cadence::DueReason;
-use model::email::{EmailState, RecipientState};
+use model::email::EmailState;
 use model::id::{EmailId, MailboxId, SendRequestId, UserId};
 use model::mailbox::Approval;
 use model::workload::Workload;
 
-use super::withdraw::give_up;
+use super::withdraw::take_back;
 use super::{hold, set_state};
 use crate::change::{Author, Change, Fields};
 use crate::refusal::{Refusal, check_time};
@@ -239,11 +239,5 @@ pub async fn cancel(tenant: &Tenant, id: EmailId, expected: Option<i64>, by: &Au
         };
         return Err(Refusal::WrongState { state: held.state, verb: "canceled", remedy }.into());
     }
-    tenant
-        .execute(
-            "update send_requests set canceled_at = now() where email_id = $1 and ended_at is null",
-            &[&id.0],
-        )
-        .await?;
-    give_up(tenant, &held, RecipientState::Canceled, None, by).await
+    take_back(tenant, &held, by).await
 }

@@ -3,7 +3,7 @@
 
 use model::alert::AlertKind;
 use model::email::{EmailState, RecipientState};
-use model::id::{EmailId, UserId};
+use model::id::{EmailId, MailboxId, UserId};
 use serde_json::json;
 
 use super::report::settle_doubt;
@@ -62,18 +62,60 @@ pub(super) async fn give_up(
     settle(tenant, held, by).await
 }
 
+/// Takes back a pending send: whoever still waits is dropped.
+pub(super) async fn take_back(tenant: &Tenant, held: &Held, by: &Author) -> Result<EmailState> {
+    cancel_request(tenant, held.id).await?;
+    give_up(tenant, held, RecipientState::Canceled, None, by).await
+}
+
 /// Takes back a pending send because of something that happened since it was asked for, and tells about it. `reason`
 /// completes "was taken back because …".
 pub(super) async fn withdraw(tenant: &Tenant, held: &Held, reason: &str, by: &Author) -> Result<EmailState> {
+    let state = take_back(tenant, held, by).await?;
+    tell(tenant, AlertKind::SendWithdrawn, held.id, reason).await?;
+    Ok(state)
+}
+
+/// Takes back all that a mailbox was about to send, because it changes hands, stops for good or is removed; its claim was
+/// raised in this transaction. Nothing of one owner's leaves for another, and nobody's mail disappears without a word. What
+/// is just leaving is in doubt until the server's answer is written down, and then nobody is tried again.
+pub(crate) async fn withdraw_from(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    reason: &'static str,
+    by: &Author,
+) -> Result<()> {
+    let rows = tenant
+        .query(
+            "select id from emails where mailbox_id = $1 and state in ('pending_send', 'sending')
+             order by id for no key update",
+            &[&mailbox.0],
+        )
+        .await?;
+    for row in &rows {
+        let held = hold(tenant, EmailId(row.try_get("id")?), None).await?;
+        if held.state == EmailState::Sending {
+            cancel_request(tenant, held.id).await?;
+            set_state(tenant, &held, EmailState::Unknown, by).await?;
+            tell(tenant, AlertKind::SendUnknown, held.id, reason).await?;
+        } else {
+            withdraw(tenant, &held, reason, by).await?;
+        }
+        // What a report has told of already is in no doubt.
+        settle_doubt(tenant, held.id, by).await?;
+    }
+    Ok(())
+}
+
+/// Says that nobody else is to be tried, whatever a try that is under way comes to.
+async fn cancel_request(tenant: &Tenant, email: EmailId) -> Result<()> {
     tenant
         .execute(
             "update send_requests set canceled_at = now() where email_id = $1 and ended_at is null",
-            &[&held.id.0],
+            &[&email.0],
         )
         .await?;
-    let state = give_up(tenant, held, RecipientState::Canceled, None, by).await?;
-    tell(tenant, AlertKind::SendWithdrawn, held.id, reason).await?;
-    Ok(state)
+    Ok(())
 }
 
 /// Takes back what waits to be sent on this person's right, from mailboxes that the person may not send from any more.

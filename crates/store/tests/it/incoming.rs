@@ -233,6 +233,68 @@ async fn ten_thousand_known_items_are_one_query_and_only_the_new_one_is_named() 
 }
 
 #[tokio::test]
+async fn what_was_seen_before_the_mailbox_moved_to_another_server_is_gone_and_known_again_when_it_moves_back()
+{
+    let world = world().await;
+    let batch =
+        || (1..=3).map(|n| item(&format!("u{n}"), message(n, &["ada@example.com"]), &format!("raw {n}")));
+    here(&world, world.ada_box, batch().collect()).await;
+    here(&world, world.bob_box, batch().collect()).await;
+    let gone = "select count(*) from mailbox_items where gone_at is not null";
+    let listing = ["u1", "u2", "u3"].map(str::to_owned);
+    let elsewhere = "pop3://other.example.com:995 ada@example.com";
+    let tenant = world.tenant().await;
+    let compared = items::mark_gone(&tenant, world.ada_box, elsewhere, &[]).await.unwrap();
+    assert_eq!(compared, items::Compared::default(), "nothing of this folder is missed");
+    assert_eq!(items::unknown(&tenant, world.ada_box, elsewhere, &listing).await.unwrap().len(), 3);
+    tenant.commit().await.unwrap();
+    assert_eq!(world.count(gone).await, 3, "and nothing of anybody else's");
+    let tenant = world.tenant().await;
+    let back = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing).await.unwrap();
+    assert_eq!(back, items::Compared { known: 0, gone: 0, unread: 0, back: 3 });
+    assert_eq!(items::unknown(&tenant, world.ada_box, FOLDER, &listing).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_passed_over_is_marked_in_bounded_batches_and_each_item_once() {
+    let world = world().await;
+    let skipped = |n: usize| IncomingItem {
+        verdict: Verdict::Skip(Decision::NotAccepted),
+        rule: "known_senders_and_replies".into(),
+        received_at: None,
+        ..item(&format!("u{n:03}"), message(n, &["ada@example.com"]), "raw")
+    };
+    for mailbox in [world.ada_box, world.bob_box] {
+        here(&world, mailbox, (0..25).map(skipped).collect()).await;
+    }
+    let owner = world.database.owner().await.unwrap();
+    owner
+        .execute("update mailbox_items i set folder = m.incoming_endpoint || ' ' || m.login_key from mailboxes m where m.id = i.mailbox_id", &[])
+        .await
+        .unwrap();
+    let both = [world.ada_box, world.bob_box];
+    let (mut batches, mut seen) = (Vec::new(), std::collections::HashMap::new());
+    loop {
+        let tenant = world.tenant().await;
+        let marked = items::ask_some(&tenant, &both, Some(&[Decision::NotAccepted]), 10).await.unwrap();
+        tenant.commit().await.unwrap();
+        if marked.is_empty() {
+            break;
+        }
+        batches.push(marked.iter().map(|(_, items)| items).sum::<i64>());
+        for (mailbox, items) in marked {
+            *seen.entry(mailbox).or_insert(0) += items;
+        }
+    }
+    assert_eq!(batches, [10, 10, 10, 10, 10]);
+    assert_eq!(both.map(|mailbox| seen[&mailbox]), [25, 25]);
+    assert_eq!(
+        world.count("select count(*) from mailbox_items where examine_again_at is not null").await,
+        50
+    );
+}
+
+#[tokio::test]
 async fn what_is_gone_is_forgotten_after_its_time_and_what_is_listed_never_is() {
     let world = world().await;
     let batch =

@@ -151,3 +151,68 @@ async fn jobs_are_listed_page_by_page_the_newest_first() {
     }
     assert_eq!(listed, made);
 }
+
+/// Three jobs on behalf of another, as one of its batches starts them.
+async fn three(one: &One, parent: Claim, cursor: &serde_json::Value) -> store::Result<()> {
+    let new =
+        NewJob { kind: JobKind::TestAndEnable, payload: json!({"mailbox": one.mailbox}), max_attempts: 1 };
+    let jobs = vec![new; 3];
+    let step = Step { name: "start".to_owned(), outcome: StepOutcome::Running, detail: "3".to_owned() };
+    one.store
+        .in_tenant(one.organization, async |tenant| {
+            job::go_on(tenant, parent, cursor, std::slice::from_ref(&step)).await?;
+            job::create_all(tenant, parent.job, &jobs, &crate::world::author()).await
+        })
+        .await
+}
+
+#[tokio::test]
+async fn an_operation_over_many_goes_on_where_its_last_batch_was_committed() {
+    let one = one().await;
+    let id = create(&one, 3).await;
+    let claim = running(&one).await;
+    three(&one, claim, &json!({"after": 3})).await.unwrap();
+    // Its worker dies, and whoever was late writes nothing.
+    in_ring(&one.store, async |ring| session::end(ring, one.session).await).await;
+    in_ring(&one.store, async |ring| store::schedule::sweep(ring, &SWEEP).await).await;
+    assert!(matches!(three(&one, claim, &json!({"after": 6})).await, Err(Error::Fenced)));
+    let session = crate::support::start(&one.store).await;
+    let queued = scan(&one).await;
+    let mut again = None;
+    for queued in queued.iter().filter(|queued| queued.place.claim.job == id) {
+        let claim = queued.place.claim;
+        again = one
+            .store
+            .in_tenant(one.organization, async |tenant| job::claim(tenant, claim, session).await)
+            .await
+            .unwrap();
+    }
+    let again = again.expect("due again");
+    assert_eq!(again.cursor, Some(json!({"after": 3})));
+    assert_eq!(look(&one, id).await.progress[0].detail, "3", "what was shown stays");
+    let tenant = one.tenant().await;
+    let children = job::children(&tenant, id).await.unwrap();
+    assert_eq!(children, job::Children { under_way: 3, succeeded: 0, failed: 0 });
+    assert_eq!(queued.len(), 4, "those that it started are jobs like others");
+}
+
+#[tokio::test]
+async fn withdrawing_an_operation_over_many_withdraws_what_it_started() {
+    let one = one().await;
+    let id = create(&one, 3).await;
+    let claim = running(&one).await;
+    three(&one, claim, &json!({"after": 3})).await.unwrap();
+    let child = scan(&one).await[0].place.claim;
+    let tenant = one.tenant().await;
+    job::claim(&tenant, child, one.session).await.unwrap().unwrap();
+    job::finish(&tenant, child, false, &json!({"error": "no"})).await.unwrap();
+    assert_eq!(job::unhappy(&tenant, id, 10).await.unwrap()[0].id, child.job);
+    job::cancel(&tenant, id, &crate::world::author()).await.unwrap();
+    tenant.commit().await.unwrap();
+    assert!(matches!(three(&one, claim, &json!({"after": 6})).await, Err(Error::Fenced)));
+    let tenant = one.tenant().await;
+    let children = job::children(&tenant, id).await.unwrap();
+    assert_eq!(children, job::Children { under_way: 0, succeeded: 0, failed: 3 });
+    assert_eq!(look(&one, child.job).await.state, JobState::Failed, "what has ended stays as it ended");
+    assert_eq!(scan(&one).await, vec![]);
+}

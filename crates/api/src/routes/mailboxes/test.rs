@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use model::id::{MailboxId, ProfileId};
+use model::id::MailboxId;
 use model::job::{JobKind, TestAndEnable};
-use model::mailbox::{Approval, DeliveryMethod};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Tenant;
 use store::job::{self, NewJob};
-use store::mailbox::{self, MailboxFilter};
+use store::mailbox;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,7 +39,7 @@ struct MailboxesToTest {
 
 /// Tests that were started.
 #[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct TestsStarted {
+struct TestsStarted {
     /// The jobs, one per mailbox: `GET /jobs/{id}` shows their steps.
     jobs: Vec<StartedTest>,
     /// Mailboxes that cannot be tested yet.
@@ -71,20 +70,6 @@ struct SkippedTest {
     remedy: String,
 }
 
-/// What stands in the way of a test.
-fn obstacle(mailbox: &mailbox::Mailbox) -> Option<(&'static str, &'static str)> {
-    if mailbox.approval != Approval::Approved {
-        return Some(("the mailbox is not approved", "approve it first"));
-    }
-    if mailbox.owner.is_none() {
-        return Some(("nobody owns the mailbox", "map it to a user or a queue first"));
-    }
-    if mailbox.workloads.iter().all(|workload| workload.method == DeliveryMethod::None) {
-        return Some(("every delivery method of the mailbox is `none`", "set one to `server_side` first"));
-    }
-    None
-}
-
 async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId) -> Result<Uuid, Problem> {
     let job = NewJob {
         kind: JobKind::TestAndEnable,
@@ -103,7 +88,7 @@ async fn start_all(
 ) -> Result<(), Problem> {
     for mailbox in mailboxes {
         let (id, name) = (mailbox.id.0, mailbox.name.clone());
-        if let Some((cause, remedy)) = obstacle(&mailbox) {
+        if let Some((cause, remedy)) = mailbox.test_obstacle() {
             let (cause, remedy) = (cause.to_owned(), remedy.to_owned());
             started.skipped.push(SkippedTest { mailbox: id, name, cause, remedy });
         } else {
@@ -114,27 +99,6 @@ async fn start_all(
     Ok(())
 }
 
-/// Starts the tests of all mailboxes of a profile, a page per transaction.
-pub(in crate::routes) async fn test_all_of(
-    caller: &Caller,
-    profile: ProfileId,
-) -> Result<TestsStarted, Problem> {
-    const PAGE: i64 = 200;
-    let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
-    let mut after = None;
-    loop {
-        let tenant = caller.begin().await?;
-        let filter = MailboxFilter { profile: Some(profile), ..MailboxFilter::default() };
-        let mailboxes = mailbox::list(&tenant, &filter, after, PAGE).await?;
-        after = mailboxes.last().map(|mailbox| mailbox.id);
-        start_all(caller, &tenant, mailboxes, &mut started).await?;
-        tenant.commit().await?;
-        if after.is_none() {
-            return Ok(started);
-        }
-    }
-}
-
 /// Test and enable a mailbox: an async job signs in to both servers and switches on what works.
 #[utoipa::path(
     post, path = "/mailboxes/{id}/test", tag = "mailboxes", security(("key" = ["administer"])),
@@ -143,7 +107,7 @@ pub(in crate::routes) async fn test_all_of(
 async fn test(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
     let tenant = caller.begin().await?;
     let mailbox = mailbox::get(&tenant, MailboxId(id)).await?.ok_or_else(|| Problem::not_found("mailbox"))?;
-    if let Some((cause, remedy)) = obstacle(&mailbox) {
+    if let Some((cause, remedy)) = mailbox.test_obstacle() {
         return Err(Problem::new(Kind::Conflict, cause, remedy));
     }
     let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };

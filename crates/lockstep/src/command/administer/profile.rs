@@ -83,7 +83,8 @@ pub enum Command {
     Presets,
     /// Test and enable all mailboxes of the profile.
     ///
-    /// Runs as a job per mailbox; waits for them and prints a line for each. Fails when a test does.
+    /// Runs as one job that starts another for each mailbox; waits for all and names those that did not pass. Fails when one
+    /// does not.
     Test {
         /// The name or id.
         profile: String,

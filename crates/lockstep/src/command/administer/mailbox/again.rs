@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{Noun, Record};
 use crate::command::Failure;
 use crate::command::administer::context::{Context, refused};
+use crate::command::administer::follow;
 use crate::table::{self, count, plain, state};
 
 /// What to examine again.
@@ -59,6 +60,10 @@ impl ReExamine {
         }
         let decisions = if self.decisions.is_empty() { Value::Null } else { json!(self.decisions) };
         let asked = api.post(&path("re-examine"), &json!({"decisions": decisions})).await?;
+        if self.mailbox.is_none() {
+            // Over many mailboxes it is a job.
+            return follow::one(context, &Record(&asked).text("id")).await;
+        }
         context.show(&asked, done);
         Ok(())
     }

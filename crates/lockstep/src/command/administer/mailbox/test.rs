@@ -37,8 +37,15 @@ pub(in crate::command::administer) async fn test_profile(
     id: &str,
     wait: bool,
 ) -> Result<(), Failure> {
-    let started = context.api.post(&["profiles", id, "test"], &Value::Null).await?;
-    followed(context, &started, wait).await
+    let job = context.api.post(&["profiles", id, "test"], &Value::Null).await?;
+    let job_id = Record(&job).text("id");
+    if wait {
+        return follow::one(context, &job_id).await;
+    }
+    context.show(&job, |_| {
+        format!("Started the tests of all its mailboxes. Follow them: lockstep job wait {job_id}")
+    });
+    Ok(())
 }
 
 async fn followed(context: &Context<'_>, started: &Value, wait: bool) -> Result<(), Failure> {
