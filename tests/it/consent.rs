@@ -1,6 +1,7 @@
 //! Mailboxes that are opened by tokens, from a real token server that rotates refresh tokens and ends a grant when one
 //! comes twice: consent by a link, renewal by one worker at a time, and what happens when there is no token.
 
+mod canaries;
 mod office;
 
 use std::time::Duration;

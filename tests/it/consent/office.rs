@@ -8,7 +8,7 @@ use store::seal::KeyRing;
 
 use crate::house::message;
 
-const APPLICATION_SECRET: &str = "Kanarienvogel-of-the-application-1";
+pub(super) const APPLICATION_SECRET: &str = "Kanarienvogel-of-the-application-1";
 const SERVICE_SECRET: &str = "Kanarienvogel-of-the-service-00002";
 
 pub(super) struct Office {
@@ -171,6 +171,11 @@ impl Office {
     /// What the token server calls itself.
     pub(super) fn issuer(&self) -> String {
         format!("https://127.0.0.1:{}", self.tokens().port)
+    }
+
+    /// The domain of its mailboxes.
+    pub(super) fn domain(&self) -> &str {
+        &self.domain
     }
 
     /// Ends the process in good order.

@@ -45,10 +45,10 @@ async fn script(answer: Option<Vec<u8>>) -> Script {
         let (socket, _) = listener.accept().await.unwrap();
         let Ok(mut stream) = acceptor.accept(socket).await else { return };
         let mut request = Vec::new();
-        let mut part = [0; 4096];
+        let mut chunk = [0; 4096];
         while !whole(&request) {
-            match stream.read(&mut part).await {
-                Ok(read @ 1..) => request.extend_from_slice(&part[..read]),
+            match stream.read(&mut chunk).await {
+                Ok(read @ 1..) => request.extend_from_slice(&chunk[..read]),
                 _ => return,
             }
         }
