@@ -159,7 +159,8 @@ impl World {
     }
 
     /// What nobody will do: an enabled workload is due in the future, or queued or running under a live session; outgoing
-    /// has no due time when nothing is pending, and none that waits for nothing.
+    /// has no due time when nothing is pending. What a server's outage holds back is on schedule too, as long as that pause
+    /// has an end.
     async fn off_schedule(&self) -> Vec<String> {
         let rows = self
             .rows(
@@ -172,6 +173,11 @@ impl World {
                      and w.mailbox_id = s.mailbox_id and w.workload = s.workload
                  where w.method = 'server_side' and not coalesce(case
                      when not w.enabled then false
+                     when s.state = 'idle' and exists (
+                         select from endpoints p where p.organization_id = s.organization_id
+                             and p.profile_id = s.profile_id
+                             and p.protocol = case s.workload when 'incoming' then 'pop3' else 'smtp' end
+                             and p.open_until between now() and now() + interval '1 hour') then true
                      when s.state = 'running' then exists (
                          select from sessions l where l.id = s.session_id and l.ended_at is null
                              and l.seen_at + l.dead_after > now())
