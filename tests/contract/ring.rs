@@ -40,7 +40,7 @@ impl Ring {
             lease_millis: 30_000,
             renew_millis: 10_000,
             retry_seconds: 30,
-            recheck_millis: 200,
+            beat_millis: 100,
             quiet_after_loss_millis: 60_000,
             batch: 128,
         };

@@ -22,7 +22,7 @@ pub struct Config {
     pub redis_url: Secret,
     /// The name all keys of this installation share; they live on one shard.
     pub key_prefix: String,
-    /// How long Redis may take for one decision before it counts as away.
+    /// How long Redis may take for one answer before it counts as away.
     pub redis_timeout_millis: u64,
     /// How long a lease lasts unless renewed.
     pub lease_millis: u64,
@@ -30,11 +30,11 @@ pub struct Config {
     pub renew_millis: u64,
     /// When a request that got no slot in time is told to ask again.
     pub retry_seconds: u64,
-    /// How often waiting requests are looked at although nothing called them.
-    pub recheck_millis: u64,
+    /// How often the coordinator that decides shows that it is there, and the others look.
+    pub beat_millis: u64,
     /// How long nothing is granted after Redis lost its data: the longest lease and the longest time in doubt.
     pub quiet_after_loss_millis: u64,
-    /// How many requests are decided by one call of the script at most.
+    /// How many messages of workers are decided on in one go at most.
     pub batch: usize,
 }
 
@@ -103,7 +103,7 @@ impl Config {
         }
         for (key, value) in [
             ("redis_timeout_millis", self.redis_timeout_millis),
-            ("recheck_millis", self.recheck_millis),
+            ("beat_millis", self.beat_millis),
             ("batch", self.batch as u64),
         ] {
             if value == 0 {
@@ -123,6 +123,10 @@ impl Config {
 
     pub(crate) fn redis_timeout(&self) -> Duration {
         Duration::from_millis(self.redis_timeout_millis)
+    }
+
+    pub(crate) fn beat(&self) -> Duration {
+        Duration::from_millis(self.beat_millis)
     }
 
     pub(crate) fn lease(&self) -> Duration {

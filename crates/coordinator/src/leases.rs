@@ -1,35 +1,36 @@
 //! The gRPC side: reads what workers say, checks it, and hands it to the desk. No decision is made here.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
 use model::clock;
-use model::secret::Secret;
 use model::workload::ServiceClass;
 use throttle::v1::{
     self, WorkerMessage, coordinator_message, denied::Reason, leases_server::Leases, worker_message::Message,
 };
 use throttle::{Served, class_from_wire, quotas};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::desk::{Answers, Ask};
-use crate::ledger::{self, Claim, ClaimedLimit};
+use crate::book::{Claim, ClaimedLimit, Terms, class_at};
+use crate::desk::{Answers, Ask, Heard, Role, Term};
+use crate::ledger::whole_millis;
 
-/// How many leases one message may name; longer ones are worked off in parts.
-const PART: usize = 128;
+/// How long a call waits for a coordinator that decides.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(crate) struct Counter {
     pub(crate) desk: mpsc::UnboundedSender<Ask>,
-    pub(crate) redis_url: Secret,
-    pub(crate) prefix: String,
-    pub(crate) redis_timeout: Duration,
+    pub(crate) terms: watch::Receiver<Option<Term>>,
+    pub(crate) reached: watch::Receiver<bool>,
+    pub(crate) retry: Duration,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -43,113 +44,149 @@ impl Leases for Counter {
     ) -> Result<Response<Self::HoldStream>, Status> {
         let incoming = request.into_inner();
         let (answers, outgoing) = mpsc::unbounded_channel();
-        let stream: Uuid = clock::new_id();
-        let desk = self.desk.clone();
+        let mut terms = self.terms.clone();
         let shutdown = self.shutdown.clone();
+        let window = Window { desk: self.desk.clone(), stream: clock::new_id(), answers, retry: self.retry };
         tokio::spawn(async move {
             // A stream that this coordinator ends says nothing about its worker.
-            if shutdown.run_until_cancelled(serve(incoming, &desk, stream, &answers)).await.is_some() {
-                desk.send(Ask::Ended { stream }).ok();
-            }
+            let serving = async {
+                let Some(term) = terms.wait_for(Option::is_some).await.ok().and_then(|term| term.clone())
+                else {
+                    return;
+                };
+                if term.over.run_until_cancelled(window.serve(incoming, term.role)).await.is_some() {
+                    window.desk.send(Ask::Ended { stream: window.stream }).ok();
+                }
+            };
+            shutdown.run_until_cancelled(serving).await;
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(outgoing))))
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        let read = async {
-            let client = ledger::open(&self.redis_url)?;
-            let mut connection = ledger::connect(&client, self.redis_timeout).await?;
-            ledger::status::read(&mut connection, &self.prefix, &request.get_ref().key_prefix).await
-        };
-        read.await.map(Response::new).map_err(|error: redis::RedisError| {
-            tracing::warn!(kind = error.category(), "the ledger could not be read");
-            Status::unavailable("the ledger in Redis does not answer; check that Redis runs")
-        })
+        let begins = &request.get_ref().key_prefix;
+        let status = self.call(|reply| Ask::Status { begins: begins.clone(), reply }).await?;
+        Ok(Response::new(status))
     }
 
     async fn free(&self, request: Request<v1::FreeRequest>) -> Result<Response<v1::FreeReply>, Status> {
         let id = lease_id(&request.get_ref().lease_id).ok_or_else(|| {
             Status::invalid_argument("`lease_id` is no UUID; take it from `lockstep status`")
         })?;
-        let (freed, answer) = oneshot::channel();
-        let away = || Status::unavailable("the ledger in Redis does not answer; check that Redis runs");
-        self.desk.send(Ask::Free { id, freed }).map_err(|_| away())?;
-        let freed = answer.await.map_err(|_| away())?;
+        let freed = self.call(|reply| Ask::Free { id, reply }).await?;
         tracing::info!(lease.id = %id, freed, "an administrator freed a lease");
         Ok(Response::new(v1::FreeReply { freed }))
     }
 }
 
-/// Reads one worker's stream to its end.
-async fn serve(
-    mut incoming: Streaming<WorkerMessage>,
-    desk: &mpsc::UnboundedSender<Ask>,
-    stream: Uuid,
-    answers: &Answers,
-) {
-    let hello = tokio::time::timeout(Duration::from_secs(10), incoming.message()).await;
-    let Ok(Ok(Some(WorkerMessage { message: Some(Message::Hello(hello)) }))) = hello else {
-        answers.send(Err(Status::invalid_argument("the first message of a stream is Hello"))).ok();
-        return;
-    };
-    tracing::info!(session.id = hello.session_id, worker.process = hello.process, stream.id = %stream, "a worker is here");
-    loop {
-        let message = match incoming.message().await {
-            Ok(Some(WorkerMessage { message: Some(message) })) => message,
-            // A kind of message from a newer worker.
-            Ok(Some(_)) => continue,
-            Ok(None) | Err(_) => break,
+impl Counter {
+    /// Asks whoever decides, and asks again when the pen changes hands meanwhile.
+    async fn call<T>(&self, ask: impl Fn(oneshot::Sender<T>) -> Ask) -> Result<T, Status> {
+        let (mut terms, mut reached) = (self.terms.clone(), self.reached.clone());
+        let asking = async {
+            loop {
+                terms.wait_for(Option::is_some).await.ok()?;
+                reached.wait_for(|reached| *reached).await.ok()?;
+                let (reply, answer) = oneshot::channel();
+                self.desk.send(ask(reply)).ok()?;
+                if let Ok(answer) = answer.await {
+                    return Some(answer);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         };
-        match message {
-            Message::Acquire(acquire) => {
-                let (wait, again) = (Duration::from_millis(acquire.wait_ms), acquire.again);
-                let id = acquire.lease_id.clone();
-                match claim(acquire, stream) {
-                    Ok(claim) => {
-                        let received = Instant::now();
-                        let wait = wait.min(Duration::from_secs(3600));
-                        desk.send(Ask::Acquire { claim, wait, again, received, answers: answers.clone() })
-                            .ok();
-                    }
-                    Err(why) => deny(answers, id, why),
-                }
-            }
-            Message::Renew(renew) => {
-                let ids: Vec<_> = renew.lease_ids.iter().filter_map(|id| lease_id(id)).collect();
-                for ids in ids.chunks(PART) {
-                    let (ids, answers) = (ids.to_vec(), answers.clone());
-                    desk.send(Ask::Renew { renewal: renew.renewal, ids, stream, answers }).ok();
-                }
-            }
-            Message::Release(release) => {
-                let ids: Vec<_> = release.lease_ids.iter().filter_map(|id| lease_id(id)).collect();
-                for ids in ids.chunks(PART) {
-                    desk.send(Ask::Release { ids: ids.to_vec(), answers: answers.clone() }).ok();
-                }
-            }
-            Message::BackOff(back_off) => {
-                // Clamped as every word of a server is (design §4).
-                let pause = Duration::from_millis(back_off.for_ms.clamp(1_000, 3_600_000));
-                if is_name(&back_off.key) {
-                    tracing::info!(
-                        limit.key = back_off.key,
-                        pause.seconds = pause.as_secs(),
-                        "a server asked to be left alone"
-                    );
-                    desk.send(Ask::BackOff { key: back_off.key, pause }).ok();
-                }
-            }
-            Message::Goodbye(_) => break,
-            Message::Hello(_) => {}
-        }
+        let answer = tokio::time::timeout(PATIENCE, asking).await.ok().flatten();
+        answer
+            .ok_or_else(|| Status::unavailable("the ledger in Redis does not answer; check that Redis runs"))
     }
-    tracing::info!(session.id = hello.session_id, stream.id = %stream, "a worker's stream ended");
 }
 
-fn deny(answers: &Answers, lease_id: String, message: String) {
-    let denied = v1::Denied { lease_id, reason: Reason::Invalid.into(), message, ..v1::Denied::default() };
-    let message = Some(coordinator_message::Message::Denied(denied));
-    answers.send(Ok(v1::CoordinatorMessage { message })).ok();
+/// One worker's stream.
+struct Window {
+    desk: mpsc::UnboundedSender<Ask>,
+    stream: Uuid,
+    answers: Answers,
+    retry: Duration,
+}
+
+impl Window {
+    /// Reads it to its end.
+    async fn serve(&self, mut incoming: Streaming<WorkerMessage>, role: Role) {
+        let hello = tokio::time::timeout(Duration::from_secs(10), incoming.message()).await;
+        let Ok(Ok(Some(WorkerMessage { message: Some(Message::Hello(hello)) }))) = hello else {
+            self.answers.send(Err(Status::invalid_argument("the first message of a stream is Hello"))).ok();
+            return;
+        };
+        let stream = self.stream;
+        tracing::info!(session.id = hello.session_id, worker.process = hello.process, stream.id = %stream, "a worker is here");
+        self.desk.send(Ask::Opened { stream, answers: self.answers.clone() }).ok();
+        loop {
+            let message = match incoming.message().await {
+                Ok(Some(WorkerMessage { message: Some(message) })) => message,
+                // A kind of message from a newer worker.
+                Ok(Some(_)) => continue,
+                Ok(None) | Err(_) => break,
+            };
+            if matches!(message, Message::Goodbye(_)) {
+                break;
+            }
+            match role {
+                Role::Nobody => self.refuse(message),
+                Role::Leads => {
+                    if let Some(heard) = heard(message, stream) {
+                        self.desk.send(Ask::Heard { stream, heard, received: Instant::now() }).ok();
+                    }
+                }
+                Role::Follows => {
+                    let message = WorkerMessage { message: Some(message) };
+                    self.desk.send(Ask::Passed { stream, message }).ok();
+                }
+            }
+        }
+        tracing::info!(session.id = hello.session_id, stream.id = %stream, "a worker's stream ended");
+    }
+
+    /// Nobody decides, so nothing is granted; what a worker returns it says again over its next stream.
+    fn refuse(&self, message: Message) {
+        if let Message::Acquire(acquire) = message {
+            let denied = v1::Denied {
+                lease_id: acquire.lease_id,
+                reason: Reason::LedgerAway.into(),
+                retry_after_ms: whole_millis(self.retry),
+                ..v1::Denied::default()
+            };
+            let message = Some(coordinator_message::Message::Denied(denied));
+            self.answers.send(Ok(v1::CoordinatorMessage { message })).ok();
+        }
+    }
+}
+
+/// Checks what a worker says; none when there is nothing to do about it.
+pub(crate) fn heard(message: Message, stream: Uuid) -> Option<Heard> {
+    let ids = |ids: &[String]| ids.iter().filter_map(|id| lease_id(id)).collect();
+    match message {
+        Message::Acquire(acquire) => {
+            let wait = Duration::from_millis(acquire.wait_ms).min(Duration::from_secs(3600));
+            let id = acquire.lease_id.clone();
+            Some(match claim(acquire, stream) {
+                Ok(claim) => Heard::Acquire { claim, wait },
+                Err(why) => Heard::Invalid { lease_id: id, why },
+            })
+        }
+        Message::Renew(renew) => Some(Heard::Renew { renewal: renew.renewal, ids: ids(&renew.lease_ids) }),
+        Message::Release(release) => Some(Heard::Release { ids: ids(&release.lease_ids) }),
+        Message::BackOff(back_off) if is_name(&back_off.key) => {
+            // Clamped as every word of a server is (design §4).
+            let pause = Duration::from_millis(back_off.for_ms.clamp(1_000, 3_600_000));
+            tracing::info!(
+                limit.key = back_off.key,
+                pause.seconds = pause.as_secs(),
+                "a server asked to be left alone"
+            );
+            Some(Heard::BackOff { key: back_off.key, pause })
+        }
+        Message::BackOff(_) | Message::Goodbye(_) | Message::Hello(_) => None,
+    }
 }
 
 /// Checks a request and works out what each class is due; an error says what is wrong with it.
@@ -176,6 +213,7 @@ fn claim(acquire: v1::Acquire, stream: Uuid) -> Result<Claim, String> {
         .filter(|character| !character.is_control())
         .take(200)
         .collect();
+    let class = class_at(class);
     Ok(Claim { id, stream, class, limits, holder, in_doubt: Duration::from_millis(in_doubt) })
 }
 
@@ -200,8 +238,8 @@ fn claimed(limit: v1::Limit, class: ServiceClass) -> Result<ClaimedLimit, String
     if !served.iter().any(|served| served.class == class) {
         return Err(format!("`{}` does not serve the class {class}; name it in `served`", limit.key));
     }
-    let quotas = quotas(limit.capacity, &served);
-    Ok(ClaimedLimit::new(limit.key, limit.version, limit.capacity, limit.spare_for_watch, &quotas))
+    let terms = Terms::new(limit.capacity, limit.spare_for_watch, &quotas(limit.capacity, &served));
+    Ok(ClaimedLimit { key: Arc::from(limit.key), version: limit.version, terms })
 }
 
 fn lease_id(text: &str) -> Option<Uuid> {

@@ -1,273 +1,282 @@
-//! The ledger in Redis: one script, called with a batch of requests, and what it answers.
+//! The ledger in Redis: which leases there are, and which coordinator holds the pen.
 //!
-//! This is the only place that writes leases. A call that failed may have been carried out all the same; whoever
-//! called must then take back what it would have granted.
+//! This is the only place that writes leases. Every write is refused unless the pen is still ours, and no clock decides
+//! anything here. A write that failed may have been carried out all the same.
 
-#[cfg(test)]
-mod model;
-pub(crate) mod status;
-#[cfg(test)]
-mod tests;
-pub(crate) mod wakes;
+pub(crate) mod line;
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::model::secret::{ExposeSecret as _, Secret};
-use ::model::workload::ServiceClass;
+use model::secret::{ExposeSecret as _, Secret};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError, RedisResult, Script, ScriptInvocation};
-use throttle::Quota;
+use redis::{AsyncCommands as _, AsyncConnectionConfig, RedisError, RedisResult, Script};
 use uuid::Uuid;
 
+use crate::book::Changes;
 use crate::config::Config;
 
-/// One request as the script reads it.
-#[derive(Clone, Debug)]
-pub(crate) enum Request {
-    /// Take one slot of every limit, or queue for them.
-    Acquire { claim: Claim, wait: Duration, again: bool },
-    /// Keep a lease.
-    Renew { id: Uuid, stream: Uuid },
-    /// Give a lease or a place in the queue back; with a stream, only what is still bound to it.
-    Release { id: Uuid, stream: Option<Uuid> },
-    /// A stream was seen to end.
-    Ended { stream: Uuid },
-    /// Grant nothing under a key for a time.
-    BackOff { key: String, pause: Duration },
-    /// Call those who may have a slot under a key.
-    Poke { key: String },
+/// What the ledger says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Made with the ledger and lost with it; none when there is no ledger.
+    pub(crate) epoch: Option<String>,
+    /// Who holds the pen.
+    pub(crate) pen: Option<Uuid>,
+    /// How many batches were written: it grows as long as somebody writes.
+    pub(crate) sequence: u64,
+    /// Nothing is to be granted yet, because data was lost.
+    pub(crate) quiet: bool,
+    /// The run of Redis that it was last taken or restored in.
+    pub(crate) run: String,
 }
 
-/// What a lease is asked for, checked and ready for the ledger.
+/// The Redis that runs now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    /// It has every write in a log, so that a restart forgets nothing.
+    pub(crate) keeps: bool,
+}
+
+/// What a coordinator needs to say that a write is its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Claim {
+pub(crate) struct Pen {
     pub(crate) id: Uuid,
-    pub(crate) stream: Uuid,
-    pub(crate) class: ServiceClass,
-    pub(crate) limits: Vec<ClaimedLimit>,
-    pub(crate) holder: String,
-    pub(crate) in_doubt: Duration,
+    pub(crate) epoch: String,
+    pub(crate) sequence: u64,
+    pub(crate) quiet: bool,
 }
 
-/// A limit with what it allows, as the ledger stores it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClaimedLimit {
-    pub(crate) key: String,
-    pub(crate) version: u64,
-    pub(crate) config: String,
+/// What the last holder of the pen wrote down: leases with their records, and keys held back, each with for how long.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) leases: Vec<(Uuid, String)>,
+    pub(crate) holds: Vec<(String, Duration)>,
 }
 
-/// What the script said to one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Granted,
-    /// In the queue; a wake follows.
-    Waiting,
-    /// Not in time.
-    Full {
-        key: String,
-    },
-    HeldBack {
-        pause: Duration,
-        key: String,
-    },
-    /// The ledger lost its data and grants nothing yet.
-    Quiet {
-        pause: Duration,
-    },
-    Renewed,
-    Lost,
-    /// A release that freed a lease.
-    Freed,
-    /// Done, with nothing to say.
-    Noted,
-}
-
-/// What one call brought.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    /// One verdict per request, in order.
-    pub(crate) verdicts: Vec<Verdict>,
-    /// Requests of this coordinator that may be granted now.
-    pub(crate) wakes: Vec<Uuid>,
+struct Scripts {
+    commit: Script,
+    take: Script,
+    restore: Script,
 }
 
-/// A coordinator's connection to the ledger. It connects at each call that finds it without a connection.
+/// The door to one ledger.
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     client: redis::Client,
-    script: Script,
-    connection: Option<MultiplexedConnection>,
+    scripts: Arc<Scripts>,
     prefix: String,
-    coordinator: Uuid,
     timeout: Duration,
-    lease: Duration,
-    silent: Duration,
-    quiet_after_loss: u64,
-    epoch: String,
 }
 
-/// After how long without a call the requests of a coordinator lose their places.
-const SILENT: Duration = Duration::from_secs(2);
+/// A connection to the ledger. After an error it must be thrown away: a late answer could be taken for another's.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    ledger: Ledger,
+    connection: MultiplexedConnection,
+}
 
 impl Ledger {
-    pub(crate) fn new(config: &Config, coordinator: Uuid) -> RedisResult<Self> {
+    pub(crate) fn new(config: &Config) -> RedisResult<Self> {
+        let scripts = Scripts {
+            commit: Script::new(include_str!("ledger/commit.lua")),
+            take: Script::new(include_str!("ledger/take.lua")),
+            restore: Script::new(include_str!("ledger/restore.lua")),
+        };
         Ok(Self {
             client: open(&config.redis_url)?,
-            script: Script::new(include_str!("ledger/script.lua")),
-            connection: None,
+            scripts: Arc::new(scripts),
             prefix: config.prefix(),
-            coordinator,
             timeout: config.redis_timeout(),
-            lease: config.lease(),
-            silent: SILENT,
-            quiet_after_loss: config.quiet_after_loss_millis,
-            epoch: String::new(),
         })
     }
 
-    /// Decides a batch. After an error nothing is known of any of its requests.
-    pub(crate) async fn decide(&mut self, requests: &[Request]) -> RedisResult<Answer> {
-        let decided = self.call(requests).await;
-        if decided.is_err() {
-            // Late answers of a broken connection must not be taken for those of the next call.
-            self.connection = None;
-        }
-        decided
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Connection { ledger: self.clone(), connection })
     }
 
-    async fn call(&mut self, requests: &[Request]) -> RedisResult<Answer> {
-        let mut call = self.script.prepare_invoke();
-        call.key(&self.prefix)
-            .arg(self.coordinator.to_string())
-            .arg(whole_millis(self.lease))
-            .arg(whole_millis(self.silent))
-            .arg(self.quiet_after_loss)
-            .arg(&self.epoch);
-        for request in requests {
-            request.write(&mut call);
-        }
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(connect(&self.client, self.timeout).await?),
-        };
-        let (epoch, verdicts, wakes): (String, Vec<String>, Vec<String>) =
-            call.invoke_async(connection).await?;
-        if !self.epoch.is_empty() && self.epoch != epoch {
-            tracing::error!(
-                "Redis lost the ledger; nothing is granted until every lease given before has ended"
-            );
-        }
-        self.epoch = epoch;
-        if verdicts.len() != requests.len() {
-            return Err(unexpected("the script answered another number of requests"));
-        }
-        Ok(Answer {
-            verdicts: verdicts.iter().map(|verdict| Verdict::read(verdict)).collect::<RedisResult<_>>()?,
-            wakes: wakes.iter().filter_map(|id| id.parse().ok()).collect(),
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The channel of a coordinator, by the id of its line.
+    pub(crate) fn channel(&self, line: Uuid) -> String {
+        format!("{}line:{line}", self.prefix)
+    }
+}
+
+impl Connection {
+    pub(crate) async fn seen(&mut self) -> RedisResult<Seen> {
+        type Row = (Option<String>, Option<String>, Option<u64>, Option<String>, Option<String>);
+        let fields = ["epoch", "pen", "sequence", "quiet", "run"];
+        let (epoch, pen, sequence, quiet, run): Row = redis::cmd("HMGET")
+            .arg(self.ledger.key("book"))
+            .arg(&fields)
+            .query_async(&mut self.connection)
+            .await?;
+        Ok(Seen {
+            epoch,
+            pen: pen.and_then(|pen| pen.parse().ok()),
+            sequence: sequence.unwrap_or(0),
+            quiet: quiet.is_some_and(|quiet| quiet == "1"),
+            run: run.unwrap_or_default(),
         })
     }
-}
 
-impl Request {
-    fn write(&self, call: &mut ScriptInvocation<'_>) {
-        match self {
-            Self::Acquire { claim, wait, again } => {
-                call.arg("a")
-                    .arg(claim.id.to_string())
-                    .arg(claim.stream.to_string())
-                    .arg(u8::from(*again))
-                    .arg(class_number(claim.class))
-                    .arg(whole_millis(*wait))
-                    .arg(&claim.holder)
-                    .arg(whole_millis(claim.in_doubt))
-                    .arg(claim.limits.len());
-                for limit in &claim.limits {
-                    call.arg(&limit.key).arg(limit.version).arg(&limit.config);
-                }
-            }
-            Self::Renew { id, stream } => {
-                call.arg("n").arg(id.to_string()).arg(stream.to_string());
-            }
-            Self::Release { id, stream } => {
-                let stream = stream.map(|stream| stream.to_string()).unwrap_or_default();
-                call.arg("r").arg(id.to_string()).arg(stream);
-            }
-            Self::Ended { stream } => {
-                call.arg("e").arg(stream.to_string());
-            }
-            Self::BackOff { key, pause } => {
-                call.arg("b").arg(key).arg(whole_millis(*pause));
-            }
-            Self::Poke { key } => {
-                call.arg("p").arg(key);
-            }
-        }
-    }
-}
-
-impl Verdict {
-    fn read(text: &str) -> RedisResult<Self> {
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let pause = |millis: &str| {
-            millis.parse().map(Duration::from_millis).map_err(|_| unexpected("the script gave no number"))
-        };
-        Ok(match word {
-            "granted" => Self::Granted,
-            "waiting" => Self::Waiting,
-            "full" => Self::Full { key: rest.to_owned() },
-            "held" => {
-                let (millis, key) = rest.split_once(' ').unwrap_or((rest, ""));
-                Self::HeldBack { pause: pause(millis)?, key: key.to_owned() }
-            }
-            "quiet" => Self::Quiet { pause: pause(rest)? },
-            "renewed" => Self::Renewed,
-            "lost" => Self::Lost,
-            "freed" => Self::Freed,
-            _ => Self::Noted,
+    pub(crate) async fn run(&mut self) -> RedisResult<Run> {
+        let info: String = redis::cmd("INFO").query_async(&mut self.connection).await?;
+        let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        Ok(Run {
+            id: field("run_id:").unwrap_or_default().to_owned(),
+            keeps: field("aof_enabled:") == Some("1"),
         })
     }
-}
 
-impl ClaimedLimit {
-    /// Writes quotas the way the script reads them.
-    pub(crate) fn new(
-        key: String,
-        version: u64,
-        capacity: u32,
-        spare_for_watch: bool,
-        quotas: &[Quota],
-    ) -> Self {
-        let mut config = format!("{capacity} {}", u8::from(spare_for_watch));
-        for quota in quotas {
-            let number = class_number(quota.class);
-            // Writing to a String cannot fail.
-            write!(config, " {number}:{}:{}", quota.minimum, quota.ceiling).ok();
+    /// Whether the coordinator of a line hears its channel.
+    pub(crate) async fn hears(&mut self, line: Uuid) -> RedisResult<bool> {
+        let (_, listeners): (String, u64) = redis::cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg(self.ledger.channel(line))
+            .query_async(&mut self.connection)
+            .await?;
+        Ok(listeners > 0)
+    }
+
+    /// Takes the pen from whom it was seen with; none when somebody was quicker.
+    pub(crate) async fn take(
+        &mut self,
+        seen: Option<Uuid>,
+        pen: Uuid,
+        epoch: String,
+        run: &str,
+        quiet: bool,
+    ) -> RedisResult<Option<Pen>> {
+        let seen = seen.map(|seen| seen.to_string()).unwrap_or_default();
+        let sequence: Option<u64> = self
+            .ledger
+            .scripts
+            .take
+            .key(&self.ledger.prefix)
+            .arg(pen.to_string())
+            .arg(seen)
+            .arg(&epoch)
+            .arg(run)
+            .arg(flag(quiet))
+            .invoke_async(&mut self.connection)
+            .await?;
+        Ok(sequence.map(|sequence| Pen { id: pen, epoch, sequence, quiet }))
+    }
+
+    /// What is written down. Nobody else writes while the pen is ours.
+    pub(crate) async fn read(&mut self) -> RedisResult<Written> {
+        let mut leases = Vec::new();
+        let mut cursor = 0_u64;
+        loop {
+            let (next, rows): (u64, Vec<(String, String)>) = redis::cmd("HSCAN")
+                .arg(self.ledger.key("lease"))
+                .arg(cursor)
+                .arg("COUNT")
+                .arg(1000)
+                .query_async(&mut self.connection)
+                .await?;
+            leases.extend(rows.into_iter().filter_map(|(id, record)| Some((id.parse().ok()?, record))));
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
         }
-        Self { key, version, config }
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut self.connection).await?;
+        let now = seconds * 1000 + micros / 1000;
+        let holds: Vec<(String, u64)> = self.connection.hgetall(self.ledger.key("hold")).await?;
+        let holds = holds.into_iter().filter(|(_, until)| *until > now);
+        // Nobody is held back for longer than a server can ask for, whatever Redis's clock did.
+        let pause = |until: u64| Duration::from_millis((until - now).min(3_600_000));
+        Ok(Written { leases, holds: holds.map(|(key, until)| (key, pause(until))).collect() })
+    }
+
+    /// Writes a batch; false when the pen is not ours any more, or Redis does not have what was written before.
+    pub(crate) async fn commit(&mut self, pen: &Pen, changes: &Changes) -> RedisResult<bool> {
+        let mut call = self.ledger.scripts.commit.key(&self.ledger.prefix);
+        call.arg(pen.id.to_string())
+            .arg(pen.sequence)
+            .arg(flag(pen.quiet))
+            .arg(changes.written.len())
+            .arg(changes.erased.len())
+            .arg(changes.holds.len());
+        for (id, record) in &changes.written {
+            call.arg(id.to_string()).arg(record);
+        }
+        for id in &changes.erased {
+            call.arg(id.to_string());
+        }
+        for (key, pause) in &changes.holds {
+            call.arg(&**key).arg(whole_millis(*pause));
+        }
+        call.invoke_async(&mut self.connection).await
+    }
+
+    /// Puts everything in the place of what Redis has, and takes a new pen for the old one; false when somebody else
+    /// took it meanwhile.
+    pub(crate) async fn restore(
+        &mut self,
+        old: Uuid,
+        pen: &Pen,
+        run: &str,
+        whole: &Changes,
+    ) -> RedisResult<bool> {
+        let new = self.ledger.key(&format!("lease:{}", pen.id));
+        for part in whole.written.chunks(1000) {
+            let fields: Vec<(String, &str)> =
+                part.iter().map(|(id, record)| (id.to_string(), record.as_str())).collect();
+            let mut pipeline = redis::pipe();
+            pipeline.hset_multiple(&new, &fields).ignore().expire(&new, 600).ignore();
+            let () = pipeline.query_async(&mut self.connection).await?;
+        }
+        let mut call = self.ledger.scripts.restore.key(&self.ledger.prefix);
+        call.arg(pen.id.to_string())
+            .arg(old.to_string())
+            .arg(&pen.epoch)
+            .arg(run)
+            .arg(flag(pen.quiet))
+            .arg(pen.sequence)
+            .arg(&new);
+        for (key, pause) in &whole.holds {
+            call.arg(&**key).arg(whole_millis(*pause));
+        }
+        call.invoke_async(&mut self.connection).await
+    }
+
+    /// Puts the pen down, so that the next coordinator need not wait to see that this one is gone.
+    pub(crate) async fn put_down(&mut self, pen: &Pen) -> RedisResult<()> {
+        let mine =
+            "if redis.call('HGET', KEYS[1], 'pen') == ARGV[1] then redis.call('HDEL', KEYS[1], 'pen') end";
+        Script::new(mine)
+            .key(self.ledger.key("book"))
+            .arg(pen.id.to_string())
+            .invoke_async(&mut self.connection)
+            .await
     }
 }
 
-/// The class as the ledger numbers it: 1 to 5, the order of [`ServiceClass::ALL`].
-pub(crate) fn class_number(class: ServiceClass) -> usize {
-    ServiceClass::ALL.iter().position(|known| *known == class).map_or(0, |at| at + 1)
+fn flag(on: bool) -> &'static str {
+    if on { "1" } else { "" }
 }
 
 pub(crate) fn open(url: &Secret) -> RedisResult<redis::Client> {
     redis::Client::open(url.expose_secret())
 }
 
-pub(crate) async fn connect(client: &redis::Client, timeout: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout));
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
 pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 50)
 }
 
-pub(crate) fn unexpected(what: &'static str) -> RedisError {
-    RedisError::from((redis::ErrorKind::UnexpectedReturnType, what))
+/// What went wrong, for a log line.
+pub(crate) fn kind(error: &RedisError) -> &str {
+    error.category()
 }

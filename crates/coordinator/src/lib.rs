@@ -1,9 +1,10 @@
 //! The coordinator: who may hold a connection to a mail server now. Any number of replicas, all active.
 //!
-//! It keeps nothing itself: every decision is one run of a script in Redis, the ledger. It never opens a connection
-//! to a mail server and knows no mailbox but by its id.
+//! One of them decides at a time, in memory, and writes down who holds what in Redis, the ledger, before it says so; the
+//! others pass on. It never opens a connection to a mail server and knows no mailbox but by its id.
 
 mod access;
+mod book;
 mod config;
 mod desk;
 mod leases;

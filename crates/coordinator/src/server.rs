@@ -19,7 +19,7 @@ use crate::access::Access;
 use crate::config::{Config, ConfigError};
 use crate::desk::Desk;
 use crate::leases::Counter;
-use crate::ledger::{Ledger, wakes};
+use crate::ledger::Ledger;
 use crate::redis_check::check_redis;
 
 /// Why a coordinator ended.
@@ -60,21 +60,20 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         tracing::warn!("{problem}");
     }
     let (desk, inbox) = mpsc::unbounded_channel();
-    let (caller, calls) = mpsc::unbounded_channel();
+    let (beginnings, terms) = watch::channel(None);
     let (reachable, reached) = watch::channel(false);
-    let ledger = Ledger::new(&config, coordinator).map_err(|_| ConfigError::BadRedisUrl)?;
+    let ledger = Ledger::new(&config).map_err(|_| ConfigError::BadRedisUrl)?;
     let stop = shutdown.child_token();
     let _stop_with_the_server = stop.clone().drop_guard();
-    tokio::spawn(Desk::new(&config, ledger, inbox, calls, reachable).run(stop.clone()));
-    tokio::spawn(wakes::listen(config.redis_url.clone(), config.prefix(), coordinator, caller, stop.clone()));
+    let deciding = tokio::spawn(Desk::new(&config, ledger, inbox, beginnings, reachable).run(stop.clone()));
     let (reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(report_health(reporter, reached, stop.clone()));
+    tokio::spawn(report_health(reporter, reached.clone(), stop.clone()));
 
     let counter = Counter {
         desk,
-        redis_url: config.redis_url.clone(),
-        prefix: config.prefix(),
-        redis_timeout: config.redis_timeout(),
+        terms,
+        reached,
+        retry: Duration::from_secs(config.retry_seconds),
         shutdown: stop.clone(),
     };
     let access = Access::new(config.token.clone());
@@ -104,6 +103,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .add_optional_service(reflection)
         .serve_with_incoming_shutdown(incoming, stop.cancelled())
         .await?;
+    // It puts the pen down, so that another coordinator takes over at once.
+    tokio::time::timeout(config.redis_timeout(), deciding).await.ok();
     Ok(())
 }
 

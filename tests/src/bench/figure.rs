@@ -22,6 +22,8 @@ pub(super) enum Target {
     Ratio(f64),
     /// At least this much, on at least so many cores.
     Absolute(f64, usize),
+    /// No more than this, in this unit.
+    AtMost(f64, &'static str),
 }
 
 impl Line {
@@ -48,6 +50,7 @@ impl Line {
         match self.target? {
             Target::Ratio(least) => self.ratio().map(|ratio| ratio >= least),
             Target::Absolute(least, on) => (cores >= on).then_some(self.value >= least),
+            Target::AtMost(most, _) => Some(self.value <= most),
         }
     }
 
@@ -75,6 +78,7 @@ impl Target {
         match self {
             Self::Ratio(least) => format!("≥ {least} ×"),
             Self::Absolute(least, cores) => format!("≥ {}/s on {cores} cores", grouped(least)),
+            Self::AtMost(most, unit) => format!("≤ {} {unit}", grouped(most)),
         }
     }
 }

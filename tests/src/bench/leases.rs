@@ -1,23 +1,21 @@
 //! Leases acquired and released through a coordinator, by workers with one stream each, over 10,000 servers and on one
-//! hot server; beside the ledger's script called directly, over one connection.
+//! hot server; beside a script in Redis that does the same alone, and beside calls that decide nothing.
 
-use std::path::PathBuf;
+mod peers;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use coordinator::Config;
 use model::clock;
 use model::secret::Secret;
 use model::workload::ServiceClass;
-use redis::Script;
-use redis::aio::MultiplexedConnection;
 use servers::Redis;
-use throttle::{AcquireRequest, Holder, Limit, Session, Shares, Throttle, quotas};
+use throttle::{AcquireRequest, Holder, Limit, Session, Shares, Throttle};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::figure::{Line, Target};
 use super::house::defaults;
@@ -25,33 +23,41 @@ use super::{Measured, Trouble, rate};
 
 /// How long each way is measured.
 const TIME: Duration = Duration::from_secs(4);
-/// Cycles of each worker that acquire and release without a pause: a worker has as many slots.
-const CYCLES: usize = 100;
+/// Cycles that acquire and release without a pause, over all workers.
+const CYCLES: usize = 1_600;
 const SERVERS: usize = 10_000;
 /// What one server allows at once.
 const CAPACITY: u32 = 100;
-/// Requests that one call of the script decides.
-const BATCH: usize = 128;
 const TOKEN: &str = "bench";
+/// How many leases a second are asked for to see how long one takes.
+const PACED: u32 = 5_000;
 
 pub(super) async fn measure() -> Measured {
     let shares: Shares = defaults("throttle.shares")?;
     let mut lines = Vec::new();
-    let script = Direct { shares, script: script()? };
-    let single = script.measure(1, 400).await?;
-    let batched = script.measure(BATCH, 4).await?;
+    let script = peers::script().await?;
+    let unary = peers::unary().await?;
     for (workers, servers) in [(1, SERVERS), (4, SERVERS), (16, SERVERS), (4, 1)] {
-        let ours = through_a_coordinator(workers, servers, shares).await?;
+        let house = House::start(workers, shares).await?;
+        let ours = house.flat_out(servers).await?;
+        house.end().await?;
         let where_to = if servers == 1 { "one hot server".to_owned() } else { "10,000 servers".to_owned() };
         let plural = if workers == 1 { "worker" } else { "workers" };
         let line =
             Line::new(format!("leases, {workers} {plural}, {where_to}"), ours, "acquired and released/s");
-        lines.push(line.beside("the script, one request a call", single).reaching(Target::Ratio(0.8)));
+        lines.push(line.beside("a Lua script by redis-benchmark", script).reaching(Target::Ratio(0.8)));
         if (workers, servers) == (4, SERVERS) {
-            lines.push(line.beside("the script, 128 requests a call", batched));
+            lines.push(line.beside("unary tonic that decides nothing", unary));
             lines.push(line.reaching(Target::Absolute(80_000.0, 4)));
         }
     }
+    let house = House::start(4, shares).await?;
+    let (half, nearly_all) = house.paced().await?;
+    house.end().await?;
+    let line = Line::new("– a free lease, asked to granted, 5,000/s, median", half, "ms");
+    lines.push(line);
+    let line = Line::new("– a free lease, asked to granted, 5,000/s, 99 of 100", nearly_all, "ms");
+    lines.push(line.reaching(Target::AtMost(5.0, "ms")));
     Ok(lines)
 }
 
@@ -68,9 +74,18 @@ fn limits(server: usize, mailbox: usize, shares: &Shares) -> Vec<Limit> {
     vec![limit(format!("profile/{server}"), CAPACITY), limit(format!("mailbox/{server}/{mailbox}"), 1)]
 }
 
-async fn through_a_coordinator(workers: usize, servers: usize, shares: Shares) -> Result<f64, Trouble> {
-    let redis = Redis::start().await;
-    let config = Config {
+/// A ledger, its coordinator and workers.
+struct House {
+    redis: Redis,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), coordinator::Error>>,
+    workers: Vec<Throttle>,
+    shares: Shares,
+}
+
+/// What a coordinator of this benchmark is told.
+fn config(redis: &Redis) -> Result<Config, Trouble> {
+    Ok(Config {
         listen: "127.0.0.1:0".parse()?,
         token: Secret::from(TOKEN),
         tls_certificate_file: String::new(),
@@ -81,31 +96,54 @@ async fn through_a_coordinator(workers: usize, servers: usize, shares: Shares) -
         lease_millis: defaults("coordinator.lease_millis")?,
         renew_millis: defaults("coordinator.renew_millis")?,
         retry_seconds: defaults("coordinator.retry_seconds")?,
-        recheck_millis: defaults("coordinator.recheck_millis")?,
+        beat_millis: defaults("coordinator.beat_millis")?,
         quiet_after_loss_millis: defaults("coordinator.quiet_after_loss_millis")?,
-        batch: BATCH,
-    };
-    let listener = TcpListener::bind(config.listen).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(coordinator::serve(config, listener, shutdown.clone()));
+        batch: defaults("coordinator.batch")?,
+    })
+}
 
-    let held: Arc<Vec<AtomicU32>> = Arc::new((0..servers).map(|_| AtomicU32::new(0)).collect());
-    let mut cycles = JoinSet::new();
-    let begun = Instant::now();
-    for worker in 0..workers {
-        let config = throttle::Config {
-            urls: vec![url.clone()],
-            token: Secret::from(TOKEN),
-            ca_file: String::new(),
-            wait_seconds: 20,
-            away_snooze_seconds: 30,
-            shares,
+impl House {
+    async fn start(workers: usize, shares: Shares) -> Result<Self, Trouble> {
+        let redis = Redis::start().await;
+        let config = config(&redis)?;
+        let listener = TcpListener::bind(config.listen).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(coordinator::serve(config, listener, shutdown.clone()));
+        let worker = |number: usize| {
+            let config = throttle::Config {
+                urls: vec![url.clone()],
+                token: Secret::from(TOKEN),
+                ca_file: String::new(),
+                wait_seconds: 20,
+                away_snooze_seconds: 30,
+                shares,
+            };
+            let session = Session { id: clock::new_id(), process: format!("bench {number}") };
+            Throttle::connect(&config, session)
         };
-        let session = Session { id: clock::new_id(), process: format!("bench {worker}") };
-        let throttle = Throttle::connect(&config, session)?;
-        for cycle in 0..CYCLES {
-            let (throttle, held, mailbox) = (throttle.clone(), Arc::clone(&held), worker * CYCLES + cycle);
+        let workers = (0..workers).map(worker).collect::<Result<Vec<_>, _>>()?;
+        let house = Self { redis, shutdown, serving, workers, shares };
+        // Everybody is connected before anything is measured.
+        for throttle in &house.workers {
+            throttle.acquire(house.request(0, 0)).await?.release().await;
+        }
+        Ok(house)
+    }
+
+    fn request(&self, server: usize, mailbox: usize) -> AcquireRequest {
+        let limits = limits(server, mailbox, &self.shares);
+        AcquireRequest { class: ServiceClass::Incoming, limits, wait: None, holder: Holder::default() }
+    }
+
+    /// Leases a second when every cycle asks for the next as soon as it gave the last one back.
+    async fn flat_out(&self, servers: usize) -> Result<f64, Trouble> {
+        let held: Arc<Vec<AtomicU32>> = Arc::new((0..servers).map(|_| AtomicU32::new(0)).collect());
+        let mut cycles = JoinSet::new();
+        let begun = Instant::now();
+        for mailbox in 0..CYCLES {
+            let throttle = self.workers[mailbox % self.workers.len()].clone();
+            let (held, shares) = (Arc::clone(&held), self.shares);
             cycles.spawn(async move {
                 let mut count = 0;
                 while begun.elapsed() < TIME {
@@ -125,119 +163,49 @@ async fn through_a_coordinator(workers: usize, servers: usize, shares: Shares) -
                 Ok(count)
             });
         }
+        let mut count = 0;
+        while let Some(ended) = cycles.join_next().await {
+            count += ended??;
+        }
+        Ok(rate(count, begun))
     }
-    let mut count = 0;
-    while let Some(ended) = cycles.join_next().await {
-        count += ended??;
-    }
-    let rate = rate(count, begun);
-    // Everything was released, so the ledger holds nothing.
-    let client = redis::Client::open(redis.url())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
-    let left: usize = redis::cmd("HLEN").arg("{bench}:lease").query_async(&mut connection).await?;
-    if left != 0 {
-        return Err(format!("{left} leases were not given back").into());
-    }
-    shutdown.cancel();
-    serving.await??;
-    Ok(rate)
-}
 
-/// The script as it stands in the coordinator's sources: the ledger does nothing else.
-fn script() -> Result<String, Trouble> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates/coordinator/src/ledger/script.lua");
-    Ok(std::fs::read_to_string(path)?)
-}
-
-struct Direct {
-    shares: Shares,
-    script: String,
-}
-
-impl Direct {
-    /// Leases a second, when `callers` call the script with `batch` requests each, over one connection.
-    async fn measure(&self, batch: usize, callers: usize) -> Result<f64, Trouble> {
-        let redis = Redis::start().await;
-        let client = redis::Client::open(redis.url())?;
-        let connection = client.get_multiplexed_async_connection().await?;
-        let script = Arc::new(Script::new(&self.script));
-        let leases = Arc::new(AtomicUsize::new(0));
-        let mut calling = JoinSet::new();
-        let begun = Instant::now();
-        for caller in 0..callers {
-            let (connection, script, leases) = (connection.clone(), Arc::clone(&script), Arc::clone(&leases));
-            let shares = self.shares;
-            calling.spawn(async move {
-                let mut round = 0;
-                while begun.elapsed() < TIME {
-                    let claims: Vec<(Uuid, Vec<Limit>)> = (0..batch)
-                        .map(|at| {
-                            let mailbox = caller * batch + at;
-                            let server = (mailbox * 7919 + round) % SERVERS;
-                            (clock::new_id(), limits(server, mailbox, &shares))
-                        })
-                        .collect();
-                    call(&script, connection.clone(), &claims, true).await?;
-                    call(&script, connection.clone(), &claims, false).await?;
-                    leases.fetch_add(batch, Ordering::Relaxed);
-                    round += 1;
-                }
-                Ok::<_, Trouble>(())
+    /// How many milliseconds half and 99 of 100 requests for a free lease took at most, at a pace far below the most.
+    async fn paced(&self) -> Result<(f64, f64), Trouble> {
+        let mut cycles = JoinSet::new();
+        let begun = tokio::time::Instant::now();
+        let count = PACED * u32::try_from(TIME.as_secs())?;
+        for number in 0..count {
+            tokio::time::sleep_until(begun + Duration::from_secs(1) * number / PACED).await;
+            let mailbox = number as usize;
+            let throttle = self.workers[mailbox % self.workers.len()].clone();
+            let request = self.request(mailbox % SERVERS, mailbox);
+            cycles.spawn(async move {
+                let asked = Instant::now();
+                let lease = throttle.acquire(request).await?;
+                let took = asked.elapsed();
+                lease.release().await;
+                Ok::<_, Trouble>(took)
             });
         }
-        while let Some(ended) = calling.join_next().await {
-            ended??;
+        let mut took = Vec::with_capacity(count as usize);
+        while let Some(ended) = cycles.join_next().await {
+            took.push(ended??.as_secs_f64() * 1000.0);
         }
-        Ok(rate(leases.load(Ordering::Relaxed), begun))
+        took.sort_by(f64::total_cmp);
+        Ok((took[took.len() / 2], took[took.len() * 99 / 100]))
     }
-}
 
-/// One call that acquires or releases all of these; every one must be answered with yes.
-async fn call(
-    script: &Script,
-    mut connection: MultiplexedConnection,
-    claims: &[(Uuid, Vec<Limit>)],
-    acquire: bool,
-) -> Result<(), Trouble> {
-    let mut call = script.prepare_invoke();
-    call.key("{bench}:")
-        .arg("00000000-0000-0000-0000-000000000001")
-        .arg(30_000)
-        .arg(2_000)
-        .arg(630_000)
-        .arg("");
-    for (id, limits) in claims {
-        if acquire {
-            call.arg("a")
-                .arg(id.to_string())
-                .arg(id.to_string())
-                .arg(0)
-                .arg(1)
-                .arg(20_000)
-                .arg("")
-                .arg(600_000);
-            call.arg(limits.len());
-            for limit in limits {
-                call.arg(&limit.key).arg(limit.version).arg(configuration(limit));
-            }
-        } else {
-            call.arg("r").arg(id.to_string()).arg("");
+    /// Everything was released, so the ledger holds nothing.
+    async fn end(self) -> Result<(), Trouble> {
+        let client = redis::Client::open(self.redis.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let left: usize = redis::cmd("HLEN").arg("{bench}:lease").query_async(&mut connection).await?;
+        if left != 0 {
+            return Err(format!("{left} leases were not given back").into());
         }
+        self.shutdown.cancel();
+        self.serving.await??;
+        Ok(())
     }
-    let (_, verdicts, _): (String, Vec<String>, Vec<String>) = call.invoke_async(&mut connection).await?;
-    let expected = if acquire { "granted" } else { "freed" };
-    if verdicts.len() != claims.len() || verdicts.iter().any(|verdict| verdict != expected) {
-        return Err(format!("the script said {:?}", verdicts.first()).into());
-    }
-    Ok(())
-}
-
-/// A limit as the script reads it.
-fn configuration(limit: &Limit) -> String {
-    let quotas = quotas(limit.capacity, &limit.served);
-    let words = quotas.iter().map(|quota| {
-        let class = ServiceClass::ALL.iter().position(|class| *class == quota.class).unwrap_or(0) + 1;
-        format!(" {class}:{}:{}", quota.minimum, quota.ceiling)
-    });
-    format!("{} {}{}", limit.capacity, u8::from(limit.spare_for_watch), words.collect::<String>())
 }

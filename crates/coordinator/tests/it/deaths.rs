@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use model::workload::ServiceClass;
 use servers::Redis;
-use throttle::Denied;
 use throttle::v1::{self, worker_message};
+use throttle::{Denied, Lease};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::ring::{
-    Ring, Running, Server, acquire, limit, millis, seen, status, status_client, take, until, worker,
+    Crashing, Ring, Running, Server, acquire, client_of, limit, millis, seen, status, status_client, take,
+    until, worker, worker_at, worker_at_any,
 };
 
 /// A worker without a client: it says what the test tells it, and nothing else.
@@ -21,8 +22,12 @@ struct Bare {
 
 impl Bare {
     async fn at(coordinator: &Running) -> Self {
+        Self::at_url(&coordinator.url()).await
+    }
+
+    async fn at_url(url: &str) -> Self {
         let (outgoing, messages) = mpsc::unbounded_channel();
-        let mut client = status_client(coordinator).await;
+        let mut client = client_of(url).await;
         let hello = v1::Hello { session_id: "test".to_owned(), process: "bare".to_owned() };
         outgoing.send(message(worker_message::Message::Hello(hello))).unwrap();
         let incoming = client.hold(UnboundedReceiverStream::new(messages)).await.unwrap().into_inner();
@@ -208,40 +213,138 @@ async fn while_redis_is_away_nothing_is_granted_and_releases_are_not_forgotten()
     .await;
 }
 
-#[tokio::test]
-async fn after_redis_lost_its_data_nothing_is_granted_until_every_old_lease_has_ended() {
-    let mut ring = Ring::with_lease(Duration::from_millis(600)).await;
-    ring.quiet = Duration::from_secs(2);
-    let coordinator = ring.coordinator().await;
-    let throttle = worker(&[&coordinator]);
-    let limit = limit("profile/p", 1);
-    let server = Server::default();
-    let lease = take(&throttle, &limit).await;
+/// Opens the connection of a lease, and closes it when the lease is lost.
+fn connect(server: &Server, lease: &Lease) -> tokio::task::JoinHandle<()> {
     server.open();
-    let lost = tokio::spawn({
-        let (lost, server) = (lease.lost(), server.clone());
-        async move {
-            lost.await;
-            server.close();
-        }
-    });
-    ring.redis.kill().await;
-    ring.redis.start_again().await;
-    let again = tokio::time::Instant::now();
-    until("it may be asked again", || async {
-        match acquire(&throttle, ServiceClass::Incoming, &limit, Duration::ZERO).await {
-            Ok(_) => true,
-            Err(denied) => {
-                assert!(matches!(denied, Denied::Away { .. }), "{denied}");
-                false
-            }
-        }
+    let (lost, server) = (lease.lost(), server.clone());
+    tokio::spawn(async move {
+        lost.await;
+        server.close();
     })
-    .await;
-    server.open();
-    assert!(again.elapsed() >= Duration::from_secs(1));
-    lost.await.unwrap();
-    assert_eq!(server.most(), 1);
+}
+
+#[tokio::test]
+async fn when_redis_loses_its_data_a_coordinator_that_lives_puts_everything_back() {
+    let ring = Ring::with_lease(Duration::from_secs(2)).await;
+    let (one, two) = (ring.coordinator().await, ring.coordinator().await);
+    let (here, there) = (worker(&[&one]), worker(&[&two]));
+    let limit = limit("profile/p", 1);
+    let lease = take(&here, &limit).await;
+    for loss in ["restart", "flush", "flush"] {
+        if loss == "restart" {
+            ring.redis.kill().await;
+            ring.redis.start_again().await;
+        } else {
+            ring.flush().await;
+        }
+        let written = || async { ring.written().await == [lease.id().to_string()] };
+        until("the lease is written down again", written).await;
+        until("requests are decided again", || async {
+            let asked = acquire(&there, ServiceClass::Incoming, &limit, Duration::ZERO).await;
+            matches!(asked, Err(Denied::NoCapacity { .. }))
+        })
+        .await;
+        assert!(lease.check(), "nobody lost a lease after a {loss}");
+    }
+    lease.release().await;
+    take(&there, &limit).await.release().await;
+}
+
+/// What may happen to the data of Redis when nobody is left who remembers it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    /// All of it goes, and a coordinator is there that knows only that there was some.
+    Flushed,
+    /// It goes back to an older state, and the next coordinator knows nothing at all.
+    WentBack,
+}
+
+#[tokio::test]
+async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_old_lease_has_ended() {
+    for loss in [Loss::Flushed, Loss::WentBack] {
+        let mut ring = Ring::with_lease(Duration::from_millis(1_200)).await;
+        ring.quiet = Duration::from_secs(3);
+        let one = Crashing::start(&ring);
+        let throttle = worker_at(&one.url);
+        // It decides; the other one, where there is one, has seen that.
+        take(&throttle, &limit("profile/other", 1)).await.release().await;
+        let two = if loss == Loss::Flushed { Some(ring.coordinator().await) } else { None };
+        for two in &two {
+            status(two).await;
+        }
+        ring.save().await;
+        let (limit, server) = (limit("profile/p", 1), Server::default());
+        let lease = take(&throttle, &limit).await;
+        let closed = connect(&server, &lease);
+        one.crash();
+        let lost = std::time::Instant::now();
+        let survivor = match two {
+            Some(two) => {
+                ring.flush().await;
+                two
+            }
+            None => {
+                ring.redis.kill().await;
+                ring.redis.start_again().await;
+                ring.coordinator().await
+            }
+        };
+        let throttle = worker(&[&survivor]);
+        until("it may be asked again", || async {
+            match acquire(&throttle, ServiceClass::Incoming, &limit, Duration::ZERO).await {
+                Ok(_) => true,
+                Err(denied) => {
+                    assert!(matches!(denied, Denied::Away { .. }), "{denied}");
+                    false
+                }
+            }
+        })
+        .await;
+        server.open();
+        assert!(lost.elapsed() >= ring.quiet, "granted too early: {loss:?}");
+        closed.await.unwrap();
+        assert_eq!(server.most(), 1, "{loss:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_coordinator_granted_stays_charged_under_the_next() {
+    let ring = Ring::with_lease(Duration::from_secs(2)).await;
+    let one = Crashing::start(&ring);
+    take(&worker_at(&one.url), &limit("profile/p", 2)).await.release().await;
+    let two = ring.coordinator().await;
+    let throttle = worker_at_any(&[one.url.clone(), two.url()]);
+    let held = take(&throttle, &limit("profile/p", 2)).await;
+    let mut silent = Bare::at_url(&one.url).await;
+    silent.acquire(model::clock::new_id(), "profile/q", Duration::from_secs(600), false).await;
+    one.crash();
+    let begun = std::time::Instant::now();
+    let (p, q) = (limit("profile/p", 2), limit("profile/q", 1));
+    let second = take(&throttle, &p).await;
+    assert!(begun.elapsed() < ring.lease, "another took over long before the lease ended");
+    let other = worker(&[&two]);
+    let refused = acquire(&other, ServiceClass::Incoming, &p, Duration::ZERO).await;
+    assert!(matches!(refused, Err(Denied::NoCapacity { .. })), "the lease is known to the next");
+    let lost = tokio::time::timeout(ring.lease * 2, held.lost()).await;
+    assert!(lost.is_err() && held.check(), "who comes back keeps what he had");
+    // Nobody saw the end of the silent one's stream, so its slot is in doubt.
+    let refused = acquire(&other, ServiceClass::Incoming, &q, Duration::ZERO).await;
+    assert!(matches!(refused, Err(Denied::NoCapacity { .. })));
+    assert_eq!(status(&two).await.in_doubt.len(), 1);
+    drop((held, second));
+}
+
+#[tokio::test]
+async fn neither_clock_of_redis_nor_of_a_process_decides_when_a_lease_ends() {
+    // There is nothing to set back or forward: no record of the ledger holds a time.
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let lease = take(&worker(&[&coordinator]), &limit("profile/p", 1)).await;
+    let record = ring.record(lease.id()).await;
+    let fields: Vec<_> = record.split('\t').collect();
+    let expected = ["1", "l", "600000", "//", "profile/p", "0"];
+    assert_eq!(fields[..6], expected, "class, state, time in doubt, holder, key, version");
+    assert_eq!(fields.len(), 7, "and what the limit allows");
 }
 
 #[tokio::test]

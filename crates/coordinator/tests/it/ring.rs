@@ -14,6 +14,7 @@ use throttle::{
     AcquireRequest, ClassShare, Denied, Holder, Lease, Limit, Served, Session, Shares, Throttle, v1,
 };
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -51,7 +52,7 @@ impl Ring {
             lease_millis: millis(self.lease),
             renew_millis: millis(self.lease / 3),
             retry_seconds: 30,
-            recheck_millis: 200,
+            beat_millis: 100,
             quiet_after_loss_millis: millis(self.quiet),
             batch: 128,
         }
@@ -69,9 +70,74 @@ impl Ring {
         Running { address, shutdown, task }
     }
 
+    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let client = redis::Client::open(self.redis.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// Deletes everything in Redis.
+    pub(crate) async fn flush(&self) {
+        self.ask(&redis::cmd("FLUSHALL")).await
+    }
+
+    /// Makes the state that a Redis without a log comes back with.
+    pub(crate) async fn save(&self) {
+        self.ask(&redis::cmd("SAVE")).await
+    }
+
+    /// The leases that are written down.
+    pub(crate) async fn written(&self) -> Vec<String> {
+        self.ask(redis::cmd("HKEYS").arg("{lockstep}:lease")).await
+    }
+
+    pub(crate) async fn record(&self, lease: uuid::Uuid) -> String {
+        self.ask(redis::cmd("HGET").arg("{lockstep}:lease").arg(lease.to_string())).await
+    }
+
     /// At the address of one that ended.
     pub(crate) async fn coordinator_at(&self, listen: SocketAddr) -> Running {
         self.coordinator_with(Config { listen, ..self.config() }).await
+    }
+}
+
+/// A coordinator in a runtime of its own, that can die as a process does: without a word.
+pub(crate) struct Crashing {
+    pub(crate) url: String,
+    runtime: Option<Runtime>,
+}
+
+impl Crashing {
+    pub(crate) fn start(ring: &Ring) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(ring, listener)
+    }
+
+    fn start_on(ring: &Ring, listener: std::net::TcpListener) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = ring.config();
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            coordinator::serve(config, listener, CancellationToken::new()).await
+        });
+        Self { url, runtime: Some(runtime) }
+    }
+
+    /// Everything stops where it is; the connections are closed by nobody but the system.
+    pub(crate) fn crash(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Crashing {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -90,6 +156,15 @@ impl Running {
 pub(crate) fn worker(coordinators: &[&Running]) -> Throttle {
     let session = Session { id: clock::new_id(), process: "test".to_owned() };
     Throttle::connect(&worker_config(coordinators), session).unwrap()
+}
+
+pub(crate) fn worker_at(url: &str) -> Throttle {
+    worker_at_any(&[url.to_owned()])
+}
+
+pub(crate) fn worker_at_any(urls: &[String]) -> Throttle {
+    let session = Session { id: clock::new_id(), process: "test".to_owned() };
+    Throttle::connect(&throttle::Config { urls: urls.to_vec(), ..worker_config(&[]) }, session).unwrap()
 }
 
 pub(crate) fn worker_config(coordinators: &[&Running]) -> throttle::Config {
@@ -179,10 +254,21 @@ pub(crate) async fn status_client(
 ) -> v1::leases_client::LeasesClient<
     tonic::service::interceptor::InterceptedService<
         Channel,
-        impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone,
+        impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<>,
     >,
 > {
-    let channel = Channel::from_shared(running.url()).unwrap().connect().await.unwrap();
+    client_of(&running.url()).await
+}
+
+pub(crate) async fn client_of(
+    url: &str,
+) -> v1::leases_client::LeasesClient<
+    tonic::service::interceptor::InterceptedService<
+        Channel,
+        impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<>,
+    >,
+> {
+    let channel = Channel::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
     v1::leases_client::LeasesClient::with_interceptor(channel, |mut request: tonic::Request<()>| {
         request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
         Ok(request)

@@ -1,11 +1,11 @@
-//! The ledger's rules once more, in memory and without haste, to hold the script against.
+//! The book's rules once more, without haste and without its ways of being quick, to hold it against.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use throttle::Quota;
 use uuid::Uuid;
 
-use super::{Verdict, class_number};
+use super::{Released, class_at};
 
 /// One limit: per class in the order of [`model::workload::ServiceClass::ALL`].
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,14 @@ pub(crate) struct Held {
     in_doubt: bool,
 }
 
+/// What a request hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Granted,
+    Waiting,
+    Full,
+}
+
 /// Everything the ledger knows. Tickets stand in the order of their places.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -47,13 +55,12 @@ impl Model {
     }
 
     pub(crate) fn configure(&mut self, limit: usize, capacity: u32, quotas: &[Quota]) {
-        let quotas =
-            quotas.iter().map(|quota| (class_number(quota.class) - 1, (quota.minimum, quota.ceiling)));
+        let quotas = quotas.iter().map(|quota| (class_at(quota.class), (quota.minimum, quota.ceiling)));
         self.limits[limit].capacity = capacity;
         self.limits[limit].quotas = quotas.collect();
     }
 
-    pub(crate) fn acquire(&mut self, id: Uuid, class: usize, limits: &[usize], waits: bool) -> Verdict {
+    pub(crate) fn acquire(&mut self, id: Uuid, class: usize, limits: &[usize], waits: bool) -> Heard {
         let fits: Vec<_> = limits.iter().map(|&limit| self.fits(id, class, limit)).collect();
         if fits.iter().all(|fits| *fits) {
             self.queue.retain(|ticket| ticket.id != id);
@@ -64,11 +71,11 @@ impl Model {
                 limit.served[class] = limit.grants;
             }
             self.leases.insert(id, Held { class, limits: limits.to_vec(), in_doubt: false });
-            return Verdict::Granted;
+            return Heard::Granted;
         }
         if !waits {
             self.queue.retain(|ticket| ticket.id != id);
-            return Verdict::Full { key: String::new() };
+            return Heard::Full;
         }
         if !self.queue.iter().any(|ticket| ticket.id == id) {
             let waits_at = BTreeSet::new();
@@ -85,7 +92,7 @@ impl Model {
                 }
             }
         }
-        Verdict::Waiting
+        Heard::Waiting
     }
 
     /// Hands out every free slot to those who wait here, and looks whether this request is among them.
@@ -122,20 +129,20 @@ impl Model {
         self.queue.iter().find(|ticket| granted(ticket)).map(|ticket| ticket.id)
     }
 
-    pub(crate) fn renew(&self, id: Uuid) -> Verdict {
-        match self.leases.get(&id) {
-            Some(held) if !held.in_doubt => Verdict::Renewed,
-            _ => Verdict::Lost,
-        }
+    pub(crate) fn renew(&self, id: Uuid) -> bool {
+        self.leases.get(&id).is_some_and(|held| !held.in_doubt)
     }
 
-    pub(crate) fn release(&mut self, id: Uuid) -> Verdict {
+    pub(crate) fn release(&mut self, id: Uuid) -> Released {
+        let waiting = self.queue.len();
         self.queue.retain(|ticket| ticket.id != id);
-        let Some(held) = self.leases.remove(&id) else { return Verdict::Noted };
+        let Some(held) = self.leases.remove(&id) else {
+            return if self.queue.len() < waiting { Released::Place } else { Released::Nothing };
+        };
         for limit in held.limits {
             self.limits[limit].held[held.class] -= 1;
         }
-        Verdict::Freed
+        Released::Lease
     }
 
     /// The time of a lease is over.
@@ -148,10 +155,19 @@ impl Model {
         }
     }
 
-    /// A limit that nobody holds or waits for is forgotten with each call.
-    pub(crate) fn end_of_call(&mut self) {
+    /// What another coordinator finds written down: who holds what, and nothing else.
+    pub(crate) fn without_queues(&self) -> Self {
+        let limits = self.limits.iter().map(|limit| {
+            let (capacity, quotas) = (limit.capacity, limit.quotas.clone());
+            Counted { capacity, quotas, held: limit.held, ..Counted::default() }
+        });
+        Self { limits: limits.collect(), queue: Vec::new(), leases: self.leases.clone() }
+    }
+
+    /// A limit that nobody holds or names is forgotten with each event.
+    pub(crate) fn end_of_event(&mut self) {
         for (at, limit) in self.limits.iter_mut().enumerate() {
-            let waited_for = self.queue.iter().any(|ticket| ticket.waits_at.contains(&at));
+            let waited_for = self.queue.iter().any(|ticket| ticket.limits.contains(&at));
             if limit.held == [0; 5] && !waited_for {
                 let (capacity, quotas) = (limit.capacity, std::mem::take(&mut limit.quotas));
                 *limit = Counted { capacity, quotas, ..Counted::default() };
