@@ -46,7 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tonic-prost", &["lockstep-throttle"]),
     ("tonic-health", &["lockstep-coordinator"]),
     ("tonic-reflection", &["lockstep-coordinator"]),
-    ("prost", &["lockstep-throttle", "lockstep-broker"]),
+    ("prost", &["lockstep-throttle", "lockstep-broker", "lockstep-coordinator"]),
     ("redis", &["lockstep-coordinator"]),
     ("axum", &["lockstep-api", "lockstep"]),
     ("tower-http", &["lockstep-api"]),

@@ -269,7 +269,7 @@ async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_ol
         // It decides; the other one, where there is one, has seen that.
         take(&throttle, &limit("profile/other", 1)).await.release().await;
         let two = if loss == Loss::Flushed { Some(ring.coordinator().await) } else { None };
-        for two in &two {
+        if let Some(two) = &two {
             status(two).await;
         }
         ring.save().await;
