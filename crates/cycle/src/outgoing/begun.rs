@@ -94,7 +94,7 @@ impl Begun {
     }
 
     /// Writes the end of the try, not fenced: a server's word is true whoever holds the claim by now.
-    pub(super) async fn end(mut self, answer: Answer, told: Option<Told>) -> Result<(), Interrupted> {
+    pub(super) async fn end(mut self, answer: Answer, told: Vec<Told>) -> Result<(), Interrupted> {
         self.open = false;
         let writing = self.writing(answer, told);
         Ok(self.desk.finished(writing.run()).await??)
@@ -107,7 +107,7 @@ impl Begun {
         retry_after: Duration,
     ) -> Result<(), Interrupted> {
         let answer = self.not_sent(said, retry_after);
-        self.end(answer, None).await
+        self.end(answer, Vec::new()).await
     }
 
     fn not_sent(&self, said: Option<&str>, retry_after: Duration) -> Answer {
@@ -120,7 +120,7 @@ impl Begun {
         }
     }
 
-    fn writing(&self, answer: Answer, told: Option<Told>) -> Writing {
+    fn writing(&self, answer: Answer, told: Vec<Told>) -> Writing {
         let doubled = self.told(AlertKind::MaybeSentTwice, json!({}), None);
         Writing { desk: self.desk.clone(), answer, told, doubled }
     }
@@ -134,10 +134,10 @@ impl Drop for Begun {
             return;
         }
         let mut answer = self.not_sent(None, Duration::ZERO);
-        let mut told = None;
+        let mut told = Vec::new();
         if self.dot.load(Ordering::SeqCst) {
             answer.answer = SendAnswer::Unknown;
-            told = Some(self.told(AlertKind::SendUnknown, json!({}), None));
+            told.push(self.told(AlertKind::SendUnknown, json!({}), None));
         }
         tracing::warn!(answer = %answer.answer, "a try was broken off");
         let writing = self.writing(answer, told);
@@ -154,7 +154,7 @@ impl Drop for Begun {
 struct Writing {
     desk: Desk,
     answer: Answer,
-    told: Option<Told>,
+    told: Vec<Told>,
     /// What is told when the email turns out to be accepted twice.
     doubled: Told,
 }
@@ -192,10 +192,7 @@ impl Writing {
         // A report may have ended the doubt before it was written down.
         let passed =
             |told: &Told| told.kind == AlertKind::SendUnknown && answered.state != EmailState::Unknown;
-        if let Some(told) = &self.told
-            && answered.decided
-            && !passed(told)
-        {
+        for told in self.told.iter().filter(|told| answered.decided && !passed(told)) {
             alert::raise(tenant, &told.about(answered.email)).await?;
         }
         if answered.doubled {

@@ -148,7 +148,7 @@ async fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Result<Sent, Int
         retry_after: Duration::ZERO,
     };
     let told = begun.told(AlertKind::MessageRefused, json!({"reason": why}), said);
-    begun.end(answer, Some(told)).await?;
+    begun.end(answer, vec![told]).await?;
     Ok(Sent::GoOn { bytes: 0 })
 }
 
@@ -171,21 +171,23 @@ async fn answered(begun: Begun, submission: Submission, bytes: u64) -> Result<Se
         (refused > 0).then(|| begun.told(AlertKind::RecipientsRefused, counts, first_refusal.as_deref()))
     };
     let (answer, said, told, over) = match submission.outcome {
-        Outcome::Sent(reply) => (SendAnswer::Accepted, Some(reply.to_string()), some_refused(), None),
+        Outcome::Sent(reply) => {
+            (SendAnswer::Accepted, Some(reply.to_string()), some_refused().into_iter().collect(), None)
+        }
         Outcome::Refused { step: Step::Recipients, reply } => {
-            (SendAnswer::NotAccepted, Some(reply.to_string()), some_refused(), None)
+            (SendAnswer::NotAccepted, Some(reply.to_string()), some_refused().into_iter().collect(), None)
         }
         Outcome::Refused { step, reply } => {
             let said = reply.to_string();
             let reason = json!({"reason": refused_at(step)});
             // Refused for now is no alert: it is tried again.
             let told = (refused > 0).then(|| begun.told(AlertKind::MessageRefused, reason, Some(&said)));
-            (SendAnswer::NotAccepted, Some(said), told, None)
+            (SendAnswer::NotAccepted, Some(said), told.into_iter().collect(), None)
         }
         Outcome::Unknown(error) => {
             let said = error.said().map(str::to_owned);
             let told = begun.told(AlertKind::SendUnknown, json!({}), said.as_deref());
-            (SendAnswer::Unknown, said, Some(told), Some(error))
+            (SendAnswer::Unknown, said, some_refused().into_iter().chain([told]).collect(), Some(error))
         }
     };
     let answer = Answer { attempt: attempt.id, answer, said, recipients, retry_after: retry_after(1) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cycle::Cycle;
-use model::email::EmailState;
+use model::email::{EmailState, RecipientState};
 use model::id::{EmailId, MailboxId};
 use model::workload::Workload;
 use store::outgoing::Draft;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::house::{House, config};
 use crate::outgoing::{pending, state, to};
-use crate::scripted::{Do, Scripted};
+use crate::scripted::{Do, Scripted, say};
 
 /// A cycle that has sent its final dot, and a server that answers it when it is told to.
 struct Asked {
@@ -179,4 +179,42 @@ async fn a_process_that_is_to_stop_holds_back_what_has_not_reached_its_final_dot
     assert_eq!(state(&house, email).await, EmailState::PendingSend);
     assert_eq!(house.count("send_attempts where answer = 'not_sent'").await, 1);
     assert_eq!(next.delay, Some(Duration::ZERO), "another process sends it at once");
+}
+
+#[tokio::test]
+async fn whom_the_server_turned_away_stays_so_when_the_connection_breaks_after_the_final_dot() {
+    let server = Scripted::smtp(|line| match line {
+        _ if line.starts_with("RCPT TO:<gone@") => Some(say("550 5.1.1 nobody of that name\r\n")),
+        _ if line.starts_with("RCPT TO:<busy@") => Some(say("451 4.7.1 greylisted\r\n")),
+        "." => Some(Do::Break),
+        _ => None,
+    })
+    .await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let house = House::with(config(), |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let all = ["gone@example.org", "busy@example.org", "taken@example.org"];
+    let all = all.iter().flat_map(|address| to(address)).collect();
+    let email = pending(&house, from, Draft { to: all, ..Draft::default() }).await;
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Unknown);
+    let recipients =
+        store::outgoing::state_of(&house.tenant().await, email).await.unwrap().unwrap().recipients;
+    let stand: Vec<_> =
+        recipients.iter().map(|one| (one.state, one.reply_code, one.server_said.as_deref())).collect();
+    assert_eq!(
+        stand,
+        [
+            (RecipientState::Refused, Some(550), Some("nobody of that name")),
+            (RecipientState::Deferred, Some(451), Some("greylisted")),
+            (RecipientState::Waiting, None, None),
+        ]
+    );
+    for kind in ["send_unknown", "recipients_refused"] {
+        assert_eq!(house.count(&format!("alerts where kind = '{kind}'")).await, 1, "{kind}");
+    }
 }

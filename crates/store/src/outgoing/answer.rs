@@ -40,7 +40,8 @@ pub struct Answer {
     pub answer: SendAnswer,
     /// The server's words about the message, printable and bounded.
     pub said: Option<String>,
-    /// What it said about recipients; one that is not named stays as it was.
+    /// What it said about recipients; one that is not named stays as it was. When nobody knows how the try ended, those
+    /// it had turned away by then: the others are in doubt.
     pub recipients: Vec<RecipientAnswer>,
     /// How long until the recipients that are not named are tried again, when the message did not leave.
     pub retry_after: Duration,
@@ -73,11 +74,12 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
     let email = EmailId(row.try_get("email_id")?);
     let request = SendRequestId(row.try_get("id")?);
     let held = hold(tenant, email, None).await?;
+    let turned_away = turned_away(answer);
     let first = tenant
         .execute(
-            "update send_attempts set answered_at = now(), answer = $2, server_said = $3
+            "update send_attempts set answered_at = now(), answer = $2, server_said = $3, turned_away = $4
              where id = $1 and answered_at is null",
-            &[&answer.attempt.0, &answer.answer.as_str(), &answer.said],
+            &[&answer.attempt.0, &answer.answer.as_str(), &answer.said, &turned_away],
         )
         .await?;
     if first == 0 {
@@ -110,13 +112,16 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
     let decided = waits && !others.try_get::<_, bool>("later")?;
     if decided {
         if answer.answer == SendAnswer::Unknown {
+            // Whom the server turned away before the doubt stays what it said; the doubt is about the others.
+            write_named(tenant, request, answer).await?;
             if held.state != EmailState::Unknown {
                 set_state(tenant, &held, EmailState::Unknown, by).await?;
             }
             // A report can be quicker than the end of a broken connection.
             state = settle_doubt(tenant, email, by).await?.unwrap_or(EmailState::Unknown);
         } else {
-            write_recipients(tenant, request, answer).await?;
+            write_named(tenant, request, answer).await?;
+            write_others(tenant, request, answer).await?;
             state = settle(tenant, &held, by).await?;
             if state == EmailState::PendingSend {
                 due_again(tenant, email).await?;
@@ -130,8 +135,22 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
     Ok(Answered { email, state, decided, doubled })
 }
 
-async fn write_recipients(tenant: &Tenant, request: SendRequestId, answer: &Answer) -> Result<()> {
-    let named: Vec<i32> = answer.recipients.iter().map(|recipient| recipient.position).collect();
+/// Of a try that ended in doubt: whom the server had turned away by then.
+fn turned_away(answer: &Answer) -> Vec<i32> {
+    if answer.answer != SendAnswer::Unknown {
+        return Vec::new();
+    }
+    let turned_away = |state| matches!(state, RecipientState::Refused | RecipientState::Deferred);
+    let recipients = answer.recipients.iter().filter(|recipient| turned_away(recipient.state));
+    recipients.map(|recipient| recipient.position).collect()
+}
+
+/// Writes what was said about recipients.
+async fn write_named(tenant: &Tenant, request: SendRequestId, answer: &Answer) -> Result<()> {
+    if answer.recipients.is_empty() {
+        return Ok(());
+    }
+    let named = named_in(answer);
     let states: Vec<_> = answer.recipients.iter().map(|recipient| recipient.state.as_str()).collect();
     let codes: Vec<_> = answer.recipients.iter().map(|recipient| recipient.reply_code).collect();
     let enhanced: Vec<_> =
@@ -150,6 +169,11 @@ async fn write_recipients(tenant: &Tenant, request: SendRequestId, answer: &Answ
             &[&request.0, &named, &states, &codes, &enhanced, &said, &retries],
         )
         .await?;
+    Ok(())
+}
+
+/// Counts the try for those of whom nothing was said.
+async fn write_others(tenant: &Tenant, request: SendRequestId, answer: &Answer) -> Result<()> {
     tenant
         .execute(
             "update send_recipients rc set attempts = rc.attempts + 1,
@@ -157,10 +181,20 @@ async fn write_recipients(tenant: &Tenant, request: SendRequestId, answer: &Answ
              from send_attempts a
              where a.id = $2 and rc.send_request_id = $1 and rc.position = any(a.recipients)
                and rc.position <> all($3) and rc.state in ('waiting', 'deferred')",
-            &[&request.0, &answer.attempt.0, &named, &answer.said, &answer.retry_after.as_secs_f64()],
+            &[
+                &request.0,
+                &answer.attempt.0,
+                &named_in(answer),
+                &answer.said,
+                &answer.retry_after.as_secs_f64(),
+            ],
         )
         .await?;
     Ok(())
+}
+
+fn named_in(answer: &Answer) -> Vec<i32> {
+    answer.recipients.iter().map(|recipient| recipient.position).collect()
 }
 
 /// The state of an attempt's answer, if it has one.

@@ -43,7 +43,7 @@ pub async fn resolve_unknown(
     alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id), None).await?;
     match resolution {
         Resolution::MarkSent => {
-            // Those of a try in doubt, and no others: somebody deferred before it is still waited for.
+            // Those in doubt, and no others: somebody deferred before the doubt is still waited for.
             tenant
                 .execute(
                     "update send_recipients rc set state = 'accepted' from send_requests r
@@ -52,7 +52,7 @@ pub async fn resolve_unknown(
                        and exists (select from send_attempts a
                                    where a.organization_id = r.organization_id and a.send_request_id = r.id
                                      and coalesce(a.answer, 'unknown') = 'unknown'
-                                     and rc.position = any(a.recipients))",
+                                     and rc.position = any(a.recipients) and rc.position <> all(a.turned_away))",
                     &[&id.0],
                 )
                 .await?;

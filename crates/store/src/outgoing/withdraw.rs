@@ -29,7 +29,8 @@ pub(super) async fn give_up(
                and r.id = rc.send_request_id and rc.state in ('waiting', 'deferred')
                and not exists (select from send_attempts a
                                where a.organization_id = r.organization_id and a.send_request_id = r.id
-                                 and coalesce(a.answer, 'unknown') = 'unknown' and rc.position = any(a.recipients))",
+                                 and coalesce(a.answer, 'unknown') = 'unknown'
+                                 and rc.position = any(a.recipients) and rc.position <> all(a.turned_away))",
             &[&held.id.0, &into.as_str(), &said],
         )
         .await?;

@@ -23,5 +23,6 @@ mod sending_rights;
 mod sessions;
 mod support;
 mod tokens;
+mod turned_away;
 mod windows;
 mod world;

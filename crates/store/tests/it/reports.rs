@@ -22,7 +22,7 @@ fn to(address: &str) -> NamedAddress {
 }
 
 /// An email of Ada's to these, of which a try has begun.
-async fn begun(world: &World, addresses: &[&str]) -> Attempt {
+pub(crate) async fn begun(world: &World, addresses: &[&str]) -> Attempt {
     let tenant = world.tenant().await;
     let draft = Draft {
         from: Some(world.ada_box),
@@ -38,7 +38,7 @@ async fn begun(world: &World, addresses: &[&str]) -> Attempt {
 }
 
 /// Begins the next try.
-async fn tried(world: &World, id: EmailId) -> Attempt {
+pub(crate) async fn tried(world: &World, id: EmailId) -> Attempt {
     let tenant = world.tenant().await;
     let session: SessionId = model::clock::new_id();
     let attempt =
@@ -48,7 +48,7 @@ async fn tried(world: &World, id: EmailId) -> Attempt {
 }
 
 /// Ends a try with this for each of its recipients.
-async fn ended(world: &World, attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) {
+pub(crate) async fn ended(world: &World, attempt: &Attempt, answer: SendAnswer, states: &[RecipientState]) {
     let recipients = attempt.recipients.iter().zip(states).map(|(due, state)| RecipientAnswer {
         position: due.position,
         state: *state,
@@ -77,19 +77,19 @@ async fn sent(world: &World, answers: &[(&str, RecipientState)]) -> EmailId {
     attempt.email
 }
 
-async fn sending(world: &World, id: EmailId) -> SendState {
+pub(crate) async fn sending(world: &World, id: EmailId) -> SendState {
     state_of(&world.tenant().await, id).await.unwrap().unwrap()
 }
 
-async fn states(world: &World, id: EmailId) -> Vec<RecipientState> {
+pub(crate) async fn states(world: &World, id: EmailId) -> Vec<RecipientState> {
     sending(world, id).await.recipients.iter().map(|recipient| recipient.state).collect()
 }
 
-async fn state(world: &World, id: EmailId) -> EmailState {
+pub(crate) async fn state(world: &World, id: EmailId) -> EmailState {
     get(&world.tenant().await, id, Reader::Everything).await.unwrap().unwrap().state
 }
 
-fn says(message_id: &str, said: &[(&str, ReportedAction)]) -> Report {
+pub(crate) fn says(message_id: &str, said: &[(&str, ReportedAction)]) -> Report {
     Report {
         kind: ReportKind::DeliveryReport,
         message_ids: vec![message_id.to_owned()],
@@ -114,7 +114,7 @@ async fn found(world: &World, mailbox: MailboxId, report: &Report) -> Option<Fou
 }
 
 /// Records a report as the item of this name, with this number as its identity; how it was decided.
-async fn comes(world: &World, item: &str, identity: u8, report: Report) -> Decision {
+pub(crate) async fn comes(world: &World, item: &str, identity: u8, report: Report) -> Decision {
     let found = found(world, world.ada_box, &report).await.expect("the report finds its email");
     let by = author();
     let report = IncomingReport {
@@ -146,8 +146,8 @@ async fn comes(world: &World, item: &str, identity: u8, report: Report) -> Decis
     recorded[0].decision
 }
 
-const ONE: &str = "one@there.example";
-const TWO: &str = "two@there.example";
+pub(crate) const ONE: &str = "one@there.example";
+pub(crate) const TWO: &str = "two@there.example";
 
 #[tokio::test]
 async fn a_bounce_sets_the_recipient_and_an_email_that_bounced_for_all_has_failed() {

@@ -8,6 +8,7 @@ use model::id::{EmailId, SendRequestId};
 use model::report::{ReportedRecipient, ends_doubt};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio_postgres::Row;
 
 use super::follow::{Recipient, Told, follow, meant, recipients};
 use crate::alert::{self, Subject};
@@ -21,7 +22,7 @@ use crate::{Error, Result, Tenant};
 struct Doubt {
     request: SendRequestId,
     tries: usize,
-    /// The recipients of the last one, by position.
+    /// The recipients of the last one whom the server had not turned away before, by position.
     positions: Vec<i32>,
     since: Timestamp,
 }
@@ -53,7 +54,7 @@ pub(in crate::outgoing) async fn settle_doubt(
     if !ends_doubt(doubt.tries, spoken_of) {
         return Ok(None);
     }
-    // The server took the message for all of the try, or it would have named those it did not take.
+    // The server took the message for all whom it had not turned away at RCPT.
     for recipient in &mut recipients {
         if in_doubt(recipient) {
             recipient.state = RecipientState::Accepted;
@@ -79,7 +80,7 @@ pub(in crate::outgoing) async fn settle_doubt(
 async fn doubt(tenant: &Tenant, email: EmailId) -> Result<Option<Doubt>> {
     let rows = tenant
         .query(
-            "select r.id, a.recipients, a.started_at from send_attempts a
+            "select r.id, a.recipients, a.turned_away, a.started_at from send_attempts a
              join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
              where r.email_id = $1 and r.ended_at is null and coalesce(a.answer, 'unknown') = 'unknown'
              order by a.id desc",
@@ -87,12 +88,24 @@ async fn doubt(tenant: &Tenant, email: EmailId) -> Result<Option<Doubt>> {
         )
         .await?;
     let Some(last) = rows.first() else { return Ok(None) };
+    let tries = rows.iter().map(in_doubt).collect::<Result<Vec<_>>>()?;
+    let positions = tries[0].clone();
+    // A try about others is no other reading of a report about these.
+    let tries = tries.iter().filter(|of| of.iter().any(|position| positions.contains(position))).count();
     Ok(Some(Doubt {
         request: SendRequestId(last.try_get("id")?),
-        tries: rows.len(),
-        positions: last.try_get("recipients")?,
+        tries,
+        positions,
         since: last.try_get("started_at")?,
     }))
+}
+
+/// Whom a try without a known end is about.
+fn in_doubt(row: &Row) -> Result<Vec<i32>> {
+    let (mut recipients, turned_away): (Vec<i32>, Vec<i32>) =
+        (row.try_get("recipients")?, row.try_get("turned_away")?);
+    recipients.retain(|position| !turned_away.contains(position));
+    Ok(recipients)
 }
 
 /// What was kept since the try began, the oldest first.
