@@ -20,5 +20,6 @@ mod pop3;
 mod pop3_codes;
 mod pop3_deleting;
 mod pop3_lies;
+mod receipts;
 mod refusals;
 mod scripted;

@@ -109,7 +109,7 @@ impl Scripted {
 
 impl Scripted {
     /// An SMTP server that takes everything, but does about a line what the script says first. The final dot is the
-    /// line `.`.
+    /// line `.`; lines of a message come with `| ` before them, and nothing is done about them.
     pub(crate) async fn smtp(script: impl Fn(&str) -> Option<Do> + Send + Sync + 'static) -> Self {
         Self::start(Protocol::Smtp, "220 ready\r\n", move |line| {
             script(line).unwrap_or_else(|| match line.split(' ').next().unwrap_or_default() {
@@ -153,6 +153,7 @@ async fn lead(
         let heard = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
         if in_message && heard != "." {
+            script(&format!("| {heard}"));
             continue;
         }
         in_message = false;
