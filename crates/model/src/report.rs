@@ -105,8 +105,13 @@ pub fn report(message: &ParsedMessage) -> Option<Report> {
     receipt::read(message).or_else(|| standard::read(message)).or_else(|| words::read(message))
 }
 
-/// Whether a program sent it: the null return path (RFC 5321 section 4.5.5), a daemon's name, or what it says of itself.
+/// Whether a program sent it: as a daemon does, or by what it says of itself.
 fn by_a_program(message: &ParsedMessage) -> bool {
+    by_a_daemon(message) || message.auto_submitted.as_deref().is_some_and(|said| said.starts_with("auto-"))
+}
+
+/// Whether a mail server's program sent it: the null return path (RFC 5321 section 4.5.5), or a daemon's name.
+fn by_a_daemon(message: &ParsedMessage) -> bool {
     const DAEMONS: &[&str] =
         &["mailer-daemon", "mailerdaemon", "mail-daemon", "maildaemon", "mdaemon", "postmaster"];
     let daemon = |address: &str| {
@@ -115,7 +120,6 @@ fn by_a_program(message: &ParsedMessage) -> bool {
     };
     message.return_path.as_deref() == Some("")
         || message.return_path.as_deref().is_some_and(daemon)
-        || message.auto_submitted.as_deref().is_some_and(|said| said.starts_with("auto-"))
         || message.from.iter().any(|party| daemon(&party.address))
 }
 

@@ -1,12 +1,14 @@
-//! Reports in plain words: Exim, qmail, Postfix, sendmail, Exchange, Domino and Gmail as they are without a
-//! delivery-status part. A text counts only from a program, and only for addresses that it names.
+//! Reports in plain words: Exim, qmail, Postfix, sendmail, Exchange, Domino, Gmail, Courier, `MDaemon`, Amazon SES and
+//! programs that nobody knows, as they are without a delivery-status part. A text counts only from a program, and only for
+//! addresses that it names.
 
 mod addresses;
 mod phrases;
 
 use super::returned::Returned;
 use super::{
-    RECIPIENTS, Report, ReportKind, ReportedAction, ReportedRecipient, by_a_program, one_line, status_in,
+    RECIPIENTS, Report, ReportKind, ReportedAction, ReportedRecipient, by_a_daemon, by_a_program, one_line,
+    status_in,
 };
 use crate::address::normalize;
 use crate::message::ParsedMessage;
@@ -24,7 +26,10 @@ pub(super) fn read(message: &ParsedMessage) -> Option<Report> {
     let told = phrases::before_the_copy(text);
     let subject = message.subject.as_deref().unwrap_or_default();
     let (by_subject, by_text) = (phrases::subject(subject), phrases::text(told));
-    if message.failed_recipients.is_empty() && !by_subject && !by_text {
+    // Words that others write as well count from a daemon, beside a server's code.
+    let by_code =
+        || by_a_daemon(message) && phrases::fails(told) && told.lines().any(|line| coded(line).is_some());
+    if message.failed_recipients.is_empty() && !by_subject && !by_text && !by_code() {
         return None;
     }
     let action =

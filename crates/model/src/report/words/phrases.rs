@@ -24,6 +24,8 @@ const SUBJECTS: &[&str] = &[
     "warning: could not send message",
     "mail system error",
     "mail delivery system",
+    // MDaemon. Courier begins all of its reports with the same subject, those of success as well.
+    "permanent delivery failure",
     // Exchange in other languages.
     "unzustellbar",
     "non remis",
@@ -62,6 +64,26 @@ const TEXTS: &[&str] = &[
     "has not yet been delivered to",
     "the message could not be delivered to",
     "could not be delivered to the following",
+    // Courier.
+    "your message to the following recipients cannot be delivered",
+    "your message to the following recipients has been delayed",
+    // Amazon SES.
+    "an error occurred while trying to deliver the mail",
+    // MDaemon.
+    "permanent fatal delivery errors",
+];
+
+/// What stands in the texts of programs that nobody knows, and in other texts as well: it counts beside a server's code.
+const FAILS: &[&str] = &[
+    "not be delivered",
+    "couldn't be delivered",
+    "can't be delivered",
+    "was undeliverable",
+    "is undeliverable",
+    "delivery failed",
+    "delivery has failed",
+    "failed to deliver",
+    "unable to deliver",
 ];
 
 /// What says that it is still tried.
@@ -128,6 +150,11 @@ pub(super) fn answers(subject: &str) -> bool {
 
 pub(super) fn text(told: &str) -> bool {
     holds(&plain(told), TEXTS)
+}
+
+/// Whether a text says that something failed in words that others use as well.
+pub(super) fn fails(told: &str) -> bool {
+    holds(&plain(told), FAILS)
 }
 
 pub(super) fn delayed(subject: &str, told: &str) -> bool {
