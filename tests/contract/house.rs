@@ -77,6 +77,7 @@ pub(crate) fn config() -> Config {
         smtp_verdict_seconds: 20,
         pop3_in_doubt_seconds: 600,
         smtp_in_doubt_seconds: 300,
+        streamed_mb: 32,
         memory_mb: 64,
     }
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub pop3_in_doubt_seconds: u32,
     /// The same of an SMTP server.
     pub smtp_in_doubt_seconds: u32,
+    /// From this size on, in MB, a message is streamed to the store and only its beginning is parsed.
+    pub streamed_mb: u32,
     /// Bytes of messages that one process holds in memory at once, in MB, over all of its cycles.
     pub memory_mb: u32,
 }
@@ -45,6 +47,11 @@ impl Config {
             bytes: u64::from(self.max_mb) * 1_000_000,
             time: Duration::from_secs(self.max_seconds.into()),
         }
+    }
+
+    /// The largest message that is read as a whole, in bytes.
+    pub fn whole_bytes(&self) -> u64 {
+        u64::from(self.streamed_mb) * 1_000_000
     }
 
     /// How long each phase of a conversation may take.

@@ -83,7 +83,7 @@ impl Reading<'_> {
         {
             bytes += new.listed.size;
             let first = batch.is_empty();
-            let alone = new.listed.size > large::FROM || self.is_dangerous(&new);
+            let alone = new.listed.size > config.whole_bytes() || self.is_dangerous(&new);
             if !first && (bytes > room || alone) {
                 waiting.push_front(new);
                 break;
@@ -117,7 +117,7 @@ impl Reading<'_> {
             fetchable
         };
         if let [one] = fetchable.as_slice()
-            && one.listed.size > large::FROM
+            && one.listed.size > self.cycle.parts.mail.config().whole_bytes()
         {
             return large::record(self, session, one, items).await;
         }
@@ -153,9 +153,8 @@ impl Reading<'_> {
     /// Whether the server gives a message that was recorded before: then what it refuses are single messages, else it
     /// gives none. Asked once, when all others were refused.
     async fn gives_a_known_one(&mut self, session: &mut Session) -> Result<bool, Interrupted> {
-        let Some(known) = self.known.take().filter(|known| known.size <= large::FROM) else {
-            return Ok(false);
-        };
+        let whole = self.cycle.parts.mail.config().whole_bytes();
+        let Some(known) = self.known.take().filter(|known| known.size <= whole) else { return Ok(false) };
         let limit = self.cycle.mailbox.max_message_bytes.max(known.size);
         let known = [known];
         let fetched = session.retrieve_many(&known, 1, limit).next().await?;

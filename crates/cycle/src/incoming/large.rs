@@ -22,8 +22,6 @@ use super::batch::{Read, Stopped};
 use super::{Flow, New, Reading};
 use crate::ending::Interrupted;
 
-/// From this size on, in bytes, a message is streamed.
-pub(super) const FROM: u64 = 32_000_000;
 /// How much of it is parsed, from the end of its header: copies whose headers grew on different ways are cut at one place.
 const PARSED: usize = 1024 * 1024;
 /// How much of it is held in memory: what is parsed, and a header of usual length.

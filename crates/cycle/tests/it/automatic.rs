@@ -4,7 +4,7 @@ use model::automatic::Automatic;
 use model::workload::Workload;
 use store::email::{EmailFilter, Reader, list};
 
-use crate::house::House;
+use crate::house::{House, config};
 
 /// A message of a stranger that answers `sent@here.example`.
 fn answer(to: &str, name: &str, header: &str) -> Vec<u8> {
@@ -76,4 +76,39 @@ async fn a_report_about_nothing_that_was_sent_is_mail_and_says_what_kind() {
         assert_eq!(found[0].automatic, Some(kind));
     }
     assert_eq!(house.count("reports").await, 0);
+}
+
+#[tokio::test]
+async fn a_report_too_large_to_be_held_is_read_from_its_beginning_and_keeps_its_mark() {
+    let mut config = config();
+    config.streamed_mb = 1;
+    let house = House::with(config, |_| {}).await;
+    let (_, id, address) = house.person("bounced").await;
+    let owner = house.database.owner().await.unwrap();
+    owner
+        .execute(
+            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
+            &[&house.organization.0],
+        )
+        .await
+        .unwrap();
+    // Nothing but the status part tells what it is, and that part is let go with the others.
+    let mut report = format!(
+        "Return-Path: <>\r\nFrom: MAILER-DAEMON@elsewhere.example\r\nTo: <{address}>\r\n\
+         Message-ID: <bounce.{address}>\r\nDate: Fri, 20 Nov 2026 09:59:58 +0000\r\nSubject: Your mail\r\n\
+         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee below.\r\n\
+         --b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.elsewhere.example\r\n\r\n\
+         Final-Recipient: rfc822; who@elsewhere.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n\
+         --b\r\nContent-Type: message/rfc822\r\n\r\nMessage-ID: <never@sent.example>\r\n\r\n"
+    );
+    while report.len() < 1_500_000 {
+        report.push_str("A line of the message that came back, one of very many.\r\n");
+    }
+    report.push_str("--b--\r\n");
+    house.servers.deliver(&address, report.as_bytes());
+    house.cycle(id, Workload::Incoming).await;
+    let filter = EmailFilter { automatic: Some(Automatic::DeliveryReport), ..EmailFilter::default() };
+    let found = list(&house.tenant().await, Reader::Everything, &filter, None, 10).await.unwrap();
+    assert_eq!(found.len(), 1, "it is known for what it is");
+    assert!(found[0].warnings.contains(&"truncated_text".to_owned()), "it was streamed");
 }
