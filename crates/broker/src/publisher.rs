@@ -1,6 +1,8 @@
 //! Sends invitations and says of each whether the broker has it. It never claims success that was not confirmed, and
 //! never tries a message again by itself: what is not confirmed is made due again in the store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -55,19 +57,24 @@ pub struct Ready {
     pub blocked: bool,
 }
 
-/// A connection that publishes. One per process is enough; batches follow one another.
+/// A connection that publishes, with a channel for each queue. One per process is enough; the batches of one queue follow
+/// one another, those of different queues do not wait for each other.
 pub struct Publisher {
     link: Link,
     window: usize,
     message_ttl: Duration,
     confirm_timeout: Duration,
-    session: tokio::sync::Mutex<Session>,
+    sessions: [tokio::sync::Mutex<Session>; Queue::ALL.len()],
+    /// Raised when a queue turns out to be gone: every channel looks at all of them before its next batch.
+    looked: AtomicU64,
+    missing: Mutex<Vec<Queue>>,
 }
 
 #[derive(Default)]
 struct Session {
     channel: Option<Channel>,
-    missing: Vec<Queue>,
+    /// What `looked` was when the queues were looked at on this channel.
+    looked: u64,
     backoff: Backoff,
     batch: u64,
 }
@@ -81,7 +88,9 @@ impl Publisher {
             window: usize::try_from(config.publish_window.get()).unwrap_or(usize::MAX),
             message_ttl: config.message_ttl(),
             confirm_timeout: config.confirm_timeout(),
-            session: tokio::sync::Mutex::default(),
+            sessions: Default::default(),
+            looked: AtomicU64::default(),
+            missing: Mutex::default(),
         })
     }
 
@@ -90,12 +99,14 @@ impl Publisher {
     /// the middle loses nothing. To be called before anything is claimed: `RabbitMQ` tells nobody of a new alarm who
     /// does not publish, so this publishes something that goes nowhere.
     pub async fn ready(&self) -> Result<Ready, Error> {
-        let mut session = self.session.lock().await;
         if !self.link.is_blocked() {
+            // The channel that publishes nothing: no batch is ever waited for here.
+            let mut session = self.session(Queue::Dead).lock().await;
             self.ensure(&mut session).await?;
             self.ask_whether_blocked().await?;
         }
-        Ok(Ready { missing: std::mem::take(&mut session.missing), blocked: self.link.is_blocked() })
+        let missing = std::mem::take(&mut *self.missing.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Ready { missing, blocked: self.link.is_blocked() })
     }
 
     /// Whether the broker is known to accept no messages at present. It says so only when something is published.
@@ -108,15 +119,14 @@ impl Publisher {
         self.link.standing().is_some()
     }
 
-    /// Publishes a batch, with up to a window of messages under way at once, and answers for each in the order given.
+    /// Publishes a batch, with up to a window of messages under way at once, and answers for each in the order given; it goes
+    /// over the channel of its first message's queue.
     /// Does not fail: where nothing is known the answer is [`Published::Unconfirmed`]. Do not drop it in the middle,
     /// or nothing is known of the whole batch.
     pub async fn publish_batch(&self, batch: &[Publication]) -> Vec<Published> {
         let mut outcomes = vec![Published::Unconfirmed; batch.len()];
-        if batch.is_empty() || self.link.is_blocked() {
-            return outcomes;
-        }
-        let mut session = self.session.lock().await;
+        let Some(first) = batch.first().filter(|_| !self.link.is_blocked()) else { return outcomes };
+        let mut session = self.session(first.invitation.queue()).lock().await;
         let channel = match self.ensure(&mut session).await {
             Ok(channel) => channel,
             Err(error) => {
@@ -171,12 +181,15 @@ impl Publisher {
                 }
             }
         }
+        let mut gone = false;
         for index in returned {
             if let Some(outcome) = outcomes.get_mut(index) {
                 *outcome = Published::Returned;
-                // A queue is gone: look at all of them before the next batch.
-                session.channel = None;
+                gone = true;
             }
+        }
+        if gone {
+            self.looked.fetch_add(1, Ordering::SeqCst);
         }
         outcomes
     }
@@ -200,14 +213,17 @@ impl Publisher {
 
     /// A channel in confirm mode on a connection whose queues were looked at.
     async fn ensure(&self, session: &mut Session) -> Result<Channel, Error> {
-        if let Some(channel) = session.channel.as_ref().filter(|channel| channel.status().connected()) {
+        let looked = self.looked.load(Ordering::SeqCst);
+        let stands = |channel: &&Channel| session.looked == looked && channel.status().connected();
+        if let Some(channel) = session.channel.as_ref().filter(stands) {
             return Ok(channel.clone());
         }
         session.channel = None;
         session.backoff.wait().await;
-        match self.open(&mut session.missing).await {
+        match self.open().await {
             Ok(channel) => {
                 session.backoff.succeeded();
+                session.looked = looked;
                 session.channel = Some(channel.clone());
                 Ok(channel)
             }
@@ -218,13 +234,19 @@ impl Publisher {
         }
     }
 
-    async fn open(&self, missing: &mut Vec<Queue>) -> Result<Channel, Error> {
+    fn session(&self, queue: Queue) -> &tokio::sync::Mutex<Session> {
+        let place = Queue::ALL.iter().position(|one| *one == queue).unwrap_or_default();
+        &self.sessions[place]
+    }
+
+    async fn open(&self) -> Result<Channel, Error> {
         let connection = self.link.connection().await?;
         let opened = within(self.confirm_timeout, async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             for queue in declare(&connection, self.message_ttl).await? {
                 tracing::info!(queue = %queue, "the queue was missing and has been declared");
+                let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
                 if !missing.contains(&queue) {
                     missing.push(queue);
                 }

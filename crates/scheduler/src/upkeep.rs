@@ -18,7 +18,7 @@ const FORGOTTEN_AT_ONCE: u32 = 10_000;
 
 impl Scheduler {
     /// Makes due again what dead workers and lost messages left behind.
-    pub(crate) async fn sweep(&mut self) {
+    pub(crate) async fn sweep(&self) {
         let times = self.config.sweep;
         let swept = self.store.in_ring(async |ring| schedule::sweep(ring, &times).await).await;
         let Some(swept) = self.pulse.beat("Postgres cannot be swept", swept) else { return };
@@ -30,12 +30,12 @@ impl Scheduler {
                 jobs = swept.jobs,
                 "made due again what nobody works on any more"
             );
-            self.scan().await;
+            self.swept.notify_one();
         }
     }
 
     /// Gives pending sends a due time that lost theirs.
-    pub(crate) async fn repair(&mut self) {
+    pub(crate) async fn repair(&self) {
         let repaired = self.store.in_ring(async |ring| schedule::repair_outgoing(ring).await).await;
         if let Some(rows @ 1..) = self.pulse.beat("Postgres cannot be asked for pending sends", repaired) {
             tracing::warn!(rows, "pending sends had no due time and have one now");
@@ -50,7 +50,7 @@ impl Scheduler {
     }
 
     /// Forgets items that have been gone from their servers for as long as each organization wants to remember them.
-    pub(crate) async fn forget(&mut self) {
+    pub(crate) async fn forget(&self) {
         let organizations = self.store.in_ring(async |ring| organization::with_mailboxes(ring).await).await;
         for organization in
             self.pulse.beat("Postgres cannot be asked for organizations", organizations).unwrap_or_default()
@@ -63,7 +63,7 @@ impl Scheduler {
     }
 
     /// Forgets the answers that are kept for repeated requests, once their time is over.
-    pub(crate) async fn forget_answers(&mut self) {
+    pub(crate) async fn forget_answers(&self) {
         loop {
             let most = i64::from(FORGOTTEN_AT_ONCE);
             let forgotten = self.store.in_ring(async |ring| idempotency::forget(ring, most).await).await;
@@ -75,7 +75,7 @@ impl Scheduler {
     }
 
     /// Removes changes that are older than each organization keeps them.
-    pub(crate) async fn forget_changes(&mut self) {
+    pub(crate) async fn forget_changes(&self) {
         loop {
             let forgotten =
                 self.store.in_ring(async |ring| change::forget(ring, FORGOTTEN_AT_ONCE).await).await;
@@ -105,7 +105,7 @@ impl Scheduler {
     }
 
     /// Tells ahead of what will stop working on a day that is known.
-    pub(crate) async fn look_ahead(&mut self) {
+    pub(crate) async fn look_ahead(&self) {
         let widest = 90;
         let expiring = self.store.in_ring(async |ring| oauth::expiring(ring, widest, AT_ONCE).await).await;
         for expiring in self.pulse.beat("Postgres cannot be asked what expires", expiring).unwrap_or_default()

@@ -11,6 +11,7 @@ mod claim;
 mod due;
 mod listen;
 mod picture;
+mod plan;
 mod queue;
 mod sweep;
 
@@ -18,7 +19,8 @@ pub use claim::{ClaimedCycle, claim, fence, finish};
 pub use due::{bump, create, make_due, poke, set_profile, wish, wish_all};
 pub use listen::{Pokes, listen};
 pub use picture::{InFlight, Lateness, in_flight, lateness};
-pub use queue::{Queued, Scan, claim_due, unpublish};
+pub use plan::{Plan, Turn, plan};
+pub use queue::{Queued, Scan, any_due, claim_due, queue_planned, unpublish};
 pub(crate) use sweep::as_seconds;
 pub use sweep::{SweepTimes, Swept, queue_lost, repair_outgoing, sweep};
 

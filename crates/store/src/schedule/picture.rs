@@ -14,7 +14,7 @@ use crate::{Result, Ring};
 pub struct Lateness {
     /// Of which workload.
     pub workload: Workload,
-    /// Cycles that are due and not queued, paused profiles left out.
+    /// Cycles that are due and not queued, paused profiles left out; counted up to 100,000.
     pub ready: i64,
     /// How long ago the oldest of them became due; zero when none is.
     pub oldest: Duration,
@@ -24,6 +24,9 @@ pub struct Lateness {
     pub running: i64,
 }
 
+/// A backlog is counted so far, or counting it would add to it.
+const COUNTED: i64 = 100_000;
+
 /// One line per workload, each time all of them.
 pub async fn lateness(ring: &Ring) -> Result<Vec<Lateness>> {
     let rows = ring
@@ -31,25 +34,22 @@ pub async fn lateness(ring: &Ring) -> Result<Vec<Lateness>> {
             "select w.workload, coalesce(r.ready, 0)::bigint as ready, coalesce(r.oldest, 0)::float8 as oldest,
                     coalesce(t.queued, 0)::bigint as queued, coalesce(t.running, 0)::bigint as running
              from unnest($1::text[]) with ordinality as w(workload, place)
-             left join (
-                select d.workload, sum(d.ready) as ready, max(extract(epoch from now() - d.oldest)) as oldest
-                from profiles p
-                cross join lateral (
-                    select s.workload, count(*) as ready, min(s.ready_at) as oldest from schedules s
-                    where s.profile_id = p.id and s.organization_id = p.organization_id
-                      and s.state = 'idle' and s.ready_at <= now()
-                    group by s.workload
+             left join lateral (
+                select count(*) as ready, extract(epoch from now() - min(d.ready_at)) as oldest
+                from (
+                    select s.ready_at from schedules s
+                    join profiles p on p.organization_id = s.organization_id and p.id = s.profile_id
+                    where s.workload = w.workload and not s.flying and s.ready_at <= now() and p.paused_reason is null
+                    order by s.ready_at limit $2
                 ) d
-                where p.paused_reason is null
-                group by d.workload
-             ) r on r.workload = w.workload
+             ) r on true
              left join (
                 select s.workload, count(*) filter (where s.state = 'queued') as queued,
                        count(*) filter (where s.state = 'running') as running
-                from schedules s where s.state <> 'idle' group by s.workload
+                from schedules s where s.flying group by s.workload
              ) t on t.workload = w.workload
              order by w.place",
-            &[&Workload::ALL.iter().map(|workload| workload.as_str()).collect::<Vec<_>>()],
+            &[&Workload::ALL.iter().map(|workload| workload.as_str()).collect::<Vec<_>>(), &COUNTED],
         )
         .await?;
     rows.iter()
@@ -86,7 +86,7 @@ pub async fn in_flight(ring: &Ring) -> Result<Vec<InFlight>> {
         .query(
             "select organization_id, profile_id, workload, count(*) filter (where state = 'queued') as queued,
                     count(*) filter (where state = 'running') as running
-             from schedules where state <> 'idle'
+             from schedules where flying
              group by organization_id, profile_id, workload order by organization_id, profile_id, workload",
             &[],
         )

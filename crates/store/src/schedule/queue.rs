@@ -6,9 +6,10 @@ use std::time::Duration;
 use model::id::{MailboxId, OrganizationId, ProfileId};
 use model::workload::Workload;
 
+use super::plan::{Plan, Turn, plan};
 use super::{Claim, Place};
 use crate::connection::seconds;
-use crate::{Result, Ring, health};
+use crate::{Result, Ring};
 
 /// What one scan may take.
 #[derive(Clone, Copy, Debug)]
@@ -32,108 +33,57 @@ pub struct Queued {
     pub waited: Duration,
 }
 
-/// One scan of a workload at a time over the whole installation: a second one would count what is in flight before
-/// the first one's claims can be seen, and the windows would be exceeded. A scan takes milliseconds; a scheduler
-/// that stops in the middle of one loses its transaction soon.
-async fn take_turn(ring: &Ring, workload: Workload) -> Result<()> {
-    let turn = match workload {
-        Workload::Incoming => 1,
-        Workload::Outgoing => 2,
-        Workload::Act => 3,
-    };
-    ring.execute(
-        "select pg_advisory_xact_lock(1279414347, $1),
-                set_config('idle_in_transaction_session_timeout', '5s', true),
-                -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them.
-                set_config('enable_bitmapscan', 'off', true),
-                -- What is in flight is counted at each scan, and sorted for it.
-                set_config('work_mem', '64MB', true)",
-        &[&turn],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Queues what is due, under a new claim each: organizations in turn, then profiles, then wished first, then oldest
-/// due; never more of a profile than its window (`model::window::room`, whose formula stands here in SQL). A paused
-/// profile gets nothing; one whose endpoint is down gets nothing, then one probe, then a window that doubles with
-/// each cycle that works. The caller commits before it publishes.
-pub async fn claim_due(ring: &Ring, scan: &Scan) -> Result<Vec<Queued>> {
-    take_turn(ring, scan.workload).await?;
-    // After an outage everything is due: ordering all of it to take one batch would cost more than the batch. A few
-    // of each profile fill it; when they do not, the profiles that have more are few.
-    let mut queued = pick(ring, scan, scan.batch, A_FEW).await?;
-    let left = scan.batch.saturating_sub(u32::try_from(queued.len()).unwrap_or(u32::MAX));
-    if left > 0 && !queued.is_empty() {
-        queued.extend(pick(ring, scan, left, left).await?);
-    }
-    Ok(queued)
-}
-
-/// How many of one profile are looked at first; of few profiles twice as many as would fill the batch if each had them.
-const A_FEW: u32 = 4;
-
-async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<Queued>> {
+/// Which workloads have something that may be due: asked before anything is counted, so that a ring where nothing is due costs
+/// next to nothing.
+pub async fn any_due(ring: &Ring) -> Result<Vec<Workload>> {
+    let names: Vec<_> = Workload::ALL.iter().map(|workload| workload.as_str()).collect();
     let rows = ring
         .query(
-            "with flying as (
-                select s.organization_id, s.profile_id, count(*) as number from schedules s
-                where s.workload = $1 and s.state <> 'idle' group by s.organization_id, s.profile_id
-            ), finished as (
-                select s.organization_id, s.profile_id, count(*) as number from schedules s
-                where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
-                group by s.organization_id, s.profile_id
-            ), broken as (
-                select e.organization_id, e.profile_id, max(e.failures) as failures, max(e.open_until) as open_until
-                from endpoints e where e.protocol = any($5) and e.failures > 0
-                group by e.organization_id, e.profile_id
-            ), rooms as materialized (
-                select p.organization_id, p.id as profile_id,
-                       case when b.open_until is not null then 1
-                            else greatest(1, least($3::bigint, coalesce(f.number, 0)
-                                + 2 * case p.credentials_on when 'profile' then p.max_connections
-                                                            else p.max_in_flight end::bigint)
-                                >> least(coalesce(b.failures, 0), 32))
-                       end - coalesce(i.number, 0) as room
-                from profiles p
-                left join broken b on b.organization_id = p.organization_id and b.profile_id = p.id
-                left join finished f on f.organization_id = p.organization_id and f.profile_id = p.id
-                left join flying i on i.organization_id = p.organization_id and i.profile_id = p.id
-                where p.paused_reason is null and (b.open_until is null or b.open_until <= now())
-            ), wished as (
-                select s.organization_id, s.profile_id, s.ctid as place, s.ready_at,
-                       row_number() over (partition by s.organization_id, s.profile_id order by s.ready_at) as turn
-                from schedules s
-                where s.workload = $1 and s.state = 'idle' and s.wished_at is not null and s.ready_at <= now()
-            ), candidates as (
-                select r.organization_id, r.profile_id, r.room, w.place, w.ready_at, 0 as rank
-                from rooms r
-                join wished w on w.organization_id = r.organization_id and w.profile_id = r.profile_id
-                where w.turn <= r.room
-                union all
-                select r.organization_id, r.profile_id, r.room, d.place, d.ready_at, 1
-                from rooms r
-                cross join lateral (
-                    select s.organization_id, s.ctid as place, s.ready_at from schedules s
-                    where s.profile_id = r.profile_id
-                      and s.workload = $1 and s.state = 'idle' and s.ready_at <= now() and s.wished_at is null
-                    order by s.ready_at
-                    limit least(r.room, greatest($6::bigint, 2 * $2::bigint / (select greatest(1, count(*))
-                                                                               from rooms where room > 0)))
-                ) d
-                where r.room > 0 and d.organization_id = r.organization_id
-            ), by_profile as (
-                select organization_id, room, place, ready_at,
-                       row_number() over (partition by organization_id, profile_id order by rank, ready_at) as turn
-                from candidates
-            ), by_organization as (
-                select place, ready_at,
-                       row_number() over (partition by organization_id order by turn, ready_at) as turn
-                from by_profile where turn <= room
-            ), chosen as (
+            "select w.place from unnest($1::text[]) with ordinality as w(workload, place)
+             where exists (select from schedules s
+                           where s.workload = w.workload and not s.flying and s.ready_at <= now())",
+            &[&names],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let place: i64 = row.try_get("place")?;
+            Ok(usize::try_from(place - 1).ok().and_then(|place| Workload::ALL.get(place).copied()))
+        })
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+/// Plans and queues one batch, whoever else is planning: their plans are worth nothing from then on. What the scheduler
+/// does is [`plan`] once and [`queue_planned`] batch by batch. The caller commits before it publishes.
+pub async fn claim_due(ring: &Ring, scan: &Scan) -> Result<Vec<Queued>> {
+    let Some(mut found) = plan(ring, scan, scan.batch, Turn::Taken).await? else { return Ok(Vec::new()) };
+    Ok(queue_planned(ring, &mut found, scan.batch).await?.unwrap_or_default())
+}
+
+/// Queues the plan's next batch, under a new claim each; what is no longer due or somebody else's by now is passed over.
+/// None when another plan followed this one: its counts are no longer true, and nothing may be queued by it. The caller
+/// commits before it publishes.
+pub async fn queue_planned(ring: &Ring, plan: &mut Plan, batch: u32) -> Result<Option<Vec<Queued>>> {
+    let (places, mailboxes) = plan.next(batch);
+    let last = plan.is_done();
+    // The row is the lock: a plan that is made at this moment waits for this batch, and counts it.
+    let held = ring
+        .execute(
+            "update turns set until = case when $3 then now() else now() + make_interval(secs => $4) end
+             where workload = $1 and plan = $2",
+            &[&plan.workload.as_str(), &plan.number, &last, &super::plan::POLITE_SECONDS],
+        )
+        .await?;
+    if held == 0 {
+        return Ok(None);
+    }
+    let rows = ring
+        .query(
+            "with chosen as (
                 select s.ctid as place, s.ready_at from schedules s
-                where s.ctid = any (array(select place from by_organization order by turn, ready_at limit $2::bigint))
-                  and s.state = 'idle' and s.ready_at <= now()
+                where s.ctid = any ($2::text[]::tid[]) and s.mailbox_id = any ($3::uuid[]) and s.workload = $1
+                  and not s.flying and s.ready_at <= now()
                 for update skip locked
             )
             update schedules s
@@ -141,21 +91,15 @@ async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<
             from chosen c where s.ctid = c.place
             returning s.organization_id, s.mailbox_id, s.profile_id, s.claim,
                       extract(epoch from now() - c.ready_at)::float8 as waited",
-            &[
-                &scan.workload.as_str(),
-                &i64::from(batch),
-                &i64::from(scan.share_cap),
-                &scan.since_last.as_secs_f64(),
-                &health::protocols(scan.workload),
-                &i64::from(of_each),
-            ],
+            &[&plan.workload.as_str(), &places, &mailboxes],
         )
         .await?;
-    rows.iter()
+    let queued: Result<Vec<_>> = rows
+        .iter()
         .map(|row| {
             let claim = Claim {
                 mailbox: MailboxId(row.try_get("mailbox_id")?),
-                workload: scan.workload,
+                workload: plan.workload,
                 number: row.try_get("claim")?,
             };
             let place = Place {
@@ -165,7 +109,8 @@ async fn pick(ring: &Ring, scan: &Scan, batch: u32, of_each: u32) -> Result<Vec<
             };
             Ok(Queued { place, waited: seconds(row.try_get("waited")?) })
         })
-        .collect()
+        .collect();
+    Ok(Some(queued?))
 }
 
 /// Takes back what was queued and whose message was nacked, returned or never confirmed: due now, unless somebody

@@ -42,7 +42,7 @@ pub async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<Swept> {
         .execute(
             "with lost as (
                 select s.ctid as place from schedules s
-                where s.state = 'running'
+                where s.flying and s.state = 'running'
                   and (s.since < now() - make_interval(secs => $1)
                        or not exists (select from sessions l where l.id = s.session_id and l.ended_at is null))
                 for update skip locked
@@ -57,7 +57,7 @@ pub async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<Swept> {
         .execute(
             "with lost as (
                 select s.ctid as place from schedules s
-                where s.state = 'queued' and s.since < now() - make_interval(secs => $1)
+                where s.flying and s.state = 'queued' and s.since < now() - make_interval(secs => $1)
                 for update skip locked
             )
             update schedules s set state = 'idle', since = now(), due_at = now(), due_reason = 'not_delivered'
@@ -73,7 +73,7 @@ pub async fn sweep(ring: &Ring, times: &SweepTimes) -> Result<Swept> {
 pub async fn queue_lost(ring: &Ring, workload: Workload) -> Result<u64> {
     ring.execute(
         "update schedules set state = 'idle', since = now(), due_at = now(), due_reason = 'not_delivered'
-         where state = 'queued' and workload = $1",
+         where flying and state = 'queued' and workload = $1",
         &[&workload.as_str()],
     )
     .await

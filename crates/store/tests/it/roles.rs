@@ -224,7 +224,7 @@ async fn the_ring_reads_no_mail_and_no_secrets() {
 }
 
 /// Tables that belong to the operator, not to a tenant.
-const OPERATORS: [&str; 3] = ["installation", "sessions", "refinery_schema_history"];
+const OPERATORS: [&str; 4] = ["installation", "sessions", "turns", "refinery_schema_history"];
 
 /// The keys that hold over the whole installation: a mailbox is synchronized once, and a key says whose it is.
 const INSTALLATION_WIDE: [&str; 4] = [

@@ -1,0 +1,159 @@
+//! One workload's way from due to published. A plan is counted once and queued in batches, and the next batch is queued while the
+//! one before it is published; nothing is published that was not committed.
+
+use std::time::Duration;
+
+use broker::{CycleInvitation, Invitation};
+use model::crash::{self, Point};
+use model::window::share_cap;
+use model::workload::Workload;
+use store::schedule::{self, Place, Plan, Queued, Scan, Turn};
+use store::{Ring, session};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::Scheduler;
+
+/// Batches of one plan. More cost less counting a cycle; fewer let a wish, a pause or a new limit take hold sooner.
+const BATCHES: u32 = 4;
+
+/// The most that one plan looks back for what finished: as much as passes between two scans of a ring that is not hurried.
+const LOOKS_BACK: Duration = Duration::from_secs(1);
+
+/// A workload, and how its lane is told that something is due.
+pub(crate) struct Lane {
+    pub(crate) workload: Workload,
+    woken: Notify,
+}
+
+impl Lane {
+    pub(crate) fn new(workload: Workload) -> Self {
+        Self { workload, woken: Notify::new() }
+    }
+
+    /// Something may be due. Said while the lane is at work, it looks once more when that is done.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
+    }
+}
+
+impl Scheduler {
+    /// Queues and publishes whenever it is woken, until the shutdown. What was queued then is still published.
+    pub(crate) async fn drive(&self, lane: &Lane) {
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                () = lane.woken.notified() => {}
+            }
+            let spent = self.drain(lane.workload, &mut last).await;
+            // Where a plan is dear because much is due that does not fit, planning takes a fifth of the time at most.
+            let rest = (spent * 4).min(Duration::from_secs(1));
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                () = sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Plans and queues until nothing is left that fits. Says how long the last plan took.
+    async fn drain(&self, workload: Workload, last: &mut Instant) -> Duration {
+        loop {
+            let begun = Instant::now();
+            let since_last = begun.duration_since(*last).min(LOOKS_BACK);
+            let planned = self.plan(workload, since_last).await;
+            let spent = begun.elapsed();
+            let Some((plan, queued)) = planned else { return spent };
+            *last = begun;
+            let complete = plan.complete;
+            if !self.publish_all(plan, queued).await || complete {
+                return spent;
+            }
+        }
+    }
+
+    /// Makes a plan and queues its first batch; none when there is nothing to do, or somebody else does it.
+    async fn plan(&self, workload: Workload, since_last: Duration) -> Option<(Plan, Vec<Queued>)> {
+        if self.publisher.is_blocked() || self.shutdown.is_cancelled() {
+            return None;
+        }
+        let (batch, percent) = (self.config.batch, self.config.profile_share_percent);
+        let planned: store::Result<_> = self
+            .store
+            .in_ring(async |ring| {
+                let live = session::live(ring).await?;
+                let scan = Scan { workload, batch, share_cap: share_cap(live.slots, percent), since_last };
+                let most = batch.saturating_mul(BATCHES);
+                let Some(mut plan) = schedule::plan(ring, &scan, most, Turn::Asked).await? else {
+                    return Ok(None);
+                };
+                let queued = queue(ring, &mut plan, batch).await?;
+                Ok(queued.map(|queued| (plan, queued)))
+            })
+            .await;
+        self.pulse.beat("Postgres cannot be asked what is due", planned)?.filter(|(_, queued)| !queued.is_empty())
+    }
+
+    /// Publishes a batch and queues the next one meanwhile, to the end of the plan. Says whether all of it went well.
+    async fn publish_all(&self, mut plan: Plan, mut queued: Vec<Queued>) -> bool {
+        loop {
+            let (published, next) =
+                tokio::join!(self.publish_cycles(plan.workload(), &queued), self.next(&mut plan));
+            match next {
+                Some(next) if published => queued = next,
+                // What could not be published now will not be a moment later; but it is queued, so it is tried.
+                Some(next) => {
+                    self.publish_cycles(plan.workload(), &next).await;
+                    return false;
+                }
+                None => return published && plan.is_done(),
+            }
+        }
+    }
+
+    async fn next(&self, plan: &mut Plan) -> Option<Vec<Queued>> {
+        if plan.is_done() || self.publisher.is_blocked() || self.shutdown.is_cancelled() {
+            return None;
+        }
+        let batch = self.config.batch;
+        let queued = self.store.in_ring(async |ring| queue(ring, plan, batch).await).await;
+        self.pulse.beat("Postgres cannot be asked what is due", queued)?
+    }
+
+    /// Publishes one batch, and makes due again what the broker does not have. Says whether it has everything.
+    async fn publish_cycles(&self, workload: Workload, queued: &[Queued]) -> bool {
+        if queued.is_empty() {
+            return true;
+        }
+        crash::point(Point::QueueAfter);
+        let latest = queued.iter().map(|cycle| cycle.waited).max().unwrap_or_default();
+        let invitations = queued.iter().map(|cycle| {
+            Invitation::Cycle(CycleInvitation {
+                organization: cycle.place.organization,
+                mailbox: cycle.place.claim.mailbox,
+                workload,
+                claim: cycle.place.claim.number,
+            })
+        });
+        let lost = self.publish(workload.as_str(), invitations.collect(), latest).await;
+        crash::point(Point::PublishAfter);
+        let places: Vec<Place> =
+            lost.into_iter().filter_map(|index| queued.get(index)).map(|cycle| cycle.place).collect();
+        if places.is_empty() {
+            return true;
+        }
+        let back = self.store.in_ring(async |ring| schedule::unpublish(ring, &places).await).await;
+        self.pulse.beat("Postgres cannot take back what was not published; the sweep will", back);
+        false
+    }
+}
+
+async fn queue(ring: &Ring, plan: &mut Plan, batch: u32) -> store::Result<Option<Vec<Queued>>> {
+    let queued = schedule::queue_planned(ring, plan, batch).await?;
+    if queued.as_ref().is_some_and(|queued| !queued.is_empty()) {
+        crash::point(Point::QueueBefore);
+    }
+    Ok(queued)
+}

@@ -1,0 +1,206 @@
+//! What a scan will queue, and in which order: counted once, then queued batch by batch. A plan is worth something only until
+//! another one is made for its workload, which [`super::queue_planned`] looks at; nothing here changes a schedule.
+
+use std::collections::VecDeque;
+
+use model::clock;
+use model::workload::Workload;
+use uuid::Uuid;
+
+use super::Scan;
+use crate::{Result, Ring, health};
+
+/// For how long others leave the turn to a plan whose next batch does not come, in seconds.
+pub(super) const POLITE_SECONDS: f64 = 2.0;
+
+/// Whether a plan waits for the one that is being queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// No plan is made while another one is being queued.
+    Asked,
+    /// The plan is made whatever else is under way, and ends what is.
+    Taken,
+}
+
+/// What may be queued, in the order it is due to anybody.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) workload: Workload,
+    pub(super) number: Uuid,
+    waiting: VecDeque<(String, Uuid)>,
+    /// Whether the windows and not the plan's length ended it: nothing else fits now.
+    pub complete: bool,
+}
+
+impl Plan {
+    /// Of which workload.
+    pub fn workload(&self) -> Workload {
+        self.workload
+    }
+
+    /// Whether all of it was queued.
+    pub fn is_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn next(&mut self, batch: u32) -> (Vec<String>, Vec<Uuid>) {
+        let batch = usize::try_from(batch).unwrap_or(usize::MAX).min(self.waiting.len());
+        self.waiting.drain(..batch).unzip()
+    }
+}
+
+/// Finds up to `most` cycles that may be queued: organizations in turn, then profiles, then wished first, then oldest due;
+/// never more of a profile than its window (`model::window::room`, whose formula stands here in SQL). A paused profile gets
+/// nothing; one whose endpoint is down gets nothing, then one probe, then a window that doubles with each cycle that
+/// works. None when somebody else has the turn. The first batch is queued in the same transaction, so that schedulers who
+/// disturb each other get on nevertheless.
+pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Option<Plan>> {
+    let number: Uuid = clock::new_id();
+    // One plan of a workload at a time over the whole installation: a second one would count what is in flight before the
+    // first one's batch can be seen, and the windows would be exceeded. A scheduler that stops in the middle of a
+    // transaction loses it soon.
+    let taken = ring
+        .query_opt(
+            "update turns set plan = $2, until = now() + make_interval(secs => $3)
+             where workload = $1 and ($4 or until <= now())
+             returning set_config('idle_in_transaction_session_timeout', '5s', true),
+                -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them.
+                set_config('enable_bitmapscan', 'off', true),
+                -- What is in flight is counted for each plan, and sorted for it.
+                set_config('work_mem', '64MB', true)",
+            &[&scan.workload.as_str(), &number, &POLITE_SECONDS, &(turn == Turn::Taken)],
+        )
+        .await?;
+    if taken.is_none() {
+        return Ok(None);
+    }
+    // After an outage everything is due: an equal part of each profile is looked at first, and more of those that have
+    // more while that is not enough.
+    let mut found = pick(ring, scan, most, None).await?;
+    while let Some(of_each) = found.next_share(most) {
+        found = pick(ring, scan, most, Some(of_each)).await?;
+    }
+    let complete = found.waiting.len() < usize::try_from(most).unwrap_or(usize::MAX) && found.full == 0;
+    Ok(Some(Plan { workload: scan.workload, number, waiting: found.waiting, complete }))
+}
+
+struct Found {
+    waiting: VecDeque<(String, Uuid)>,
+    /// Profiles that may have more than was looked at.
+    full: usize,
+    of_each: i64,
+}
+
+impl Found {
+    /// How many of each profile are to be looked at for a plan worth its counting; none when this is one.
+    fn next_share(&self, most: u32) -> Option<i64> {
+        let enough = usize::try_from(most / 2).unwrap_or(usize::MAX).max(1);
+        let full = i64::try_from(self.full).ok().filter(|full| *full > 0)?;
+        let more = (i64::from(most) / full).max(self.of_each.saturating_mul(2));
+        (self.waiting.len() < enough).then_some(more)
+    }
+}
+
+async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Result<Found> {
+    let rows = ring
+        .query(
+            "with due as materialized (
+                -- Where little is due, this is all of it, and only its profiles are counted.
+                select s.organization_id, s.profile_id, s.mailbox_id, s.ctid as place, s.ready_at,
+                       (s.wished_at is null)::int as rank
+                from schedules s where s.workload = $1 and not s.flying and s.ready_at <= now()
+                order by s.ready_at limit $6::bigint + 1
+            ), asked as materialized (
+                select d.organization_id, d.profile_id from due d
+                where (select count(*) from due) <= $6::bigint group by d.organization_id, d.profile_id
+                union all
+                select p.organization_id, p.id from profiles p where (select count(*) from due) > $6::bigint
+            ), finished as materialized (
+                select s.organization_id, s.profile_id, count(*) as number from schedules s
+                where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
+                group by s.organization_id, s.profile_id
+            ), broken as materialized (
+                select e.organization_id, e.profile_id, max(e.failures) as failures, max(e.open_until) as open_until
+                from endpoints e where e.protocol = any($5) and e.failures > 0
+                group by e.organization_id, e.profile_id
+            ), rooms as materialized (
+                select p.organization_id, p.id as profile_id,
+                       case when b.open_until is not null then 1
+                            else greatest(1, least($3::bigint, coalesce(f.number, 0)
+                                + 2 * case p.credentials_on when 'profile' then p.max_connections
+                                                            else p.max_in_flight end::bigint)
+                                >> least(coalesce(b.failures, 0), 32))
+                       end - i.number as room
+                from asked a
+                join profiles p on p.organization_id = a.organization_id and p.id = a.profile_id
+                left join broken b on b.organization_id = p.organization_id and b.profile_id = p.id
+                left join finished f on f.organization_id = p.organization_id and f.profile_id = p.id
+                cross join lateral (
+                    select count(*) as number from schedules s
+                    where s.workload = $1 and s.profile_id = p.id and s.flying
+                      and s.organization_id = p.organization_id
+                ) i
+                where p.paused_reason is null and (b.open_until is null or b.open_until <= now())
+            ), share as materialized (
+                select coalesce($7::bigint, ($2::bigint + count(*) - 1) / greatest(1, count(*))) as of_each
+                from rooms where room > 0
+            ), candidates as (
+                select d.organization_id, d.profile_id, r.room, d.mailbox_id, d.place, d.ready_at, d.rank
+                from due d join rooms r on r.organization_id = d.organization_id and r.profile_id = d.profile_id
+                where r.room > 0 and (select count(*) from due) <= $6::bigint
+                union all
+                select r.organization_id, r.profile_id, r.room, w.mailbox_id, w.place, w.ready_at, 0
+                from rooms r
+                join (
+                    select s.organization_id, s.profile_id, s.mailbox_id, s.ctid as place, s.ready_at,
+                           row_number() over (partition by s.organization_id, s.profile_id order by s.ready_at) as turn
+                    from schedules s
+                    where s.workload = $1 and not s.flying and s.wished_at is not null and s.ready_at <= now()
+                ) w on w.organization_id = r.organization_id and w.profile_id = r.profile_id
+                where w.turn <= r.room and (select count(*) from due) > $6::bigint
+                union all
+                select r.organization_id, r.profile_id, r.room, d.mailbox_id, d.place, d.ready_at, 1
+                from rooms r
+                cross join lateral (
+                    select s.organization_id, s.mailbox_id, s.ctid as place, s.ready_at from schedules s
+                    where s.profile_id = r.profile_id
+                      and s.workload = $1 and not s.flying and s.ready_at <= now() and s.wished_at is null
+                    order by s.ready_at limit least(r.room, (select of_each from share))
+                ) d
+                where r.room > 0 and d.organization_id = r.organization_id
+                  and (select count(*) from due) > $6::bigint
+            ), by_profile as (
+                select organization_id, room, mailbox_id, place, ready_at, rank,
+                       row_number() over profile as turn,
+                       count(*) filter (where rank = 1) over (partition by organization_id, profile_id) as of_profile
+                from candidates window profile as (partition by organization_id, profile_id order by rank, ready_at)
+            ), by_organization as (
+                select *, row_number() over (partition by organization_id order by turn, ready_at) as place_in_turn
+                from by_profile where turn <= room
+            )
+            select place::text as place, mailbox_id, s.of_each,
+                   turn = 1 and of_profile >= s.of_each and of_profile < room
+                       and (select count(*) from due) > $6::bigint as full
+            from by_organization, share s order by place_in_turn, ready_at limit $2::bigint",
+            &[
+                &scan.workload.as_str(),
+                &i64::from(most),
+                &i64::from(scan.share_cap),
+                &scan.since_last.as_secs_f64(),
+                &health::protocols(scan.workload),
+                &LITTLE,
+                &of_each,
+            ],
+        )
+        .await?;
+    let mut found = Found { waiting: VecDeque::with_capacity(rows.len()), full: 0, of_each: 1 };
+    for row in rows {
+        found.waiting.push_back((row.try_get("place")?, row.try_get("mailbox_id")?));
+        found.full += usize::from(row.try_get::<_, bool>("full")?);
+        found.of_each = row.try_get("of_each")?;
+    }
+    Ok(found)
+}
+
+/// How much due is little: it is ordered as it is. More than this, and an equal part of each profile is looked at.
+const LITTLE: i64 = 5000;
