@@ -6,13 +6,18 @@
 
 mod figure;
 mod house;
+mod idle;
 mod incoming;
+mod lateness;
 mod leases;
 mod machine;
 mod outgoing;
 mod peers;
 mod polls;
 mod pop3;
+mod python;
+mod ring;
+mod schedules;
 mod scheduling;
 mod sink;
 
@@ -38,8 +43,21 @@ const ALL: &[(&str, Measuring)] = &[
     ("polls", || Box::pin(polls::measure())),
     ("outgoing", || Box::pin(outgoing::measure())),
     ("scheduling", || Box::pin(scheduling::measure())),
+    ("lateness", || Box::pin(lateness::measure())),
+    ("idle", || Box::pin(idle::measure())),
+    ("ring", || Box::pin(ring::measure())),
     ("leases", || Box::pin(leases::measure())),
 ];
+
+tokio::task_local! {
+    /// What was asked of a measurement beside its name, as in `lateness=600`.
+    static AMOUNT: Option<u64>;
+}
+
+/// How long or how many, where the measurement leaves that open; `usual` when nobody said.
+fn amount(usual: u64) -> u64 {
+    AMOUNT.get().unwrap_or(usual)
+}
 
 /// Measures what is `wanted` by name (everything when nothing is), prints the table, writes `results` and says whether
 /// every figure was measured and every count was right.
@@ -47,13 +65,16 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
     let machine = Machine::look();
     say(&format!("{machine}\n"));
     let (mut lines, mut complete) = (Vec::new(), true);
-    let chosen =
-        ALL.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
-    for (name, measuring) in chosen {
+    let chosen = ALL.iter().filter_map(|(name, measuring)| match asked(wanted, name) {
+        None if wanted.is_empty() => Some((name, measuring, None)),
+        None => None,
+        Some(amount) => Some((name, measuring, amount)),
+    });
+    for (name, measuring, amount) in chosen {
         let begun = Instant::now();
         // In a task of its own, so that one that panics costs only itself.
         let tasks = LocalSet::new();
-        let measured = tasks.run_until(tasks.spawn_local(measuring())).await;
+        let measured = tasks.run_until(tasks.spawn_local(AMOUNT.scope(amount, measuring()))).await;
         let measured = measured.unwrap_or_else(|panic| Err(panic.into()));
         let took = begun.elapsed().as_secs();
         match measured {
@@ -76,6 +97,14 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
             false
         }
     }
+}
+
+/// Whether a measurement was asked for by name, and with which amount.
+fn asked(wanted: &[String], name: &str) -> Option<Option<u64>> {
+    wanted.iter().find_map(|wanted| match wanted.split_once('=') {
+        None => (wanted == name).then_some(None),
+        Some((wanted, amount)) => (wanted == name).then(|| amount.parse().ok()),
+    })
 }
 
 fn write(path: &Path, value: &Value) -> std::io::Result<()> {

@@ -116,7 +116,7 @@ impl Invitation {
     }
 
     /// Reads what came out of a queue.
-    pub(crate) fn decode(queue: Queue, content_type: Option<&str>, body: &[u8]) -> Result<Self, Undecodable> {
+    pub fn decode(queue: Queue, content_type: Option<&str>, body: &[u8]) -> Result<Self, Undecodable> {
         let expected = if queue == Queue::Jobs { JOB } else { CYCLE };
         if content_type != Some(expected) {
             return Err(Undecodable::ContentType { expected });

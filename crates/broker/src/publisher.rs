@@ -2,7 +2,7 @@
 //! never tries a message again by itself: what is not confirmed is made due again in the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -65,16 +65,18 @@ pub struct Publisher {
     message_ttl: Duration,
     confirm_timeout: Duration,
     sessions: [tokio::sync::Mutex<Session>; Queue::ALL.len()],
-    /// Raised when a queue turns out to be gone: every channel looks at all of them before its next batch.
-    looked: AtomicU64,
+    /// Raised when a queue may be gone: all of them are looked at before the next batch of any channel.
+    doubts: AtomicU64,
+    /// On which connection the queues were looked at, and what `doubts` was then.
+    looked: tokio::sync::Mutex<(Weak<Connection>, u64)>,
     missing: Mutex<Vec<Queue>>,
 }
 
 #[derive(Default)]
 struct Session {
     channel: Option<Channel>,
-    /// What `looked` was when the queues were looked at on this channel.
-    looked: u64,
+    /// What `doubts` was when the channel was opened.
+    doubts: u64,
     backoff: Backoff,
     batch: u64,
 }
@@ -89,7 +91,8 @@ impl Publisher {
             message_ttl: config.message_ttl(),
             confirm_timeout: config.confirm_timeout(),
             sessions: Default::default(),
-            looked: AtomicU64::default(),
+            doubts: AtomicU64::default(),
+            looked: tokio::sync::Mutex::default(),
             missing: Mutex::default(),
         })
     }
@@ -138,7 +141,7 @@ impl Publisher {
         let prefix = format!("{}.", session.batch);
         let mut waiting = batch.iter().enumerate();
         let mut under_way = FuturesUnordered::new();
-        let mut returned = Vec::new();
+        let (mut returned, mut gone) = (Vec::new(), false);
         let mut last_heard = Instant::now();
         loop {
             while under_way.len() < self.window
@@ -168,6 +171,7 @@ impl Publisher {
                     // The channel is gone, and with it every message that is still under way.
                     tracing::warn!(messages = batch.len(), "publishing stopped: {error}");
                     session.channel = None;
+                    gone = true;
                     break;
                 }
                 Err(_) if !self.link.is_blocked() && last_heard.elapsed() < self.confirm_timeout => {}
@@ -181,7 +185,6 @@ impl Publisher {
                 }
             }
         }
-        let mut gone = false;
         for index in returned {
             if let Some(outcome) = outcomes.get_mut(index) {
                 *outcome = Published::Returned;
@@ -189,7 +192,7 @@ impl Publisher {
             }
         }
         if gone {
-            self.looked.fetch_add(1, Ordering::SeqCst);
+            self.doubts.fetch_add(1, Ordering::SeqCst);
         }
         outcomes
     }
@@ -213,17 +216,17 @@ impl Publisher {
 
     /// A channel in confirm mode on a connection whose queues were looked at.
     async fn ensure(&self, session: &mut Session) -> Result<Channel, Error> {
-        let looked = self.looked.load(Ordering::SeqCst);
-        let stands = |channel: &&Channel| session.looked == looked && channel.status().connected();
+        let doubts = self.doubts.load(Ordering::SeqCst);
+        let stands = |channel: &&Channel| session.doubts == doubts && channel.status().connected();
         if let Some(channel) = session.channel.as_ref().filter(stands) {
             return Ok(channel.clone());
         }
         session.channel = None;
         session.backoff.wait().await;
-        match self.open().await {
+        match self.open(doubts).await {
             Ok(channel) => {
                 session.backoff.succeeded();
-                session.looked = looked;
+                session.doubts = doubts;
                 session.channel = Some(channel.clone());
                 Ok(channel)
             }
@@ -239,11 +242,16 @@ impl Publisher {
         &self.sessions[place]
     }
 
-    async fn open(&self) -> Result<Channel, Error> {
+    async fn open(&self, doubts: u64) -> Result<Channel, Error> {
         let connection = self.link.connection().await?;
         let opened = within(self.confirm_timeout, async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            let mut looked = self.looked.lock().await;
+            let here = Arc::downgrade(&connection);
+            if looked.0.ptr_eq(&here) && looked.1 == doubts {
+                return Ok(channel);
+            }
             for queue in declare(&connection, self.message_ttl).await? {
                 tracing::info!(queue = %queue, "the queue was missing and has been declared");
                 let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,6 +259,7 @@ impl Publisher {
                     missing.push(queue);
                 }
             }
+            *looked = (here, doubts);
             Ok(channel)
         })
         .await;

@@ -93,7 +93,9 @@ impl Scheduler {
                 Ok(queued.map(|queued| (plan, queued)))
             })
             .await;
-        self.pulse.beat("Postgres cannot be asked what is due", planned)?.filter(|(_, queued)| !queued.is_empty())
+        self.pulse
+            .beat("Postgres cannot be asked what is due", planned)?
+            .filter(|(_, queued)| !queued.is_empty())
     }
 
     /// Publishes a batch and queues the next one meanwhile, to the end of the plan. Says whether all of it went well.

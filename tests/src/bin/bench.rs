@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use lockstep_tests::bench;
 
-/// With names as arguments (`incoming`, `polls`, `outgoing`, `scheduling`, `leases`) only those are measured.
+/// With names as arguments (`incoming`, `polls`, `scheduling`…) only those are measured; `lateness=600` says for how many
+/// seconds.
 #[tokio::main]
 async fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

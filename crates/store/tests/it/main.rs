@@ -14,6 +14,7 @@ mod leaving;
 mod mailboxes;
 mod migrations;
 mod outgoing;
+mod plans;
 mod records;
 mod reports;
 mod ring;
