@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::Scheduler;
 
 /// Batches of one plan. More cost less counting a cycle; fewer let a wish, a pause or a new limit take hold sooner.
-const BATCHES: u32 = 4;
+const BATCHES: u32 = 8;
 
 /// The most that one plan looks back for what finished: as much as passes between two scans of a ring that is not hurried.
 const LOOKS_BACK: Duration = Duration::from_secs(1);
