@@ -68,7 +68,8 @@ async fn ring() -> Result<(f64, Schedules), Trouble> {
     let redis = Redis::start().await;
     let shutdown = CancellationToken::new();
     let shares: Shares = defaults("throttle.shares")?;
-    let (coordinating, url) = coordinator(&redis, &shutdown).await?;
+    let coordinator_shutdown = CancellationToken::new();
+    let (coordinating, url) = coordinator(&redis, &coordinator_shutdown).await?;
     let config = throttle::Config {
         urls: vec![url],
         token: Secret::from(TOKEN),
@@ -109,6 +110,8 @@ async fn ring() -> Result<(f64, Schedules), Trouble> {
     consuming.await?;
     tasks.close();
     tasks.wait().await;
+    // After the last cycle: a lease that nobody can give is no cycle.
+    coordinator_shutdown.cancel();
     coordinating.await??;
     let (finished, refused) = (worker.finished.load(Ordering::SeqCst), worker.refused.load(Ordering::SeqCst));
     // Each cycle raised its row's claim once; what is still queued was raised and not finished.
