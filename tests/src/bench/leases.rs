@@ -84,7 +84,7 @@ struct House {
 }
 
 /// What a coordinator of this benchmark is told.
-fn config(redis: &Redis) -> Result<Config, Trouble> {
+pub(super) fn config(redis: &Redis) -> Result<Config, Trouble> {
     Ok(Config {
         listen: "127.0.0.1:0".parse()?,
         token: Secret::from(TOKEN),

@@ -134,21 +134,7 @@ async fn coordinator(
     redis: &Redis,
     shutdown: &CancellationToken,
 ) -> Result<(tokio::task::JoinHandle<Result<(), coordinator::Error>>, String), Trouble> {
-    let config = coordinator::Config {
-        listen: "127.0.0.1:0".parse()?,
-        token: Secret::from(TOKEN),
-        tls_certificate_file: String::new(),
-        tls_key_file: String::new(),
-        redis_url: Secret::from(redis.url()),
-        key_prefix: "bench".to_owned(),
-        redis_timeout_millis: defaults("coordinator.redis_timeout_millis")?,
-        lease_millis: defaults("coordinator.lease_millis")?,
-        renew_millis: defaults("coordinator.renew_millis")?,
-        retry_seconds: defaults("coordinator.retry_seconds")?,
-        recheck_millis: defaults("coordinator.recheck_millis")?,
-        quiet_after_loss_millis: defaults("coordinator.quiet_after_loss_millis")?,
-        batch: 128,
-    };
+    let config = super::leases::config(redis)?;
     let listener = TcpListener::bind(config.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((tokio::spawn(coordinator::serve(config, listener, shutdown.clone())), url))
