@@ -7,6 +7,7 @@ mod list;
 mod listed;
 mod seen;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -158,9 +159,9 @@ pub async fn decide(
     let emails: Vec<_> = decisions.iter().map(|item| item.email.map(|id| id.0)).collect();
     let received: Vec<_> = decisions.iter().map(|item| item.received_at).collect();
     let message_ids: Vec<_> = decisions.iter().map(|item| item.message_id.as_deref()).collect();
-    tenant
-        .execute(
-            "insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, attempts,
+    let rows = tenant
+        .query(
+            &format!("insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, attempts,
                                              next_try_at, last_error, email_id, received_at,
                                              message_id_hash)
              select distinct on (item) current_organization(), $1::uuid, $2::text, item, decision, rule, size,
@@ -182,7 +183,8 @@ pub async fn decide(
                  email_id = excluded.email_id, received_at = coalesce(excluded.received_at, i.received_at),
                  message_id_hash = coalesce(excluded.message_id_hash, i.message_id_hash), examine_again_at = null,
                  seen_at = now()
-             where i.decision = 'failed' or i.examine_again_at is not null",
+             where i.decision = 'failed' or i.examine_again_at is not null
+             returning {COLUMNS}"),
             &[
                 &mailbox.0,
                 &folder,
@@ -199,7 +201,14 @@ pub async fn decide(
             ],
         )
         .await?;
-    of(tenant, mailbox, folder, &ids).await
+    let mut items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    if items.len() < ids.len() {
+        let written: HashSet<&str> = items.iter().map(|item| item.item_id.as_str()).collect();
+        let others: Vec<_> = ids.iter().copied().filter(|id| !written.contains(id)).collect();
+        let others = of(tenant, mailbox, folder, &others).await?;
+        items.extend(others);
+    }
+    Ok(items)
 }
 
 /// Notes, before an item is fetched alone, that it is in hand: if the process dies over it, its row says so. Whatever is

@@ -156,9 +156,9 @@ async fn insert(
             if *reused {
                 warnings.push(REUSED.to_owned());
             }
-            json!({
+            let rest = json!({
                 "in_reply_to": message.in_reply_to,
-                "refs": message.references,
+                "refs": Some(&message.references).filter(|references| !references.is_empty()),
                 "owner_kind": owner.map(|owner| owner.kind().as_str()),
                 "owner_id": owner.map(Owner::id),
                 "auto_submitted": message.auto_submitted,
@@ -169,8 +169,13 @@ async fn insert(
                 "return_path": message.return_path,
                 "sensitivity": message.sensitivity.as_str(),
                 "importance": message.importance.as_str(),
-                "warnings": warnings,
-            })
+                "warnings": Some(warnings).filter(|warnings| !warnings.is_empty()),
+            });
+            // What is not there costs as much to read as what is.
+            match rest {
+                Value::Object(rest) => rest.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+                other => other,
+            }
         })
         .collect();
     let ids: Vec<_> = candidates.iter().map(|(_, id, _)| id.0).collect();
@@ -185,12 +190,12 @@ async fn insert(
                  message_references, subject, sent_at, received_at, owner_kind, owner_id, auto_submitted, precedence,
                  list_id, return_path, sensitivity, importance, automatic, response_suppressed, warnings, created_by, modified_by)
              select current_organization(), u.id, 'incoming', 'received', u.identity, u.message_id, r.in_reply_to,
-                 r.refs, u.subject, u.sent_at, u.received_at, r.owner_kind, r.owner_id, r.auto_submitted, r.precedence,
+                 coalesce(r.refs, '{}'), u.subject, u.sent_at, u.received_at, r.owner_kind, r.owner_id, r.auto_submitted, r.precedence,
                  r.list_id, r.return_path, r.sensitivity, r.importance, r.automatic, r.response_suppressed,
-                 case when not (r.warnings @> array[$8::text]) and exists (
+                 case when not (coalesce(r.warnings, '{}') @> array[$8::text]) and exists (
                           select from emails e where e.organization_id = current_organization()
                              and e.message_id = u.message_id and e.direction = 'incoming' and e.identity <> u.identity)
-                      then array_append(r.warnings, $8::text) else r.warnings end,
+                      then array_append(r.warnings, $8::text) else coalesce(r.warnings, '{}') end,
                  $9, $9
              from unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
                          $7::jsonb[]) as u(id, identity, message_id, subject, sent_at, received_at, rest),

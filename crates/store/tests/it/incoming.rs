@@ -377,9 +377,9 @@ async fn one_item_that_cannot_be_stored_never_holds_up_its_batch() {
     };
     assert_eq!(due().await, []);
     for (tries, minutes) in [(2, 5), (3, 10), (4, 20), (5, 40)] {
-        store::testing::pass(&world.database, Duration::from_secs(60 * minutes - 1)).await.unwrap();
+        store::testing::pass(&world.database, Duration::from_secs(60 * minutes - 30)).await.unwrap();
         assert_eq!(due().await, [], "each failure doubles the time until the next try");
-        store::testing::pass(&world.database, Duration::from_secs(2)).await.unwrap();
+        store::testing::pass(&world.database, Duration::from_secs(31)).await.unwrap();
         assert_eq!(due().await, [items::Unknown { index: 1, attempts: tries - 1, deaths: 0 }]);
         let again = here(&world, world.ada_box, vec![item("bad", poison.clone(), "raw 7")]).await;
         assert_eq!(u32::try_from(again[0].attempts).unwrap(), tries);

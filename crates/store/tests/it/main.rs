@@ -6,6 +6,7 @@
 extern crate lockstep_store as store;
 
 mod away;
+mod belonging;
 mod feed;
 mod identity;
 mod incoming;
