@@ -8,6 +8,8 @@ mod following;
 mod lead;
 mod leading;
 mod search;
+#[cfg(test)]
+mod simulation;
 
 use std::time::Duration;
 

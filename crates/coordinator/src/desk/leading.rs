@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::time::Duration;
 
 use model::crash::{self, Point};
 use redis::RedisResult;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::lead::{Batch, Lead, Saying};
 use super::search::Taken;
-use super::{Answers, Ask, Desk, PAUSE, Role};
+use super::{Answers, Ask, Desk, PAUSE, Role, SILENT};
 use crate::book::Book;
 use crate::leases::heard;
 use crate::ledger::line::{Line, Post};
@@ -34,7 +35,8 @@ struct Ways {
     post: Post,
 }
 
-type Writing = Pin<Box<dyn Future<Output = (RedisResult<bool>, Batch)> + Send>>;
+/// A batch on its way; with when it was sent, if the pen was still ours.
+type Writing = Pin<Box<dyn Future<Output = (RedisResult<Option<Instant>>, Batch)> + Send>>;
 
 /// How a step ended.
 enum Step {
@@ -48,6 +50,8 @@ struct Leading {
     pen: Pen,
     routes: HashMap<Uuid, Route>,
     outbox: HashMap<Uuid, Vec<v1::Parcel>>,
+    /// When the pen was last known to be ours.
+    confirmed: Instant,
 }
 
 impl Desk {
@@ -68,7 +72,8 @@ impl Desk {
             book.be_quiet(self.quiet_after_loss, now);
         }
         let lead = Lead::new(book, self.lease, self.renew_every, self.retry);
-        let mut leading = Leading { lead, pen, routes: HashMap::new(), outbox: HashMap::new() };
+        let mut leading =
+            Leading { lead, pen, routes: HashMap::new(), outbox: HashMap::new(), confirmed: now };
         tracing::info!(pen = %leading.pen.id, leases = written.leases.len(), "this coordinator decides");
         self.begin_term(Role::Leads);
         let post = Post::new(connection.clone());
@@ -112,13 +117,14 @@ impl Desk {
                 (written, batch) = written(&mut writing) => {
                     writing = None;
                     match written {
-                        Ok(true) => {
+                        Ok(Some(begun)) => {
+                            leading.confirmed = begun;
                             leading.pen.sequence += 1;
                             self.known.sequence = leading.pen.sequence;
                             leading.say(batch.sayings);
                             Step::Done
                         }
-                        Ok(false) => return Some(batch),
+                        Ok(None) => return Some(batch),
                         Err(error) => {
                             tracing::error!(kind = ledger::kind(&error), "the ledger in Redis does not answer");
                             return Some(batch);
@@ -164,6 +170,7 @@ impl Desk {
                 let batch = leading.lead.batch(now);
                 let (mut connection, pen) = (ways.connection.clone(), leading.pen.clone());
                 writing = Some(Box::pin(async move {
+                    let begun = Instant::now();
                     let grants = !batch.changes.written.is_empty();
                     if grants {
                         crash::point(Point::GrantBefore);
@@ -172,7 +179,7 @@ impl Desk {
                     if grants {
                         crash::point(Point::GrantAfter);
                     }
-                    (written, batch)
+                    (written.map(|ours| ours.then_some(begun)), batch)
                 }));
             }
         }
@@ -184,12 +191,16 @@ impl Desk {
             let attempted = {
                 let attempt = async {
                     tokio::time::sleep(PAUSE).await;
-                    attempt(&self.ledger, &mut leading.pen, &mut leading.lead).await
+                    // Whoever else had the pen meanwhile may have granted what is lost now.
+                    let silent = leading.confirmed.elapsed() > self.beat * SILENT;
+                    let quiet = silent.then_some(self.quiet_after_loss);
+                    attempt(&self.ledger, &mut leading.pen, &mut leading.lead, quiet).await
                 };
                 shutdown.run_until_cancelled(attempt).await?
             };
             match attempted {
                 Ok(Some((ways, batch))) => {
+                    leading.confirmed = Instant::now();
                     leading.say(batch.sayings);
                     tracing::info!(pen = %leading.pen.id, "the ledger in Redis is whole again");
                     return Some(ways);
@@ -216,14 +227,23 @@ impl Desk {
     }
 }
 
-/// One attempt to write everything.
-async fn attempt(ledger: &Ledger, pen: &mut Pen, lead: &mut Lead) -> RedisResult<Option<(Ways, Batch)>> {
+/// One attempt to write everything; with a quiet time, if the pen is gone.
+async fn attempt(
+    ledger: &Ledger,
+    pen: &mut Pen,
+    lead: &mut Lead,
+    quiet: Option<Duration>,
+) -> RedisResult<Option<(Ways, Batch)>> {
     let mut connection = ledger.connect().await?;
     let line = Line::open(ledger).await?;
     let run = connection.run().await?;
     let seen = connection.seen().await?;
     if seen.pen.is_some_and(|other| other != pen.id) {
         return Ok(None);
+    }
+    if let (None, Some(pause)) = (seen.pen, quiet) {
+        lead.book.be_quiet(pause, Instant::now());
+        pen.quiet = true;
     }
     let batch = lead.whole(Instant::now());
     let new = Pen { id: line.id, sequence: pen.sequence.max(seen.sequence) + 1, ..pen.clone() };
@@ -244,7 +264,7 @@ async fn attempt(ledger: &Ledger, pen: &mut Pen, lead: &mut Lead) -> RedisResult
     }
 }
 
-async fn written(writing: &mut Option<Writing>) -> (RedisResult<bool>, Batch) {
+async fn written(writing: &mut Option<Writing>) -> (RedisResult<Option<Instant>>, Batch) {
     match writing {
         Some(writing) => writing.await,
         None => std::future::pending().await,

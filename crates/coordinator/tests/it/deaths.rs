@@ -278,16 +278,13 @@ async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_ol
         let closed = connect(&server, &lease);
         one.crash();
         let lost = std::time::Instant::now();
-        let survivor = match two {
-            Some(two) => {
-                ring.flush().await;
-                two
-            }
-            None => {
-                ring.redis.kill().await;
-                ring.redis.start_again().await;
-                ring.coordinator().await
-            }
+        let survivor = if let Some(two) = two {
+            ring.flush().await;
+            two
+        } else {
+            ring.redis.kill().await;
+            ring.redis.start_again().await;
+            ring.coordinator().await
         };
         let throttle = worker(&[&survivor]);
         until("it may be asked again", || async {

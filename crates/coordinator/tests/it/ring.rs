@@ -78,12 +78,12 @@ impl Ring {
 
     /// Deletes everything in Redis.
     pub(crate) async fn flush(&self) {
-        self.ask(&redis::cmd("FLUSHALL")).await
+        self.ask::<()>(&redis::cmd("FLUSHALL")).await;
     }
 
     /// Makes the state that a Redis without a log comes back with.
     pub(crate) async fn save(&self) {
-        self.ask(&redis::cmd("SAVE")).await
+        self.ask::<()>(&redis::cmd("SAVE")).await;
     }
 
     /// The leases that are written down.
