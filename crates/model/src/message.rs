@@ -7,4 +7,6 @@ mod outgoing;
 mod parsed;
 
 pub use outgoing::{NamedAddress, OutgoingAttachment, OutgoingMessage};
-pub use parsed::{Importance, ParseWarning, ParsedAttachment, ParsedMessage, Party, Sensitivity};
+pub use parsed::{
+    Importance, MESSAGE_ID_REUSED, ParseWarning, ParsedAttachment, ParsedMessage, Party, Sensitivity, meaning,
+};

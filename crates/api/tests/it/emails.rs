@@ -72,6 +72,32 @@ async fn what_is_in_doubt_is_decided_by_a_person() {
 }
 
 #[tokio::test]
+async fn what_is_odd_about_an_email_is_told_by_name_and_in_words() {
+    let world = world().await;
+    let path = draft(&world, json!({})).await;
+    let owner = world.served.database.owner().await.unwrap();
+    owner
+        .batch_execute(
+            "update emails set warnings = array['outlook_rich_text', 'message_id_reused', 'of_tomorrow']",
+        )
+        .await
+        .unwrap();
+    let listed = world.ada.get("emails").await.expect(200)["items"][0].clone();
+    for email in [world.ada.get(&path).await.expect(200), listed] {
+        let told: Vec<_> = email["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|warning| (warning["name"].as_str().unwrap(), warning["meaning"].as_str().unwrap()))
+            .collect();
+        let [(rich, outlook), (reused, twice), (_, unknown)] = told[..] else { panic!("{email}") };
+        assert_eq!((rich, reused), ("outlook_rich_text", "message_id_reused"));
+        assert!(outlook.contains("winmail.dat") && twice.contains("same Message-ID"), "{email}");
+        assert!(unknown.contains("odd"), "a name of another version is told as well: {email}");
+    }
+}
+
+#[tokio::test]
 async fn files_go_in_and_come_out_as_they_are() {
     let world = world().await;
     let path = draft(&world, json!({"html": "<img src=\"cid:logo\">"})).await;

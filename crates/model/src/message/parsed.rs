@@ -257,6 +257,20 @@ impl ParseWarning {
     }
 }
 
+/// The warning that a Message-ID was used by another email before: found out when an email is recorded, not when it is read.
+pub const MESSAGE_ID_REUSED: &str = "message_id_reused";
+
+/// What a warning with this name, as emails keep it, means to whoever reads the email. One that nobody knows any more
+/// means that something is odd.
+pub fn meaning(warning: &str) -> &'static str {
+    if warning == MESSAGE_ID_REUSED {
+        return "Another email came with the same Message-ID, which senders should use once: one of the two may be forged. \
+                Look at who sent them.";
+    }
+    let known: Option<ParseWarning> = warning.parse().ok();
+    known.map_or("Something is odd about it. The raw message is kept.", ParseWarning::sentence)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,8 +280,10 @@ mod tests {
         for warning in ParseWarning::ALL {
             assert_eq!(warning.as_str().parse(), Ok(*warning));
             assert_eq!(serde_json::to_string(warning).unwrap(), format!("\"{warning}\""));
+            assert_eq!(meaning(warning.as_str()), warning.sentence());
             assert!(warning.sentence().len() > 40 && warning.sentence().ends_with('.'), "{warning}");
         }
+        assert!(meaning(MESSAGE_ID_REUSED).contains("same Message-ID"));
         for importance in Importance::ALL {
             assert_eq!(importance.as_str().parse(), Ok(*importance));
         }

@@ -211,7 +211,7 @@ async fn insert(
 }
 
 /// The warning on an email whose Message-ID another email already has.
-const REUSED: &str = "message_id_reused";
+const REUSED: &str = model::message::MESSAGE_ID_REUSED;
 
 async fn write_parties(
     tenant: &Tenant,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use model::automatic::Automatic;
 use model::email::{Direction, EmailState, PartyRole, RecipientState, SendAnswer};
+use model::message::meaning;
 use model::report::{ReportKind, ReportedAction};
 use serde::Serialize;
 use store::email;
@@ -42,8 +43,8 @@ pub(super) struct EmailSummary {
     /// What kind of automatic mail it is; null for what a person wrote.
     #[schema(value_type = Option<schema::Automatic>)]
     automatic: Option<Automatic>,
-    /// What is odd about it, such as `message_id_reused`.
-    warnings: Vec<String>,
+    /// What is odd about it.
+    warnings: Vec<Warning>,
     /// Whether it may have been sent twice.
     maybe_duplicate: bool,
     /// The host application's id.
@@ -54,6 +55,21 @@ pub(super) struct EmailSummary {
     created_at: Timestamp,
     /// Last changed.
     modified_at: Timestamp,
+}
+
+/// Something odd about an email.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Warning {
+    /// Its name, such as `message_id_reused`.
+    name: String,
+    /// What it means to whoever reads the email, and what can be done.
+    meaning: &'static str,
+}
+
+impl Warning {
+    fn new(name: String) -> Self {
+        Self { meaning: meaning(&name), name }
+    }
 }
 
 /// Somebody in the headers of an email.
@@ -284,7 +300,7 @@ impl From<email::Email> for EmailSummary {
             received_at: email.received_at,
             owner: email.owner.map(OwnerReference::from),
             automatic: email.automatic,
-            warnings: email.warnings,
+            warnings: email.warnings.into_iter().map(Warning::new).collect(),
             maybe_duplicate: email.maybe_duplicate,
             external_id: email.external_id,
             version: email.version,

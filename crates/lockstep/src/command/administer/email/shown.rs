@@ -47,8 +47,6 @@ fn named(email: Record<'_>, role: &str) -> Cell {
 
 /// An email as a whole.
 pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
-    let warnings: Vec<_> =
-        email.list("warnings").iter().filter_map(|warning| warning.0.as_str()).map(words).collect();
     let twice = if email.flag("maybe_duplicate") { "may have been sent twice" } else { "" };
     let facts = context.look.facts([
         ("state", state(&email.text("state"))),
@@ -60,7 +58,7 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
         ("reply to", named(email, "reply_to")),
         ("written", plain(context.when(email.time("sent_at")))),
         ("received", plain(context.when(email.time("received_at")))),
-        ("warnings", cell(warnings.join(", "), Tone::Uneasy)),
+        ("warnings", cell(warnings(email), Tone::Uneasy)),
         ("beware", cell(twice, Tone::Uneasy)),
         ("message id", plain(email.text("message_id"))),
         ("answers", plain(email.text("in_reply_to"))),
@@ -77,6 +75,12 @@ pub(super) fn one(context: &Context<'_>, email: Record<'_>) -> String {
     text.push_str(&reports(context, email));
     text.push_str(&body(context, email));
     text
+}
+
+/// What is odd about it, a sentence a line.
+fn warnings(email: Record<'_>) -> String {
+    let warnings = email.list("warnings").into_iter();
+    warnings.map(|warning| warning.text("meaning")).collect::<Vec<_>>().join("\n")
 }
 
 /// Which receipts the sender asks for.
@@ -189,4 +193,21 @@ fn body(context: &Context<'_>, email: Record<'_>) -> String {
         (None, None) => " (no text)".to_owned(),
     };
     format!("{files}\n{body}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_odd_is_told_in_sentences() {
+        let email = json!({"warnings": [
+            {"name": "no_date", "meaning": "It does not say when."},
+            {"name": "outlook_rich_text", "meaning": "It was sent in Outlook's format."},
+        ]});
+        assert_eq!(warnings(Record(&email)), "It does not say when.\nIt was sent in Outlook's format.");
+        assert_eq!(warnings(Record(&json!({}))), "");
+    }
 }
