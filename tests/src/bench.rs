@@ -23,7 +23,7 @@ mod sink;
 
 use std::path::Path;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::LocalSet;
@@ -65,10 +65,10 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
     let machine = Machine::look();
     say(&format!("{machine}\n"));
     let (mut lines, mut complete) = (Vec::new(), true);
-    let chosen = ALL.iter().filter_map(|(name, measuring)| match asked(wanted, name) {
-        None if wanted.is_empty() => Some((name, measuring, None)),
-        None => None,
-        Some(amount) => Some((name, measuring, amount)),
+    let chosen = ALL.iter().filter_map(|(name, measuring)| {
+        let asked = wanted.iter().find(|asked| asked.split('=').next() == Some(*name));
+        let amount = asked.and_then(|asked| amount_of(asked));
+        (wanted.is_empty() || asked.is_some()).then_some((name, measuring, amount))
     });
     for (name, measuring, amount) in chosen {
         let begun = Instant::now();
@@ -99,12 +99,9 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
     }
 }
 
-/// Whether a measurement was asked for by name, and with which amount.
-fn asked(wanted: &[String], name: &str) -> Option<Option<u64>> {
-    wanted.iter().find_map(|wanted| match wanted.split_once('=') {
-        None => (wanted == name).then_some(None),
-        Some((wanted, amount)) => (wanted == name).then(|| amount.parse().ok()),
-    })
+/// The amount that a measurement is asked for with: 600 of `lateness=600`.
+fn amount_of(asked: &str) -> Option<u64> {
+    asked.split_once('=')?.1.parse().ok()
 }
 
 fn write(path: &Path, value: &Value) -> std::io::Result<()> {
@@ -114,10 +111,14 @@ fn write(path: &Path, value: &Value) -> std::io::Result<()> {
     std::fs::write(path, format!("{value:#}\n"))
 }
 
-/// Things a second.
-#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+/// Things a second, until now.
 fn rate(count: usize, since: Instant) -> f64 {
-    count as f64 / since.elapsed().as_secs_f64()
+    per_second(count, since.elapsed())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+fn per_second(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
 }
 
 #[expect(clippy::print_stdout, reason = "what a person reads while it measures")]

@@ -23,18 +23,14 @@ impl Transaction {
 
     /// Makes everything that was done visible to others, at the latest with the answer.
     pub(crate) async fn commit(self) -> store::Result<()> {
-        match self.once {
-            Some(once) => {
-                once.hold(self.tenant);
-                Ok(())
-            }
-            None => {
-                crash::point(Point::RequestBefore);
-                self.tenant.commit().await?;
-                crash::point(Point::RequestAfter);
-                Ok(())
-            }
+        if let Some(once) = self.once {
+            once.hold(self.tenant);
+            return Ok(());
         }
+        crash::point(Point::RequestBefore);
+        self.tenant.commit().await?;
+        crash::point(Point::RequestAfter);
+        Ok(())
     }
 }
 

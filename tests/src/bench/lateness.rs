@@ -1,6 +1,6 @@
 //! How late a cycle is: from due to received by a consumer, at ten thousand due a second with outcomes written back as fast.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker::{Invitation, Queue};
 use futures_util::StreamExt as _;
@@ -54,7 +54,7 @@ pub(super) async fn measure() -> Measured {
         return Err(format!("{} messages came twice or for nothing", outcomes.missed).into());
     }
     let all: Vec<f64> = first.lateness.iter().chain(&second.lateness).copied().collect();
-    let rate = super::rate(all.len(), Instant::now() - time);
+    let rate = super::per_second(all.len(), time);
     let what = format!("{PER_SECOND} due a second for {} s, due to received", time.as_secs());
     Ok(vec![
         Line::new(format!("{what}: half of them"), at(&all, 0.5), "ms").reaching(Target::AtMost(250.0, "ms")),

@@ -20,7 +20,7 @@ async fn followed(
         loop {
             let from = if place.is_empty() { String::new() } else { format!("&after={place}") };
             let page = client.get(&format!("changes?limit=200&wait=2{from}")).await.expect(200);
-            place = page["after"].as_str().unwrap().to_owned();
+            page["after"].as_str().unwrap().clone_into(&mut place);
             seen.extend(page["items"].as_array().unwrap().iter().cloned());
             if seen.iter().any(&mut wanted) {
                 return;

@@ -1,5 +1,7 @@
 //! `lockstep history …` and `lockstep changes`: who changed what, when, from which value to which.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use comfy_table::Cell;
 use serde_json::Value;
@@ -121,13 +123,14 @@ fn shown(context: &Context<'_>, feed: Record<'_>) -> String {
     };
     if let Some(since) = feed.time("held_back.since") {
         let number = feed.text("held_back.changes");
-        text.push_str(&format!(
-            "\n {number} more wait for an older transaction to end, the oldest since {}.\n",
-            context.when(Some(since))
-        ));
+        let since = context.when(Some(since));
+        let _ = writeln!(
+            text,
+            "\n {number} more wait for an older transaction to end, the oldest since {since}."
+        );
     }
     let more = if feed.flag("more") { "There are more. " } else { "" };
-    text.push_str(&format!("\n {more}Go on: lockstep changes --after {}\n", feed.text("after")));
+    let _ = writeln!(text, "\n {more}Go on: lockstep changes --after {}", feed.text("after"));
     text
 }
 

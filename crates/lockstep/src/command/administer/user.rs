@@ -154,10 +154,10 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 }
 
 /// The path of a grant.
-async fn grant(context: &Context<'_>, user: &str, grantee: &str) -> Result<[String; 4], Failure> {
+async fn grant(context: &Context<'_>, user: &str, sender: &str) -> Result<[String; 4], Failure> {
     let granter = context.api.id(Noun::User, user).await?;
-    let grantee = context.api.id(Noun::User, grantee).await?;
-    Ok(["users".to_owned(), granter, "send-grants".to_owned(), grantee])
+    let sender = context.api.id(Noun::User, sender).await?;
+    Ok(["users".to_owned(), granter, "send-grants".to_owned(), sender])
 }
 
 /// The two directions of a user's grants to send; nothing when there are none.

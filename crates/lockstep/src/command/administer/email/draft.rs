@@ -12,6 +12,7 @@ use crate::command::Failure;
 use crate::command::administer::context::{Context, refused};
 
 /// What an email is written from.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub struct Draft {
     /// The mailbox it is sent from, by address or id; needed before it can be sent.
