@@ -1,6 +1,6 @@
 //! How late a cycle is: from due to received by a consumer, at ten thousand due a second with outcomes written back as fast.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::{Invitation, Queue};
 use futures_util::StreamExt as _;
