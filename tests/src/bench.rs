@@ -4,6 +4,7 @@
 //! A figure asserts what must be true of it (nothing lost, nothing twice, never one too many) before it may be shown. It
 //! is never compared with a number from another machine: only ratios within one run mean something.
 
+mod delay;
 mod figure;
 mod house;
 mod idle;
