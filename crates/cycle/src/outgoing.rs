@@ -7,16 +7,17 @@ mod submission;
 use model::alert::AlertKind;
 use model::budget::Used;
 use model::crash::{self, Point};
+use model::id::{EmailId, MailboxId, SessionId};
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::Pending;
+use store::outgoing::{Attempt, Pending};
 use store::schedule::Claim;
 use store::{Tenant, alert, outgoing, schedule};
 use tokio::time::Instant;
 
-use self::begun::{Begun, Desk};
+use self::begun::{Answered, Begun, Desk};
 use crate::ending::{Ending, Interrupted};
 use crate::start::{Cycle, Parts};
 
@@ -51,17 +52,19 @@ pub(crate) async fn pending(
 }
 
 /// What sending goes on with.
-pub(crate) struct Sending<'a> {
+struct Sending<'a> {
     pub(crate) cycle: &'a Cycle,
     pub(crate) may_go_on: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 /// What became of the connection with a message.
-pub(crate) enum Sent {
+enum Sent {
     /// The next message may go over it.
     GoOn {
         /// Bytes of the message.
         bytes: u64,
+        /// What is to be written of it.
+        answered: Answered,
     },
     /// It broke again over the same message, whose fault that is: the others go on over another one.
     Broke,
@@ -80,6 +83,7 @@ pub(crate) async fn run(
     let sending = Sending { cycle, may_go_on };
     let caps = mail.config().caps();
     let (mut used, mut tried, mut cut_off) = (Used::default(), 0, false);
+    let mut answered: Option<Answered> = None;
     for next in pending {
         // A server that says goodbye after so many messages is done with for this time; the rest is due at once.
         let stop = caps.reached(used, started.elapsed()) || cycle.parts.drain.is_cancelled();
@@ -88,16 +92,35 @@ pub(crate) async fn run(
             break;
         }
         // Before the message is read from the records: its files, and the message that is built of them.
-        let reserved = mail.reserve(HELD_ONCE + HELD_OF_FILES * next.attached).await;
-        let Some(begun) = sending.begin(&next).await? else { continue };
+        let held = HELD_ONCE + HELD_OF_FILES * next.attached;
+        // An answer waits for no memory: while there is none, it is written by itself.
+        let (reserved, begun) = match (answered.take(), mail.reserve_now(held)) {
+            (Some(answered), Some(reserved)) => {
+                (Some(reserved), answered.exchange(sending.next(&next)).await?)
+            }
+            (None, Some(reserved)) => (Some(reserved), sending.begin(&next).await?),
+            (last, None) => {
+                if let Some(answered) = last {
+                    answered.write().await?;
+                }
+                (mail.reserve(held).await, sending.begin(&next).await?)
+            }
+        };
+        let Some(begun) = begun else { continue };
         tried += 1;
         used.items += 1;
         match sending.submit(&mut session, begun).await? {
-            Sent::GoOn { bytes } => used.bytes += bytes,
+            Sent::GoOn { bytes, answered: last } => {
+                used.bytes += bytes;
+                answered = Some(last);
+            }
             Sent::Broke => return Ok(Ending::done(tried, true)),
             Sent::Over(why) => return Err(why),
         }
         drop(reserved);
+    }
+    if let Some(answered) = answered {
+        answered.write().await?;
     }
     session.quit().await;
     Ok(Ending::done(tried, cut_off))
@@ -109,23 +132,49 @@ impl Sending<'_> {
     async fn begin(&self, next: &Pending) -> Result<Option<Begun>, Interrupted> {
         let cycle = self.cycle;
         let (store, organization) = (cycle.parts.store.clone(), cycle.organization);
-        let (claim, mailbox, session) = (cycle.claimed.claim, cycle.mailbox.id, cycle.session);
-        let (by, email, desk) = (cycle.author(), next.email, Desk::of(cycle));
-        let begins = async move {
+        let (next, desk) = (self.next(next), Desk::of(cycle));
+        let begins = Box::pin(async move {
             let tenant = store.tenant(organization).await?;
-            schedule::fence(&tenant, claim).await?;
-            let attempt =
-                outgoing::begin_attempt(&tenant, mailbox, claim.number, session, email, &by).await?;
+            schedule::fence(&tenant, next.claim).await?;
+            let attempt = next.begin(&tenant).await?;
             crash::point(Point::SendingBefore);
             tenant.commit().await?;
             crash::point(Point::SendingAfter);
             Ok(attempt)
-        };
+        });
         let begun = async move {
             let attempt: store::Result<_> = begins.await;
             Ok(attempt?.map(|attempt| Begun::new(attempt, desk)))
         };
         let ended: store::Result<_> = Desk::of(cycle).finished(begun).await?;
         Ok(ended?)
+    }
+
+    fn next(&self, pending: &Pending) -> Next {
+        let cycle = self.cycle;
+        Next {
+            claim: cycle.claimed.claim,
+            mailbox: cycle.mailbox.id,
+            session: cycle.session,
+            email: pending.email,
+            by: cycle.author(),
+        }
+    }
+}
+
+/// The try that begins next, apart from the cycle, which may be dropped meanwhile.
+struct Next {
+    claim: Claim,
+    mailbox: MailboxId,
+    session: SessionId,
+    email: EmailId,
+    by: Author,
+}
+
+impl Next {
+    /// Begins it, under the fence of whoever asks.
+    async fn begin(&self, tenant: &Tenant) -> store::Result<Option<Attempt>> {
+        let claim = self.claim.number;
+        outgoing::begin_attempt(tenant, self.mailbox, claim, self.session, self.email, &self.by).await
     }
 }

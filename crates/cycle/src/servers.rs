@@ -65,10 +65,18 @@ impl Mail {
     /// Waits until this many bytes of messages may be held in memory, beside those of all other cycles of the process.
     /// A cycle holds one reservation at a time, so that none waits for another in a circle.
     pub(crate) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let all = kilobytes(u64::from(self.0.config.memory_mb) * 1_000_000);
-        let wanted = u32::try_from(kilobytes(bytes).min(all)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
-        Arc::clone(&self.0.memory).acquire_many_owned(wanted).await.ok()
+        Arc::clone(&self.0.memory).acquire_many_owned(self.permits(bytes)).await.ok()
+    }
+
+    /// The same without waiting; none while others hold too much.
+    pub(crate) fn reserve_now(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.memory).try_acquire_many_owned(self.permits(bytes)).ok()
+    }
+
+    fn permits(&self, bytes: u64) -> u32 {
+        let all = kilobytes(u64::from(self.0.config.memory_mb) * 1_000_000);
+        u32::try_from(kilobytes(bytes).min(all)).unwrap_or(u32::MAX)
     }
 
     /// How a mailbox's server is connected to.

@@ -33,6 +33,15 @@ impl Subject {
         }
     }
 
+    /// The one column that says which: a condition on it finds its index, one on all three finds none.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Email(_) => "email_id",
+            Self::Mailbox(_) => "mailbox_id",
+            Self::Profile(_) => "profile_id",
+        }
+    }
+
     fn scope(self) -> Scope {
         match self {
             Self::Email(_) => Scope::Email,
@@ -166,27 +175,29 @@ pub async fn resolve(
     let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
     let same: Option<Vec<_>> =
         detail.map(|detail| kinds.iter().map(|kind| sameness(*kind, subject, detail)).collect());
-    let (email, mailbox, profile) = subject.columns();
     tenant
         .execute(
-            "update alerts set resolved_at = now()
-             where kind = any($1) and email_id is not distinct from $2 and mailbox_id is not distinct from $3
-               and profile_id is not distinct from $4 and resolved_at is null and dismissed_at is null
-               and ($5::text[] is null or sameness = any($5))",
-            &[&names, &email, &mailbox, &profile, &same],
+            &format!(
+                "update alerts set resolved_at = now()
+                 where kind = any($1) and {} = $2 and resolved_at is null and dismissed_at is null
+                   and ($3::text[] is null or sameness = any($3))",
+                subject.column()
+            ),
+            &[&names, &subject.id(), &same],
         )
         .await
 }
 
 /// Whether an alert of this kind about the subject is open.
 pub async fn is_open(tenant: &Tenant, kind: AlertKind, subject: Subject) -> Result<bool> {
-    let (email, mailbox, profile) = subject.columns();
     let row = tenant
         .query_one(
-            "select exists (select from alerts
-             where kind = $1 and email_id is not distinct from $2 and mailbox_id is not distinct from $3
-               and profile_id is not distinct from $4 and resolved_at is null and dismissed_at is null)",
-            &[&kind.as_str(), &email, &mailbox, &profile],
+            &format!(
+                "select exists (select from alerts
+                 where kind = $1 and {} = $2 and resolved_at is null and dismissed_at is null)",
+                subject.column()
+            ),
+            &[&kind.as_str(), &subject.id()],
         )
         .await?;
     Ok(row.try_get(0)?)

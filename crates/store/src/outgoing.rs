@@ -29,10 +29,11 @@ pub(crate) use withdraw::{withdraw_from, withdraw_of};
 use model::email::EmailState;
 use model::id::{EmailId, MailboxId};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::refusal::{Refusal, check_version};
 use crate::row::named;
-use crate::{Result, Tenant};
+use crate::{Error, Result, Tenant};
 
 /// An outgoing email whose row this transaction holds.
 struct Held {
@@ -50,10 +51,16 @@ async fn hold(tenant: &Tenant, id: EmailId, expected: Option<i64>) -> Result<Hel
         )
         .await?
         .ok_or(Refusal::Unknown { what: "email", field: "id" })?;
-    let version = row.try_get("version")?;
-    check_version("email", expected, version)?;
+    let held = held(id, &row)?;
+    check_version("email", expected, held.version)?;
+    Ok(held)
+}
+
+/// An email as the statement found it that holds its row.
+fn held(id: EmailId, row: &Row) -> Result<Held> {
     let mailbox: Option<uuid::Uuid> = row.try_get("mailbox_id")?;
-    Ok(Held { id, state: named(&row, "state")?, mailbox: mailbox.map(MailboxId), version })
+    let (state, version) = (named(row, "state")?, row.try_get("version")?);
+    Ok(Held { id, state, mailbox: mailbox.map(MailboxId), version })
 }
 
 /// Moves a held email on; returns its new version.
@@ -74,18 +81,22 @@ async fn set_state_with(
     fields: crate::change::Fields,
     by: &crate::change::Author,
 ) -> Result<i64> {
-    let row = tenant
-        .query_one(
-            "update emails set state = $2, version = version + 1, modified_at = now(), modified_by = $3,
-                 sent_at = case when $2 = 'sent' then coalesce(sent_at, now()) else sent_at end
-             where id = $1 returning version",
-            &[&held.id.0, &state.as_str(), &by.name()],
-        )
-        .await?;
-    let version = row.try_get(0)?;
+    // Its row is held, so the next version is known, and both are written in one round trip.
+    let version = held.version + 1;
+    let name = by.name();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&held.id.0, &state.as_str(), &name, &version];
+    let moved = tenant.execute(
+        "update emails set state = $2, version = $4::bigint, modified_at = now(), modified_by = $3,
+             sent_at = case when $2 = 'sent' then coalesce(sent_at, now()) else sent_at end
+         where id = $1 and version = $4::bigint - 1",
+        &parameters,
+    );
     let fields = fields.changed("state", &held.state, &state);
     let change = crate::change::Change { record_type: "email", id: held.id.0, version, by, fields };
-    crate::change::write(tenant, change).await?;
+    let (moved, ()) = tokio::try_join!(moved, crate::change::write(tenant, change))?;
+    if moved != 1 {
+        return Err(Error::Broken("an email that was held has another version".to_owned()));
+    }
     Ok(version)
 }
 
@@ -102,19 +113,17 @@ async fn settle(tenant: &Tenant, held: &Held, by: &crate::change::Author) -> Res
 /// Ends the open request once nobody waits any more; where its recipients put the email.
 async fn end_request(tenant: &Tenant, held: &Held) -> Result<EmailState> {
     // Taken back while a try was under way: whom that try did not reach is not tried again.
-    tenant
-        .execute(
-            "update send_recipients rc set state = 'canceled' from send_requests r
-             where r.email_id = $1 and r.ended_at is null and r.canceled_at is not null
-               and r.organization_id = rc.organization_id and r.id = rc.send_request_id
-               and rc.state in ('waiting', 'deferred')",
-            &[&held.id.0],
-        )
-        .await?;
     let rows = tenant
         .query(
-            "select rc.state from send_recipients rc
+            "with canceled as (
+                 update send_recipients rc set state = 'canceled' from send_requests r
+                 where r.email_id = $1 and r.ended_at is null and r.canceled_at is not null
+                   and r.organization_id = rc.organization_id and r.id = rc.send_request_id
+                   and rc.state in ('waiting', 'deferred')
+                 returning rc.send_request_id, rc.position, rc.state)
+             select coalesce(c.state, rc.state) as state from send_recipients rc
              join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
+             left join canceled c on c.send_request_id = rc.send_request_id and c.position = rc.position
              where r.email_id = $1 and (r.ended_at is null or rc.state in ('accepted', 'delayed'))",
             &[&held.id.0],
         )

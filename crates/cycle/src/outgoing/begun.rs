@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::outgoing::{Answer, Attempt};
-use store::{Store, Tenant, alert, outgoing};
+use store::{Store, Tenant, alert, outgoing, schedule};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use super::Next;
 use crate::ending::Interrupted;
 use crate::start::Cycle;
 
@@ -50,7 +51,20 @@ pub(super) struct Begun {
     desk: Desk,
     /// The final dot may have left from here on.
     dot: Arc<AtomicBool>,
+    /// What came of it, once that is known.
+    known: Option<(Answer, Vec<Told>)>,
     open: bool,
+}
+
+/// A try whose answer is known and not written yet. Dropped, it is written all the same.
+pub(super) struct Answered(Box<Begun>);
+
+/// What became of an answer that was written together with the beginning of the next try.
+enum Exchanged {
+    /// The next one began, or was no longer to be sent.
+    Began(Option<Box<Attempt>>),
+    /// The answer is written; the claim is no longer ours.
+    Fenced,
 }
 
 impl Desk {
@@ -81,7 +95,7 @@ impl Desk {
 
 impl Begun {
     pub(super) fn new(attempt: Attempt, desk: Desk) -> Self {
-        Self { attempt, desk, dot: Arc::default(), open: true }
+        Self { attempt, desk, dot: Arc::default(), known: None, open: true }
     }
 
     /// Set right before the final dot is let go: from then on nobody but the server knows.
@@ -93,11 +107,15 @@ impl Begun {
         self.desk.told(kind, parameters, said)
     }
 
+    /// The end of the try is known: written with the beginning of the next one, or by itself.
+    pub(super) fn answered(mut self, answer: Answer, told: Vec<Told>) -> Answered {
+        self.known = Some((answer, told));
+        Answered(Box::new(self))
+    }
+
     /// Writes the end of the try, not fenced: a server's word is true whoever holds the claim by now.
-    pub(super) async fn end(mut self, answer: Answer, told: Vec<Told>) -> Result<(), Interrupted> {
-        self.open = false;
-        let writing = self.writing(answer, told);
-        Ok(self.desk.finished(writing.run()).await??)
+    pub(super) async fn end(self, answer: Answer, told: Vec<Told>) -> Result<(), Interrupted> {
+        self.answered(answer, told).write().await
     }
 
     /// The message never left: its recipients wait as before, each time longer where the connection broke over it.
@@ -120,9 +138,55 @@ impl Begun {
         }
     }
 
-    fn writing(&self, answer: Answer, told: Vec<Told>) -> Writing {
+    /// What is to be written of it; from here on that is the caller's to do.
+    fn close(&mut self) -> Writing {
+        self.open = false;
+        let (answer, told) = self.known.take().unwrap_or_else(|| self.broken_off());
         let doubled = self.told(AlertKind::MaybeSentTwice, json!({}), None);
         Writing { desk: self.desk.clone(), answer, told, doubled }
+    }
+}
+
+impl Begun {
+    /// A try that nobody ended: not sent before the final dot, in doubt after it.
+    fn broken_off(&self) -> (Answer, Vec<Told>) {
+        let mut answer = self.not_sent(None, Duration::ZERO);
+        let mut told = Vec::new();
+        if self.dot.load(Ordering::SeqCst) {
+            answer.answer = SendAnswer::Unknown;
+            told.push(self.told(AlertKind::SendUnknown, json!({}), None));
+        }
+        tracing::warn!(answer = %answer.answer, "a try was broken off");
+        (answer, told)
+    }
+}
+
+impl Answered {
+    /// Writes the end of the try, not fenced: a server's word is true whoever holds the claim by now.
+    pub(super) async fn write(mut self) -> Result<(), Interrupted> {
+        let desk = self.0.desk.clone();
+        Ok(desk.finished(Box::pin(async move { self.0.close().run().await })).await??)
+    }
+
+    /// Writes the end of the try and begins the next one in one transaction: one commit a message instead of two, and never
+    /// two messages in Sending. When the next one cannot begin, the end is written by itself. Runs to its end although the
+    /// cycle may be dropped.
+    pub(super) async fn exchange(mut self, next: Next) -> Result<Option<Begun>, Interrupted> {
+        let desk = self.0.desk.clone();
+        let work = async move {
+            let writing = self.0.close();
+            match writing.exchange(&next).await {
+                Ok(Exchanged::Began(attempt)) => {
+                    Ok(attempt.map(|attempt| Begun::new(*attempt, writing.desk.clone())))
+                }
+                Ok(Exchanged::Fenced) => Err(store::Error::Fenced),
+                Err(error) => {
+                    writing.run().await?;
+                    Err(error)
+                }
+            }
+        };
+        Ok(desk.finished(Box::pin(work)).await??)
     }
 }
 
@@ -133,14 +197,7 @@ impl Drop for Begun {
         if !self.open {
             return;
         }
-        let mut answer = self.not_sent(None, Duration::ZERO);
-        let mut told = Vec::new();
-        if self.dot.load(Ordering::SeqCst) {
-            answer.answer = SendAnswer::Unknown;
-            told.push(self.told(AlertKind::SendUnknown, json!({}), None));
-        }
-        tracing::warn!(answer = %answer.answer, "a try was broken off");
-        let writing = self.writing(answer, told);
+        let writing = self.close();
         let write = async move {
             if let Err(error) = writing.run().await {
                 tracing::error!("the end of a try could not be written: {error}");
@@ -160,7 +217,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn run(self) -> store::Result<()> {
+    async fn run(&self) -> store::Result<()> {
         let mut tries = 1;
         loop {
             let (store, organization) = (&self.desk.store, self.desk.organization);
@@ -179,15 +236,39 @@ impl Writing {
         }
     }
 
+    /// The fence first, as everybody locks the schedule row before the emails; what it says holds only for what begins.
+    async fn exchange(&self, next: &Next) -> store::Result<Exchanged> {
+        let tenant = self.desk.store.tenant(self.desk.organization).await?;
+        let ours = match schedule::fence(&tenant, next.claim).await {
+            Ok(()) => true,
+            Err(store::Error::Fenced) => false,
+            Err(error) => return Err(error),
+        };
+        self.once(&tenant).await?;
+        let begun = if ours { next.begin(&tenant).await? } else { None };
+        if begun.is_some() {
+            crash::point(Point::SendingBefore);
+        }
+        tenant.commit().await?;
+        crash::point(Point::SentAfter);
+        if begun.is_some() {
+            crash::point(Point::SendingAfter);
+        }
+        Ok(if ours { Exchanged::Began(begun.map(Box::new)) } else { Exchanged::Fenced })
+    }
+
     async fn once(&self, tenant: &Tenant) -> store::Result<()> {
         let answered = outgoing::record_answer(tenant, &self.answer, &self.desk.by).await?;
+        let mut over = Vec::new();
         if answered.decided && answered.state != EmailState::Unknown {
             // A late answer settles what a newer claim found in doubt.
-            alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(answered.email), None).await?;
+            over.push(AlertKind::SendUnknown);
         }
         if answered.decided && answered.state != EmailState::PendingSend {
-            let email = Subject::Email(answered.email);
-            alert::resolve(tenant, &[AlertKind::SendWaiting], email, None).await?;
+            over.push(AlertKind::SendWaiting);
+        }
+        if !over.is_empty() {
+            alert::resolve(tenant, &over, Subject::Email(answered.email), None).await?;
         }
         // A report may have ended the doubt before it was written down.
         let passed =

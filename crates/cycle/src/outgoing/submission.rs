@@ -21,6 +21,9 @@ use crate::servers::MEGABYTE;
 /// How long a message under way may take to its final dot once the process is to stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Text of at most so many bytes is made a message on the thread that sends it.
+const BUILT_AT_ONCE: usize = 32 * 1024;
+
 /// Why a message was held back before its final dot.
 enum Held {
     Mail(mail::Error),
@@ -42,7 +45,7 @@ impl Sending<'_> {
         let attempt = &begun.attempt;
         let built = match self.built(attempt).await {
             Ok(built) => built,
-            Err(why) => return refuse(begun, &why, None).await,
+            Err(why) => return Ok(refuse(begun, &why, None)),
         };
         let bytes = built.size as u64;
         let envelope = Envelope {
@@ -86,7 +89,7 @@ impl Sending<'_> {
                 Ok(Sent::Over(Interrupted::LeaseLost))
             }
             Err(Held::Mail(error)) if is_about_the_message(&error) => {
-                refuse(begun, &error.to_string(), error.said()).await
+                Ok(refuse(begun, &error.to_string(), error.said()))
             }
             Err(Held::Mail(error)) => {
                 let tries = tries(&begun.attempt);
@@ -113,11 +116,19 @@ impl Sending<'_> {
 
     /// Builds the message, or says what is wrong with it.
     async fn built(&self, attempt: &Attempt) -> Result<BuiltMessage, String> {
-        let message = attempt.message.clone();
-        let built = tokio::task::spawn_blocking(move || mime::build(&message))
-            .await
-            .map_err(|_| "building it ended its thread".to_owned())?
-            .map_err(|error| error.to_string())?;
+        let message = &attempt.message;
+        let texts = [&message.text, &message.html];
+        let text: usize = texts.into_iter().flatten().map(String::len).sum();
+        // A message of a few pages is built sooner than another thread wakes up.
+        let built = if message.attachments.is_empty() && text <= BUILT_AT_ONCE {
+            mime::build(message)
+        } else {
+            let message = message.clone();
+            tokio::task::spawn_blocking(move || mime::build(&message))
+                .await
+                .map_err(|_| "building it ended its thread".to_owned())?
+        };
+        let built = built.map_err(|error| error.to_string())?;
         let limit = self.cycle.mailbox.max_message_bytes;
         if built.size as u64 > limit {
             return Err(format!(
@@ -131,7 +142,7 @@ impl Sending<'_> {
 }
 
 /// The message itself is at fault: no server would take it like this.
-async fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Result<Sent, Interrupted> {
+fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Sent {
     let recipients = begun.attempt.recipients.iter().map(|recipient| RecipientAnswer {
         position: recipient.position,
         state: State::Refused,
@@ -148,11 +159,10 @@ async fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Result<Sent, Int
         retry_after: Duration::ZERO,
     };
     let told = begun.told(AlertKind::MessageRefused, json!({"reason": why}), said);
-    begun.end(answer, vec![told]).await?;
-    Ok(Sent::GoOn { bytes: 0 })
+    Sent::GoOn { bytes: 0, answered: begun.answered(answer, vec![told]) }
 }
 
-/// Writes down what the server said.
+/// What the server said, as it is written down.
 async fn answered(begun: Begun, submission: Submission, bytes: u64) -> Result<Sent, Interrupted> {
     let attempt = &begun.attempt;
     let recipients: Vec<RecipientAnswer> = attempt
@@ -191,11 +201,13 @@ async fn answered(begun: Begun, submission: Submission, bytes: u64) -> Result<Se
         }
     };
     let answer = Answer { attempt: attempt.id, answer, said, recipients, retry_after: retry_after(1) };
-    begun.end(answer, told).await?;
-    Ok(match over {
-        None => Sent::GoOn { bytes },
-        Some(error) => Sent::Over(Interrupted::Mail(error)),
-    })
+    match over {
+        None => Ok(Sent::GoOn { bytes, answered: begun.answered(answer, told) }),
+        Some(error) => {
+            begun.end(answer, told).await?;
+            Ok(Sent::Over(Interrupted::Mail(error)))
+        }
+    }
 }
 
 /// How often the message was tried before, for the recipient that was tried most.

@@ -1,5 +1,6 @@
 //! Mail from the records out through Postfix.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::email::EmailState;
@@ -179,4 +180,59 @@ async fn a_send_that_waits_is_told_about_and_never_sent_late_even_where_no_cycle
     assert_eq!(house.count("alerts where kind = 'send_waiting' and resolved_at is null").await, 0);
     assert_eq!(house.count("alerts where kind = 'send_too_late' and resolved_at is null").await, 1);
     assert_eq!(held_up().await, []);
+}
+
+#[tokio::test]
+async fn an_answer_is_committed_with_the_beginning_of_the_next_message_and_the_last_by_itself() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, reader) = house.person("reader").await;
+    for _ in 0..3 {
+        pending(&house, from, Draft { to: to(&reader), ..Draft::default() }).await;
+    }
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(house.arrived(&reader, 3).await.len(), 3);
+    assert_eq!(house.count("emails where state = 'sent'").await, 3);
+    let moves = "changes where record_type = 'email' and fields->'state'->>'new' in ('sending', 'sent')";
+    assert_eq!(house.count(moves).await, 6);
+    let commits = format!("(select distinct transaction_id from {moves}) as transactions");
+    assert_eq!(house.count(&commits).await, 4, "one more than messages");
+    // In none of them is there more than one message that may be on its way.
+    let begun = format!(
+        "(select transaction_id from {moves} and fields->'state'->>'new' = 'sending' group by 1 having count(*) > 1) as two"
+    );
+    assert_eq!(house.count(&begun).await, 0);
+}
+
+#[tokio::test]
+async fn an_answer_is_written_although_the_claim_is_lost_and_nothing_more_begins() {
+    let house = Arc::new(House::build().await);
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, reader) = house.person("reader").await;
+    let first = pending(&house, from, Draft { to: to(&reader), ..Draft::default() }).await;
+    let second = pending(&house, from, Draft { to: to(&reader), ..Draft::default() }).await;
+    let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
+    // The last moment before the final dot: the claim is raised by somebody else.
+    let (sender, raised) = std::sync::mpsc::channel();
+    let (ask, asked) = std::sync::mpsc::channel();
+    let elsewhere = Arc::clone(&house);
+    let raise = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        asked.recv().unwrap();
+        runtime.block_on(async {
+            let database = elsewhere.database.owner().await.unwrap();
+            let bump = "update schedules set claim = claim + 1, state = 'idle', session_id = null
+                        where workload = 'outgoing' and state = 'running'";
+            database.execute(bump, &[]).await.unwrap();
+        });
+        sender.send(()).unwrap();
+    });
+    let raised = std::sync::Mutex::new(raised);
+    let ending = cycle.run(move || ask.send(()).is_err() || raised.lock().unwrap().recv().is_ok()).await;
+    raise.join().unwrap();
+    assert!(ending.is_none(), "the claim is somebody else's by now");
+    assert_eq!(state(&house, first).await, EmailState::Sent);
+    assert_eq!(state(&house, second).await, EmailState::PendingSend);
+    assert_eq!(house.arrived(&reader, 1).await.len(), 1);
+    assert_eq!(house.count("send_attempts").await, 1);
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use model::email::{EmailState, RecipientState, SendAnswer};
 use model::id::{AttemptId, EmailId, SendRequestId};
+use tokio_postgres::Row;
 
 use super::report::settle_doubt;
 use super::request::due_again;
-use super::{hold, set_state, settle};
+use super::{held, set_state, settle};
 use crate::change::Author;
 use crate::refusal::Refusal;
 use crate::row::named;
@@ -63,50 +64,32 @@ pub struct Answered {
 /// Writes down how a try ended. The first answer of a try counts and another one changes nothing. A late answer turns
 /// Unknown into what it says, unless a resend began meanwhile.
 pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Result<Answered> {
+    // One statement that holds the email as well, and below what does not need each other's answers at once: a mailbox
+    // sends one message after the other, so every round trip is time in which nothing is sent.
     let row = tenant
         .query_opt(
-            "select r.email_id, r.id from send_attempts a
-             join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id where a.id = $1",
+            "select e.id as email_id, e.state, e.mailbox_id, e.version, r.id, a.recipients from send_attempts a
+             join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
+             join emails e on e.organization_id = r.organization_id and e.id = r.email_id and e.direction = 'outgoing'
+             where a.id = $1 for no key update of e",
             &[&answer.attempt.0],
         )
         .await?
         .ok_or(Refusal::Unknown { what: "attempt", field: "attempt" })?;
     let email = EmailId(row.try_get("email_id")?);
     let request = SendRequestId(row.try_get("id")?);
-    let held = hold(tenant, email, None).await?;
-    let turned_away = turned_away(answer);
-    let first = tenant
-        .execute(
-            "update send_attempts set answered_at = now(), answer = $2, server_said = $3, turned_away = $4
-             where id = $1 and answered_at is null",
-            &[&answer.attempt.0, &answer.answer.as_str(), &answer.said, &turned_away],
-        )
-        .await?;
-    if first == 0 {
-        return Ok(Answered { email, state: held.state, decided: false, doubled: false });
-    }
+    let held = held(email, &row)?;
     let accepted: Vec<i32> = answer
         .recipients
         .iter()
         .filter(|recipient| recipient.state == RecipientState::Accepted)
         .map(|recipient| recipient.position)
         .collect();
-    // Somebody who was deferred and is accepted later is in two tries and got it once; one who was accepted before, or
-    // of whom an earlier try said so while a resend had begun, got it twice.
-    let others = tenant
-        .query_one(
-            "select exists (select from send_attempts l where l.send_request_id = $2 and l.id > $1) as later,
-                    exists (
-                        select from send_attempts l where l.send_request_id = $2 and l.id <> $1
-                           and l.answer = 'accepted' and l.recipients && $4::integer[]
-                           and (e.maybe_duplicate or exists (
-                               select from send_recipients rc
-                               where rc.send_request_id = $2 and rc.position = any($4) and rc.state in ('accepted', 'delayed', 'bounced')
-                                 and rc.position = any(l.recipients)))) as accepted_twice
-             from emails e where e.id = $3",
-            &[&answer.attempt.0, &request.0, &email.0, &accepted],
-        )
-        .await?;
+    let (first, others) =
+        tokio::try_join!(write_answer(tenant, answer), others(tenant, answer, request, email, &accepted))?;
+    if first == 0 {
+        return Ok(Answered { email, state: held.state, decided: false, doubled: false });
+    }
     let waits = matches!(held.state, EmailState::Sending | EmailState::Unknown);
     let mut state = held.state;
     let decided = waits && !others.try_get::<_, bool>("later")?;
@@ -121,7 +104,10 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
             state = settle_doubt(tenant, email, by).await?.unwrap_or(EmailState::Unknown);
         } else {
             write_named(tenant, request, answer).await?;
-            write_others(tenant, request, answer).await?;
+            let (named, tried) = (named_in(answer), row.try_get::<_, Vec<i32>>("recipients")?);
+            if !tried.iter().all(|position| named.contains(position)) {
+                write_others(tenant, request, answer).await?;
+            }
             state = settle(tenant, &held, by).await?;
             if state == EmailState::PendingSend {
                 due_again(tenant, email).await?;
@@ -133,6 +119,42 @@ pub async fn record_answer(tenant: &Tenant, answer: &Answer, by: &Author) -> Res
         tenant.execute("update emails set maybe_duplicate = true where id = $1", &[&email.0]).await?;
     }
     Ok(Answered { email, state, decided, doubled })
+}
+
+/// Writes the answer of a try that has none; how many that were.
+async fn write_answer(tenant: &Tenant, answer: &Answer) -> Result<u64> {
+    tenant
+        .execute(
+            "update send_attempts set answered_at = now(), answer = $2, server_said = $3, turned_away = $4
+             where id = $1 and answered_at is null",
+            &[&answer.attempt.0, &answer.answer.as_str(), &answer.said, &turned_away(answer)],
+        )
+        .await
+}
+
+/// What other tries of the request say. Somebody who was deferred and is accepted later is in two tries and got it once;
+/// one who was accepted before, or of whom an earlier try said so while a resend had begun, got it twice.
+async fn others(
+    tenant: &Tenant,
+    answer: &Answer,
+    request: SendRequestId,
+    email: EmailId,
+    accepted: &[i32],
+) -> Result<Row> {
+    tenant
+        .query_one(
+            "select exists (select from send_attempts l where l.send_request_id = $2 and l.id > $1) as later,
+                    exists (
+                        select from send_attempts l where l.send_request_id = $2 and l.id <> $1
+                           and l.answer = 'accepted' and l.recipients && $4::integer[]
+                           and (e.maybe_duplicate or exists (
+                               select from send_recipients rc
+                               where rc.send_request_id = $2 and rc.position = any($4) and rc.state in ('accepted', 'delayed', 'bounced')
+                                 and rc.position = any(l.recipients)))) as accepted_twice
+             from emails e where e.id = $3",
+            &[&answer.attempt.0, &request.0, &email.0, &accepted],
+        )
+        .await
 }
 
 /// Of a try that ended in doubt: whom the server had turned away by then.
@@ -198,7 +220,7 @@ fn named_in(answer: &Answer) -> Vec<i32> {
 }
 
 /// The state of an attempt's answer, if it has one.
-pub(super) fn answer_of(row: &tokio_postgres::Row) -> Result<Option<SendAnswer>> {
+pub(super) fn answer_of(row: &Row) -> Result<Option<SendAnswer>> {
     let answered: Option<&str> = row.try_get("answer")?;
     answered.map(|_| named(row, "answer")).transpose()
 }

@@ -9,6 +9,7 @@ use model::email::{EmailState, PartyRole};
 use model::id::{AttemptId, EmailId, MailboxId, SendRequestId, SessionId};
 use model::message::{NamedAddress, OutgoingAttachment, OutgoingMessage};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::withdraw::withdraw;
 use super::{hold, set_state};
@@ -63,7 +64,14 @@ pub async fn begin_attempt(
     }
     // What does not need each other's answers is asked in one round trip, here and below: a mailbox sends one message
     // after the other, so every round trip is time in which nothing is sent.
-    let (busy, request) = tokio::try_join!(busy(tenant, mailbox), open_request(tenant, email))?;
+    let (busy, request, recipients, content, parties, files) = tokio::try_join!(
+        busy(tenant, mailbox),
+        open_request(tenant, email),
+        due_recipients(tenant, email),
+        content(tenant, email),
+        parties(tenant, email),
+        files(tenant, email),
+    )?;
     let (None, Some(row)) = (busy, request) else { return Ok(None) };
     if !row.try_get::<_, bool>("permitted")? {
         let reason = "whoever asked for it may no longer send from this mailbox";
@@ -71,22 +79,21 @@ pub async fn begin_attempt(
         return Ok(None);
     }
     let request = SendRequestId(row.try_get("id")?);
-    let message = message(tenant, email, row.try_get("message_id")?, row.try_get("requested_at")?);
-    let (recipients, message) = tokio::try_join!(due_recipients(tenant, request), message)?;
     if recipients.is_empty() {
         return Ok(None);
     }
     let id: AttemptId = model::clock::new_id();
     let positions: Vec<_> = recipients.iter().map(|recipient| recipient.position).collect();
-    tenant
-        .execute(
-            "insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id)
-             values (current_organization(), $1, $2, $3, $4, $5)",
-            &[&id.0, &request.0, &positions, &claim, &session.0],
-        )
-        .await?;
-    set_state(tenant, &held, EmailState::Sending, by).await?;
-    let (message, delivery_receipt_requested) = message;
+    let parameters: [&(dyn ToSql + Sync); 5] = [&id.0, &request.0, &positions, &claim, &session.0];
+    let attempt = tenant.execute(
+        "insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id)
+         values (current_organization(), $1, $2, $3, $4, $5)",
+        &parameters,
+    );
+    tokio::try_join!(attempt, set_state(tenant, &held, EmailState::Sending, by))?;
+    let mut message = message(&content, &parties, row.try_get("message_id")?, row.try_get("requested_at")?)?;
+    attach(tenant, &mut message, &files).await?;
+    let delivery_receipt_requested = content.try_get("delivery_receipt_requested")?;
     Ok(Some(Attempt { id, email, request, message, recipients, delivery_receipt_requested }))
 }
 
@@ -114,12 +121,14 @@ async fn open_request(tenant: &Tenant, email: EmailId) -> Result<Option<Row>> {
         .await
 }
 
-async fn due_recipients(tenant: &Tenant, request: SendRequestId) -> Result<Vec<DueRecipient>> {
+async fn due_recipients(tenant: &Tenant, email: EmailId) -> Result<Vec<DueRecipient>> {
     let rows = tenant
         .query(
-            "select position, address, role, attempts from send_recipients
-             where send_request_id = $1 and state in ('waiting', 'deferred') and next_try_at <= now() order by position",
-            &[&request.0],
+            "select rc.position, rc.address, rc.role, rc.attempts from send_recipients rc
+             join send_requests r on r.organization_id = rc.organization_id and r.id = rc.send_request_id
+             where r.email_id = $1 and r.ended_at is null and rc.state in ('waiting', 'deferred')
+               and rc.next_try_at <= now() order by rc.position",
+            &[&email.0],
         )
         .await?;
     rows.iter().map(recipient).collect()
@@ -142,7 +151,7 @@ async fn content(tenant: &Tenant, email: EmailId) -> Result<Row> {
     tenant
         .query_one(
             "select e.subject, e.in_reply_to, e.message_references, e.importance, e.auto_submitted,
-                    e.read_receipt_requested, e.delivery_receipt_requested, c.id as copy_id,
+                    e.read_receipt_requested, e.delivery_receipt_requested,
                     c.text_body, c.html_body
              from emails e
              join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
@@ -161,17 +170,22 @@ async fn parties(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
         .await
 }
 
-/// The message as it is to be built, attachments and all, and whether its delivery is to be told.
-async fn message(
-    tenant: &Tenant,
-    id: EmailId,
-    message_id: String,
-    date: Timestamp,
-) -> Result<(OutgoingMessage, bool)> {
-    let (email, parties) = tokio::try_join!(content(tenant, id), parties(tenant, id))?;
+async fn files(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
+    tenant
+        .query(
+            "select a.name, a.content_type, a.content_id, a.inline, a.sha256 from attachments a
+             join email_copies c on c.organization_id = a.organization_id and c.id = a.copy_id
+             where c.email_id = $1 order by a.position",
+            &[&email.0],
+        )
+        .await
+}
+
+/// The message as it is to be built, without its attachments.
+fn message(email: &Row, parties: &[Row], message_id: String, date: Timestamp) -> Result<OutgoingMessage> {
     let (mut from, mut sender) = (None, None);
     let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in &parties {
+    for row in parties {
         let name: String = row.try_get("name")?;
         let party = NamedAddress { name: Some(name).filter(|name| !name.is_empty()), address: address(row)? };
         match named(row, "role")? {
@@ -184,7 +198,6 @@ async fn message(
         }
     }
     let from = from.ok_or_else(|| Error::Broken("a pending send without a sender".to_owned()))?;
-    let copy: uuid::Uuid = email.try_get("copy_id")?;
     let mut message = OutgoingMessage::new(from, message_id, date);
     message.sender = sender;
     message.to = to;
@@ -198,14 +211,13 @@ async fn message(
     message.references = email.try_get("message_references")?;
     message.auto_submitted = email.try_get::<_, Option<String>>("auto_submitted")?.is_some();
     message.request_read_receipt = email.try_get("read_receipt_requested")?;
-    message.importance = named_if(&email, "importance")?.unwrap_or_default();
-    let files = tenant
-        .query(
-            "select name, content_type, content_id, inline, sha256 from attachments where copy_id = $1 order by position",
-            &[&copy],
-        )
-        .await?;
-    for row in &files {
+    message.importance = named_if(email, "importance")?.unwrap_or_default();
+    Ok(message)
+}
+
+/// Reads the contents of its files.
+async fn attach(tenant: &Tenant, message: &mut OutgoingMessage, files: &[Row]) -> Result<()> {
+    for row in files {
         let blob = BlobId::from_column(row.try_get("sha256")?)?;
         let bytes = blob::read(tenant, blob)
             .await?
@@ -217,5 +229,5 @@ async fn message(
             inline_id: row.try_get("content_id")?,
         });
     }
-    Ok((message, email.try_get("delivery_receipt_requested")?))
+    Ok(())
 }

@@ -8,7 +8,7 @@ use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
 
 use super::report::settle_doubt;
 use super::withdraw::give_up;
-use super::{Held, hold, set_state};
+use super::{held, hold, set_state};
 use crate::change::Author;
 use crate::{Result, Tenant};
 
@@ -39,7 +39,7 @@ pub struct Pending {
 pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Author) -> Result<Vec<InDoubt>> {
     let rows = tenant
         .query(
-            "select e.id, a.id as attempt_id, a.claim from emails e
+            "select e.id, e.state, e.mailbox_id, e.version, a.id as attempt_id from emails e
              join lateral (select a.id, a.claim from send_attempts a
                            join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
                            where r.organization_id = e.organization_id and r.email_id = e.id
@@ -52,7 +52,7 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
     let mut found = Vec::new();
     for row in &rows {
         let email = EmailId(row.try_get("id")?);
-        let held = Held { id: email, state: EmailState::Sending, mailbox: Some(mailbox), version: 0 };
+        let held = held(email, row)?;
         set_state(tenant, &held, EmailState::Unknown, by).await?;
         if settle_doubt(tenant, email, by).await?.is_none() {
             found.push(InDoubt { email, attempt: AttemptId(row.try_get("attempt_id")?) });
