@@ -116,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn only_what_people_write_through_lists_and_in_bulk_may_answer() {
+        let may: Vec<_> = Automatic::ALL.iter().filter(|kind| kind.may_be_an_answer()).collect();
+        assert_eq!(may, [&List, &Bulk]);
+    }
+
+    #[test]
     fn a_report_is_one_by_its_header_and_by_what_it_was_before_its_parts_were_let_go() {
         let bare = ParsedMessage { return_path: Some(String::new()), ..ParsedMessage::default() };
         for (kind, report_type, known) in [

@@ -136,3 +136,83 @@ fn a_recipient_is_read_in_all_the_ways_that_servers_write_it() {
         assert_eq!(typed_address(value).as_deref(), address, "{value}");
     }
 }
+
+/// A report of a daemon in plain words.
+fn in_words(text: &str) -> ParsedMessage {
+    ParsedMessage {
+        subject: Some("Mail delivery failed".into()),
+        return_path: Some(String::new()),
+        from: from("MAILER-DAEMON@there.example"),
+        text: Some(text.into()),
+        in_reply_to: Some("sent@here.example".into()),
+        ..ParsedMessage::default()
+    }
+}
+
+#[test]
+fn whom_the_header_names_as_failed_failed_and_nobody_else_whom_the_text_names() {
+    let text = "<who@there.example>: 550 5.1.1 nobody\n\nAsk <help@there.example>, 550 for short.";
+    let bare = report(&in_words(text)).unwrap();
+    assert_eq!(bare.recipients.len(), 2, "the text alone tells no more");
+    let named = ParsedMessage { failed_recipients: vec!["who@there.example".into()], ..in_words(text) };
+    let [recipient] = &report(&named).unwrap().recipients[..] else { panic!("the header is exact") };
+    assert_eq!(
+        (recipient.address.as_str(), recipient.status.as_deref()),
+        ("who@there.example", Some("5.1.1"))
+    );
+}
+
+#[test]
+fn a_report_of_the_end_that_tells_of_the_delays_before_it_is_one_of_the_end() {
+    let delayed = "Your message to <who@there.example> has been delayed: 451 4.3.0 busy.";
+    for (text, action) in [
+        (delayed.to_owned(), ReportedAction::Delayed),
+        (format!("{delayed}\nIt failed permanently after four days."), ReportedAction::Failed),
+        (format!("{delayed}\nGiving up on it."), ReportedAction::Failed),
+    ] {
+        assert_eq!(report(&in_words(&text)).unwrap().recipients[0].action, action, "{text}");
+    }
+}
+
+#[test]
+fn a_status_stands_in_for_an_action_that_is_missing() {
+    for (status, action) in [
+        ("5.1.1", ReportedAction::Failed),
+        ("4.4.1", ReportedAction::Delayed),
+        ("2.0.0", ReportedAction::Delivered),
+    ] {
+        let bytes =
+            format!("Reporting-MTA: dns; mx\n\nFinal-Recipient: rfc822; a@b.example\nStatus: {status}\n");
+        let mut message = bounce();
+        message.attachments[0].bytes = Bytes::from(bytes);
+        assert_eq!(report(&message).unwrap().recipients[0].action, action, "{status}");
+    }
+}
+
+#[test]
+fn what_strangers_write_is_bounded_and_printable() {
+    let said = one_line(&format!("550 no\u{7}\u{1b}[2J {}", "ü ".repeat(5_000))).unwrap();
+    assert!(said.starts_with("550 no[2J ü ") && said.len() <= SAID_BYTES, "{} bytes", said.len());
+    assert_eq!(one_line(&"x".repeat(5_000)).unwrap().len(), SAID_BYTES);
+    let group = |number| format!("Final-Recipient: rfc822; {number}@b.example\nAction: failed\n\n");
+    let many = (0..2 * RECIPIENTS).map(group).collect::<Vec<_>>().concat();
+    let mut message = bounce();
+    message.attachments[0].bytes = Bytes::from(many);
+    assert_eq!(report(&message).unwrap().recipients.len(), RECIPIENTS);
+    let words = (0..2 * RECIPIENTS).map(|number| format!("{number}@b.example ")).collect::<Vec<_>>().concat();
+    assert_eq!(report(&in_words(&words)).unwrap().recipients.len(), RECIPIENTS);
+}
+
+#[test]
+fn words_that_others_write_as_well_count_from_a_daemon_alone() {
+    let text = "Your mail to who@there.example could not be delivered: 550 5.1.1 nobody";
+    let gateway = |return_path: &str| ParsedMessage {
+        subject: Some("About your mail".into()),
+        return_path: Some(return_path.into()),
+        from: from("gateway@there.example"),
+        auto_submitted: Some("auto-generated".into()),
+        ..in_words(text)
+    };
+    assert!(report(&gateway("")).is_some());
+    assert_eq!(report(&gateway("gateway@there.example")), None);
+}

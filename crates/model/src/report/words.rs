@@ -78,6 +78,8 @@ fn recipients(message: &ParsedMessage, told: &str, action: ReportedAction) -> Ve
             }
         }
     }
+    let coded_lines: Vec<(&str, String)> =
+        told.lines().filter(|line| coded(line).is_some()).map(|line| (line, line.to_lowercase())).collect();
     let starts: Vec<usize> = named.iter().map(|(_, at)| *at).collect();
     let sections = named.into_iter().enumerate().map(|(index, (address, at))| {
         let end = starts.get(index + 1).copied().filter(|next| *next > at).unwrap_or(told.len());
@@ -87,7 +89,7 @@ fn recipients(message: &ParsedMessage, told: &str, action: ReportedAction) -> Ve
         let beside = section.split("\n\n").next().unwrap_or_default();
         // The code stands beside the address, or in a transcript behind all of them that names it again, or further down.
         let transcript =
-            told.lines().find(|line| line.to_lowercase().contains(&address) && coded(line).is_some());
+            coded_lines.iter().find(|(_, lower)| lower.contains(&address)).map(|(line, _)| *line);
         match (coded(beside), transcript) {
             (None, Some(line)) => ReportedRecipient {
                 status: coded(line),
