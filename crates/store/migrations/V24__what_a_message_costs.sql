@@ -1,6 +1,6 @@
--- What storing a received message costs (decision 0040, docs/performance.md).
+-- What storing a received message costs (decision 0041, docs/performance.md).
 --
--- A foreign key is checked row by row: twelve of them took half of Postgres's time for a message, and those that point to
+-- A foreign key is checked row by row: these ten took about a quarter of Postgres's time for a message, and those to
 -- the organization made all mailboxes that are read at once share the lock of its one row. The keys that go here lead
 -- from what is written beside its parent, by the same function in the same transaction; those to whatever may go while
 -- others write (blobs with a copy or an attachment, mailboxes with a schedule) stay. What a key did when its parent was

@@ -21,7 +21,7 @@ const ALL: usize = MAILBOXES * MESSAGES;
 /// Requests that the bare reading sends ahead: what `cycle.pipeline` is by default.
 const WINDOW: usize = 100;
 
-/// Rows without the row that they belong to: what no foreign key holds (decision 0040).
+/// Rows without the row that they belong to: what no foreign key holds (decision 0041).
 const ORPHANS: &str = "(select id from email_copies where email_id not in (select id from emails)
     union all select email_id from email_parties where email_id not in (select id from emails)
     union all select email_id from receipts where email_id not in (select id from emails)

@@ -1,4 +1,4 @@
-//! Rows that belong to another without a foreign key (decision 0040): none is left behind, whoever deletes what.
+//! Rows that belong to another without a foreign key (decision 0041): none is left behind, whoever deletes what.
 
 use store::incoming::{IncomingBatch, record};
 use store::outgoing::{self, Draft};
