@@ -51,8 +51,8 @@ impl Drop for Spinner {
     }
 }
 
-/// Follows one job, step by step. Fails when the job does.
-pub(super) async fn one(context: &Context<'_>, id: &str) -> Result<(), Failure> {
+/// Follows one job, step by step, and returns it as it ended. Fails when the job does.
+pub(super) async fn one(context: &Context<'_>, id: &str) -> Result<Value, Failure> {
     let spinner = Spinner::new(context);
     let mut printed = 0;
     let mut looks = 0;
@@ -79,7 +79,8 @@ pub(super) async fn one(context: &Context<'_>, id: &str) -> Result<(), Failure> 
     if context.json {
         context.document(&job);
     }
-    judged(Record(&job))
+    judged(Record(&job))?;
+    Ok(job)
 }
 
 /// Follows the tests that were started, a line per mailbox as each ends, or the steps when there is but one. Fails when
@@ -101,7 +102,7 @@ pub(super) async fn tests(context: &Context<'_>, started: &Value) -> Result<(), 
     if let ([job], []) = (jobs.as_slice(), skipped.as_slice())
         && !context.json
     {
-        return one(context, &job.text("job")).await;
+        return one(context, &job.text("job")).await.map(drop);
     }
     let ended = all(context, &jobs).await?;
     if context.json {
@@ -111,7 +112,7 @@ pub(super) async fn tests(context: &Context<'_>, started: &Value) -> Result<(), 
     if jobs.is_empty() && skipped.is_empty() {
         return Err(refused("there is no mailbox to test", "make one: `lockstep mailbox create --help`"));
     }
-    let number = |number: usize| count(i64::try_from(number).unwrap_or(i64::MAX), "mailbox", "mailboxes");
+    let number = |number: usize| mailboxes(i64::try_from(number).unwrap_or(i64::MAX));
     if failed > 0 {
         return Err(refused(
             &format!("{} of {} did not pass the test", number(failed), ended.len() + skipped.len()),
@@ -122,6 +123,20 @@ pub(super) async fn tests(context: &Context<'_>, started: &Value) -> Result<(), 
         context.say(&format!("\n{} tested and enabled.\n", number(ended.len())));
     }
     Ok(())
+}
+
+/// Follows the tests of all mailboxes of a profile, which are one job. Fails when one of them does.
+pub(super) async fn tests_of_a_profile(context: &Context<'_>, job: &str) -> Result<(), Failure> {
+    let ended = one(context, job).await?;
+    if !context.json {
+        let passed = Record(&ended).number("result.passed");
+        context.say(&format!("\n{} tested and enabled.\n", mailboxes(passed)));
+    }
+    Ok(())
+}
+
+fn mailboxes(number: i64) -> String {
+    count(number, "mailbox", "mailboxes")
 }
 
 /// Follows several jobs; returns them in the order they ended.

@@ -87,7 +87,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
                 context.show(&job, |job| shown(context, job));
             }
         }
-        Command::Wait { job } => follow::one(context, &job).await?,
+        Command::Wait { job } => drop(follow::one(context, &job).await?),
     }
     Ok(())
 }

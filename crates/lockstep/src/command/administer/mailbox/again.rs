@@ -62,7 +62,7 @@ impl ReExamine {
         let asked = api.post(&path("re-examine"), &json!({"decisions": decisions})).await?;
         if self.mailbox.is_none() {
             // Over many mailboxes it is a job.
-            return follow::one(context, &Record(&asked).text("id")).await;
+            return follow::one(context, &Record(&asked).text("id")).await.map(drop);
         }
         context.show(&asked, done);
         Ok(())

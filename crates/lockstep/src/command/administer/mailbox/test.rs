@@ -40,7 +40,7 @@ pub(in crate::command::administer) async fn test_profile(
     let job = context.api.post(&["profiles", id, "test"], &Value::Null).await?;
     let job_id = Record(&job).text("id");
     if wait {
-        return follow::one(context, &job_id).await;
+        return follow::tests_of_a_profile(context, &job_id).await;
     }
     context.show(&job, |_| {
         format!("Started the tests of all its mailboxes. Follow them: lockstep job wait {job_id}")
