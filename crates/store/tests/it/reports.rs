@@ -271,6 +271,23 @@ async fn a_report_finds_its_email_by_the_envelope_id_and_by_the_returned_header(
 }
 
 #[tokio::test]
+async fn of_two_emails_of_one_second_to_one_recipient_a_date_finds_neither() {
+    let world = world().await;
+    let first = sent(&world, &[(ONE, RecipientState::Accepted)]).await;
+    sent(&world, &[(ONE, RecipientState::Accepted)]).await;
+    let owner = world.database.owner().await.unwrap();
+    owner.batch_execute("update send_requests set requested_at = '2026-11-20 10:00:00.4+00'").await.unwrap();
+    let dated = "2026-11-20T10:00:00Z".parse().unwrap();
+    let report = Report {
+        returned_date: Some(dated),
+        ..says("rewritten@relay.example", &[(ONE, ReportedAction::Failed)])
+    };
+    assert_eq!(found(&world, world.ada_box, &report).await, None, "it may speak of either");
+    owner.execute("delete from emails where id <> $1", &[&first.0]).await.unwrap();
+    assert_eq!(found(&world, world.ada_box, &report).await.map(|found| found.email), Some(first));
+}
+
+#[tokio::test]
 async fn a_read_receipt_says_who_read_it_and_when() {
     let world = world().await;
     let id = sent(&world, &[(ONE, RecipientState::Accepted), (TWO, RecipientState::Accepted)]).await;
