@@ -74,7 +74,8 @@ pub struct Publisher {
 
 #[derive(Default)]
 struct Session {
-    channel: Option<Channel>,
+    /// The channel, and the connection it was opened on: another lane may have given that one up meanwhile.
+    channel: Option<(Weak<Connection>, Channel)>,
     /// What `doubts` was when the channel was opened.
     doubts: u64,
     backoff: Backoff,
@@ -217,17 +218,20 @@ impl Publisher {
     /// A channel in confirm mode on a connection whose queues were looked at.
     async fn ensure(&self, session: &mut Session) -> Result<Channel, Error> {
         let doubts = self.doubts.load(Ordering::SeqCst);
-        let stands = |channel: &&Channel| session.doubts == doubts && channel.status().connected();
-        if let Some(channel) = session.channel.as_ref().filter(stands) {
+        if let (Some((connection, channel)), Some(standing)) = (&session.channel, self.link.standing())
+            && connection.ptr_eq(&Arc::downgrade(&standing))
+            && session.doubts == doubts
+            && channel.status().connected()
+        {
             return Ok(channel.clone());
         }
         session.channel = None;
         session.backoff.wait().await;
         match self.open(doubts).await {
-            Ok(channel) => {
+            Ok((connection, channel)) => {
                 session.backoff.succeeded();
                 session.doubts = doubts;
-                session.channel = Some(channel.clone());
+                session.channel = Some((connection, channel.clone()));
                 Ok(channel)
             }
             Err(error) => {
@@ -242,7 +246,7 @@ impl Publisher {
         &self.sessions[place]
     }
 
-    async fn open(&self, doubts: u64) -> Result<Channel, Error> {
+    async fn open(&self, doubts: u64) -> Result<(Weak<Connection>, Channel), Error> {
         let connection = self.link.connection().await?;
         let opened = within(self.confirm_timeout, async {
             let channel = connection.create_channel().await?;
@@ -250,7 +254,7 @@ impl Publisher {
             let mut looked = self.looked.lock().await;
             let here = Arc::downgrade(&connection);
             if looked.0.ptr_eq(&here) && looked.1 == doubts {
-                return Ok(channel);
+                return Ok((here, channel));
             }
             for queue in declare(&connection, self.message_ttl).await? {
                 tracing::info!(queue = %queue, "the queue was missing and has been declared");
@@ -259,8 +263,8 @@ impl Publisher {
                     missing.push(queue);
                 }
             }
-            *looked = (here, doubts);
-            Ok(channel)
+            *looked = (Weak::clone(&here), doubts);
+            Ok((here, channel))
         })
         .await;
         if matches!(opened, Err(Error::Lost { .. })) {
