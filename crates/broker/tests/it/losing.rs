@@ -1,12 +1,14 @@
 //! The broker dies and comes back: what was confirmed is there, and both sides find it again by themselves.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
-use broker::{Invitation, Published, Publisher, Queue};
+use broker::{Config, Invitation, Published, Publisher, Queue};
 use model::workload::Workload;
-use servers::RabbitMq;
+use servers::{CountingProxy, RabbitMq};
 
-use crate::equipment::{Counting, Worker, config_of, cycles, eventually, virtual_host};
+use crate::equipment::{Counting, Worker, config_of, cycles, eventually, shared, virtual_host};
 
 #[tokio::test]
 async fn what_was_confirmed_survives_the_death_of_the_broker_in_the_middle_of_publishing() {
@@ -94,4 +96,26 @@ async fn a_worker_at_work_finds_the_broker_again_and_ends_what_it_had() {
 fn vhost_of(config: &broker::Config) -> String {
     use model::secret::ExposeSecret as _;
     config.url.expose_secret().rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_connection_that_was_given_up_while_it_stood_is_made_again_by_every_lane() {
+    let node = shared().await;
+    let proxy = CountingProxy::start(format!("127.0.0.1:{}", node.port)).await;
+    let uri =
+        node.amqp_uri(&virtual_host(node).await).replace(&node.port.to_string(), &proxy.port().to_string());
+    let config = Config { confirm_timeout_seconds: NonZeroU32::MIN, ..config_of(&uri) };
+    let publisher = Publisher::new(&config, "test").unwrap();
+    publisher.ready().await.unwrap();
+    let one = cycles(Workload::Incoming, 1);
+    assert_eq!(publisher.publish_batch(&one).await, [Published::Confirmed]);
+
+    // The broker's answer takes too long for one lane; the connection itself still stands.
+    proxy.delay(Duration::from_secs(4));
+    assert_eq!(publisher.publish_batch(&one).await, [Published::Unconfirmed]);
+    assert!(!publisher.is_connected());
+    proxy.delay(Duration::ZERO);
+    eventually("there is a connection again", async || publisher.ready().await.is_ok()).await;
+    publisher.ready().await.unwrap();
+    assert_eq!(publisher.publish_batch(&one).await, [Published::Confirmed]);
 }
