@@ -193,6 +193,31 @@ fn every_make_target_that_is_named_exists() {
     }
 }
 
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let code: String = sources().into_iter().map(|(_, text)| text).collect();
+    let mut named = 0;
+    for path in committed().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    {
+        let text = fs::read_to_string(root().join(path)).unwrap_or_default();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            // `file.rs: a_sentence_of_at_least_four_words`, or another of the same file alone.
+            let name = quoted.rsplit(": ").next().unwrap_or_default();
+            let sentence =
+                name.chars().all(|one| one == '_' || one.is_ascii_lowercase() || one.is_ascii_digit());
+            if sentence && name.matches('_').count() >= 5 {
+                named += 1;
+                assert!(
+                    code.contains(&format!("fn {name}(")),
+                    "{}: no test is called {name}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(named > 20, "only {named} tests are named");
+}
+
 /// Run with `LOCKSTEP_BLESS=1` to write them anew.
 #[test]
 fn every_kind_of_alert_has_its_page() {

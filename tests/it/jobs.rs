@@ -2,11 +2,20 @@
 //! moment, and a change of the key that secrets are sealed with.
 
 use base64::Engine as _;
-use lockstep_tests::{Installation, MailProfile, command, until};
+use lockstep_tests::{Installation, MailProfile, Mailbox, command, until};
 use serde_json::json;
 use servers::{Fault, Gate};
 
 use crate::house::House;
+
+/// Starts the test of a mailbox, and returns its job when the gate before the server holds it up at the password.
+async fn held_at(gate: &Gate, house: &House, mailbox: &Mailbox) -> String {
+    gate.set(Fault::Hold(2));
+    let started = house.api.post(&format!("/mailboxes/{}/test", mailbox.id), &json!({})).await.body;
+    gate.reached().await;
+    gate.set(Fault::None);
+    started["jobs"][0]["job"].as_str().unwrap().to_owned()
+}
 
 #[tokio::test]
 async fn a_password_that_is_changed_during_a_test_is_what_the_result_is_about() {
@@ -20,11 +29,7 @@ async fn a_password_that_is_changed_during_a_test_is_what_the_result_is_about() 
     let house = House::furnish(installation, &profile).await;
     let anna = house.person("anna").await;
     // The password that the test is about to say is wrong by the time it is said, and the right one is stored meanwhile.
-    gate.set(Fault::Hold(2));
-    let started = house.api.post(&format!("/mailboxes/{}/test", anna.id), &json!({})).await.body;
-    let job = started["jobs"][0]["job"].as_str().unwrap().to_owned();
-    gate.reached().await;
-    gate.set(Fault::None);
+    let job = held_at(&gate, &house, &anna).await;
     house.installation.servers.mail.set_password(&anna.address, "another");
     let credential = json!({"username": anna.address, "password": "another"});
     house.api.put(&format!("/mailboxes/{}/credential", anna.id), &credential).await;
@@ -54,11 +59,7 @@ async fn a_job_that_ends_while_postgres_is_away_is_ended_when_it_is_back() {
         .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
     let house = House::furnish(installation, &profile).await;
     let anna = house.person("anna").await;
-    gate.set(Fault::Hold(2));
-    let started = house.api.post(&format!("/mailboxes/{}/test", anna.id), &json!({})).await.body;
-    let job = started["jobs"][0]["job"].as_str().unwrap().to_owned();
-    gate.reached().await;
-    gate.set(Fault::None);
+    let job = held_at(&gate, &house, &anna).await;
     house.installation.servers.postgres.stop().await;
     gate.go_on();
     until("the job's end is tried in vain", async || {

@@ -155,7 +155,7 @@ pub(crate) async fn authenticate(
         Method::POST => Once::of(&request, author.name())?.map(Arc::new),
         _ => None,
     };
-    let reads = request.method() == Method::GET;
+    let reads = request.method().is_safe();
     let store = app.store.clone();
     let caller = Caller(Arc::new(Inner { store, principal, author, once: once.clone(), reads }));
     request.extensions_mut().insert(caller.clone());

@@ -1,7 +1,7 @@
 //! The connection to `RabbitMQ`: opened when it is first needed and again when it was lost. It never shows its
 //! credentials and does not hurry: whoever asks for it waits between tries.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -69,9 +69,10 @@ impl Link {
         live.as_ref().filter(|connection| connection.status().connected()).cloned()
     }
 
-    /// Forgets a connection that no longer answers.
-    pub(crate) fn discard(&self) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Forgets a connection that no longer answers, unless a new one took its place already.
+    pub(crate) fn discard(&self, silent: &Weak<Connection>) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.take_if(|connection| Arc::downgrade(connection).ptr_eq(silent));
     }
 
     /// Whether the broker said that it accepts no messages for want of memory or disk.

@@ -217,7 +217,7 @@ impl Consumer {
         })
         .await;
         if matches!(subscribed, Err(Error::Lost { .. })) {
-            self.link.discard();
+            self.link.discard(&Arc::downgrade(&connection));
         }
         subscribed
     }

@@ -178,9 +178,10 @@ impl Publisher {
                 Err(_) if !self.link.is_blocked() && last_heard.elapsed() < self.confirm_timeout => {}
                 Err(_) => {
                     tracing::warn!(unconfirmed = under_way.len(), "the broker stopped confirming");
-                    session.channel = None;
-                    if !self.link.is_blocked() {
-                        self.link.discard();
+                    if let Some((connection, _)) = session.channel.take()
+                        && !self.link.is_blocked()
+                    {
+                        self.link.discard(&connection);
                     }
                     break;
                 }
@@ -268,7 +269,7 @@ impl Publisher {
         })
         .await;
         if matches!(opened, Err(Error::Lost { .. })) {
-            self.link.discard();
+            self.link.discard(&Arc::downgrade(&connection));
         }
         opened
     }
@@ -280,7 +281,7 @@ impl Publisher {
         match &asked {
             Ok(Some(reason)) => tracing::warn!("RabbitMQ accepts no messages at present: {reason}"),
             Ok(None) => {}
-            Err(_) => self.link.discard(),
+            Err(_) => self.link.discard(&Arc::downgrade(&connection)),
         }
         asked.map(drop)
     }

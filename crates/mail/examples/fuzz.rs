@@ -9,8 +9,12 @@ extern crate lockstep_mail as mail;
 
 #[path = "../tests/it/answers.rs"]
 mod answers;
+#[path = "../tests/it/certificate.rs"]
+mod certificate;
 #[path = "../tests/it/mime/mutate.rs"]
 mod mutate;
+#[path = "../tests/it/numbers.rs"]
+mod numbers;
 
 use std::panic::AssertUnwindSafe;
 

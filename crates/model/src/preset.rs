@@ -24,7 +24,7 @@ pub struct Preset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OAuth {
     /// Where people consent; what the provider wants to give a refresh token is in its query. Every link has a challenge
-    /// (PKCE, S256) in it: all of these take one.
+    /// (PKCE, S256) in it; a server that knows none ignores it (RFC 6749 section 3.1).
     pub authorize_url: &'static str,
     /// Where tokens are given out.
     pub token_url: &'static str,

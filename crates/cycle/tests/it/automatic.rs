@@ -84,14 +84,7 @@ async fn a_report_too_large_to_be_held_is_read_from_its_beginning_and_keeps_its_
     config.streamed_mb = 1;
     let house = House::with(config, |_| {}).await;
     let (_, id, address) = house.person("bounced").await;
-    let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
+    house.takes_messages_up_to(100).await;
     // Nothing but the status part tells what it is, and that part is let go with the others.
     let mut report = format!(
         "Return-Path: <>\r\nFrom: MAILER-DAEMON@elsewhere.example\r\nTo: <{address}>\r\n\

@@ -13,6 +13,7 @@ use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, Role, TestResu
 use model::network::NetworkPolicy;
 use model::profile::{CredentialsOn, Limits, ProfileKind};
 use model::secret::Secret;
+use model::setting::MAX_MESSAGE_MB;
 use model::workload::Workload;
 use servers::{MailServers, Postgres};
 use store::change::Author;
@@ -23,7 +24,7 @@ use store::schedule::{Claim, Scan};
 use store::seal::KeyRing;
 use store::testing::TestDatabase;
 use store::user::NewUser;
-use store::{Tenant, mailbox, profile, queue, schedule, session, user};
+use store::{Tenant, mailbox, profile, queue, schedule, session, setting, user};
 use throttle::{ClassShare, Shares};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -160,6 +161,14 @@ impl House {
         }
         tenant.commit().await.unwrap();
         (user, id, address)
+    }
+
+    /// Sets the size that messages may have.
+    pub(crate) async fn takes_messages_up_to(&self, megabytes: u32) {
+        let tenant = self.tenant().await;
+        let value = serde_json::json!(megabytes);
+        setting::set(&tenant, MAX_MESSAGE_MB, None, Some(&value), &by()).await.unwrap();
+        tenant.commit().await.unwrap();
     }
 
     /// Makes a mailbox that of a queue which has recorded mail deleted on the server.

@@ -162,14 +162,7 @@ async fn one_message_in_two_mailboxes_is_one_record_with_two_receipts() {
 async fn what_cannot_be_parsed_or_is_too_large_holds_up_nothing() {
     let house = House::build().await;
     let (_, id, address) = house.person("hanna").await;
-    let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '1')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
+    house.takes_messages_up_to(1).await;
     let mut large = message(1, &address);
     large.extend(b"0123456789012345678901234567890123456789\r\n".repeat(40_000));
     house.servers.deliver(&address, &large);
@@ -187,14 +180,8 @@ async fn what_cannot_be_parsed_or_is_too_large_holds_up_nothing() {
 async fn a_large_message_is_streamed_into_its_chunks() {
     let house = House::build().await;
     let (_, id, address) = house.person("ida").await;
+    house.takes_messages_up_to(100).await;
     let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
     let mut large = message(1, &address);
     large.extend(b"0123456789012345678901234567890123456789012345678901234567890123\r\n".repeat(600_000));
     house.servers.deliver(&address, &large);
@@ -214,14 +201,8 @@ async fn a_large_message_is_streamed_into_its_chunks() {
 #[tokio::test]
 async fn of_a_large_message_that_is_not_accepted_nothing_is_stored_and_two_copies_share_their_content() {
     let house = House::build().await;
+    house.takes_messages_up_to(100).await;
     let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
     let (anna, bert) = (house.person("anna").await, house.person("bert").await);
     let mut large = message(1, &anna.2);
     large.extend(b"0123456789012345678901234567890123456789012345678901234567890123\r\n".repeat(500_000));

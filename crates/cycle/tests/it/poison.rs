@@ -122,14 +122,7 @@ async fn a_large_message_that_the_server_refuses_fails_alone() {
     .await;
     let house = house(config(), &server).await;
     let (_, id, _) = house.person("bert").await;
-    let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '100')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
+    house.takes_messages_up_to(100).await;
     let (ending, _) = house.cycle(id, Workload::Incoming).await;
     assert!(matches!(ending.outcome, Outcome::Done { items: 4, .. }), "{:?}", ending.outcome);
     assert_eq!(house.count("emails").await, 3);

@@ -22,14 +22,7 @@ async fn only_what_is_recorded_is_deleted_and_what_is_too_large_stays_unread() {
     drop.state().messages[4].1 = plain(1);
     drop.says(|line| (line == "RETR 3").then(|| say("-ERR cannot read it\r\n")));
     let (house, id) = drop.queue(config()).await;
-    let owner = house.database.owner().await.unwrap();
-    owner
-        .execute(
-            "insert into settings (organization_id, name, value) values ($1, 'max_message_mb', '1')",
-            &[&house.organization.0],
-        )
-        .await
-        .unwrap();
+    house.takes_messages_up_to(1).await;
     for _ in 0..2 {
         house.cycle(id, Workload::Incoming).await;
     }

@@ -2,7 +2,6 @@
 //! `examples/fuzz.rs`, which plays as many cases as one likes; a case is its number, so one that fails can be played
 //! again alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mail::pop3::{self, Fetched, Limits};
@@ -15,9 +14,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::certificate::certified;
+use crate::numbers::Numbers;
 
 /// How long the server waits for the client before it hangs up: a broken answer has no end that one could wait for.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -99,23 +98,6 @@ const WORDS: &[&str] = &[
     "\t",
 ];
 
-/// Numbers that look random and are the same each time (`SplitMix64`).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound.max(1) as u64)).unwrap_or_default()
-    }
-}
-
 /// The server's answers of a case, broken in one to six places; early answers less often, or nothing would come after.
 fn broken(script: &[&str], number: u64) -> Vec<Vec<u8>> {
     let mut numbers = Numbers(number);
@@ -165,24 +147,17 @@ struct Dots {
 
 impl Fickle {
     pub(crate) async fn start() -> Self {
-        let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.cert.der().clone()], key)
-            .unwrap();
+        let (acceptor, authority) = certified();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let tls = Trust::system().for_profile(Some(certificate.cert.pem().as_bytes())).unwrap();
+        let tls = Trust::system().for_profile(Some(authority.as_bytes())).unwrap();
         let settings = transport::Settings {
             network: NetworkPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()] },
             connect_timeout: LIMIT / 3,
             phase_deadline: LIMIT / 3,
             tls,
         };
-        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), settings, port }
+        Self { listener, acceptor, settings, port }
     }
 
     fn endpoint(&self, protocol: Protocol) -> Endpoint {

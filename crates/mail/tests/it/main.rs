@@ -6,8 +6,10 @@
 extern crate lockstep_mail as mail;
 
 mod answers;
+mod certificate;
 mod fuzz;
 mod mime;
+mod numbers;
 mod pop3_dovecot;
 mod pop3_fetching;
 mod pop3_opening;

@@ -1,7 +1,6 @@
 //! An SMTP server for one test: it says exactly what the test wants, over implicit TLS or STARTTLS, and writes down
 //! what it hears. It never decides anything by itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mail::Error;
@@ -16,9 +15,8 @@ use tokio::io::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::certificate::certified;
 
 pub(crate) const MESSAGE: &[u8] = b"Subject: x\r\n\r\n.dot\nbare\r\nend";
 pub(crate) const ON_THE_WIRE: &[u8] = b"Subject: x\r\n\r\n..dot\r\nbare\r\nend\r\n.\r\n";
@@ -160,15 +158,7 @@ impl<T> Script<T> {
         F: Future<Output = T> + Send,
         T: Send + 'static,
     {
-        let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.cert.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (acceptor, authority) = certified();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = tokio::spawn(async move {
@@ -180,7 +170,7 @@ impl<T> Script<T> {
             };
             script(peer).await
         });
-        let trust = Trust::system().for_profile(Some(certificate.cert.pem().as_bytes())).unwrap();
+        let trust = Trust::system().for_profile(Some(authority.as_bytes())).unwrap();
         Self {
             endpoint: Endpoint { protocol: Protocol::Smtp, host: "127.0.0.1".into(), port, tls },
             settings: settings(trust),

@@ -1,7 +1,6 @@
 //! A token server for one test, which says what no real one does: every odd answer is a failure with cause and remedy that
 //! repeats no secret, or a token all the same.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mail::error::{Distrust, Kind};
@@ -12,10 +11,8 @@ use model::secret::{ExposeSecret as _, Secret};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use crate::certificate::certified;
 
 const CLIENT_SECRET: &str = "Kanarienvogel-of-the+application/1";
 const REFRESH: &str = "Kanarienvogel-refresh-2";
@@ -29,15 +26,7 @@ struct Script {
 
 /// Says `answer` to the first request and closes; nothing at all and stays, where there is none.
 async fn script(answer: Option<Vec<u8>>) -> Script {
-    let certificate = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, authority) = certified();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tell, heard) = oneshot::channel();
@@ -67,7 +56,7 @@ async fn script(answer: Option<Vec<u8>>) -> Script {
         client_id: "lockstep".into(),
         client_secret: Some(Secret::from(CLIENT_SECRET)),
         scopes: "offline_access mail send".into(),
-        ca_certificate: Some(certificate.cert.pem()),
+        ca_certificate: Some(authority),
     };
     Script { application, heard }
 }

@@ -8,6 +8,8 @@ use model::identity::identity;
 use model::message::{ParsedMessage, Party};
 use model::report::report;
 
+use crate::numbers::Numbers;
+
 /// The longest message a case makes, in bytes.
 const BYTES: usize = 64 * 1024;
 
@@ -85,23 +87,6 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         .collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
-}
-
-/// Numbers that look random and are the same each time (`SplitMix64`).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound.max(1) as u64)).unwrap_or_default()
-    }
 }
 
 /// The message of a case.

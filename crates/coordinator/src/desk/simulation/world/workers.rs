@@ -1,0 +1,168 @@
+//! What a worker does in a tick: it resets what it may not use any more, hears what it was told, uses and renews what it
+//! holds, and asks for more.
+
+use std::time::Duration;
+
+use throttle::v1::{coordinator_message::Message, parcel::Content};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Broken, Connection, Cycle, LIFE, Stage, World};
+use crate::desk::lead::Heard;
+
+impl World {
+    pub(super) fn work(&mut self, at: usize) {
+        let now = self.now;
+        if self.workers[at].frozen.is_some_and(|until| until > now) {
+            return;
+        }
+        self.workers[at].frozen = None;
+        self.reset_what_is_over(at);
+        if self.workers[at].cut.is_some_and(|until| until <= now) {
+            self.come_again(at);
+        }
+        while let Some((when, _)) = self.workers[at].heard.front()
+            && *when <= now
+        {
+            let Some((_, content)) = self.workers[at].heard.pop_front() else { break };
+            if let Content::Answered(message) = content {
+                self.learn(at, message.message.unwrap());
+            }
+        }
+        self.use_what_is_held(at);
+        if self.workers[at].cut.is_none() && self.workers[at].cycles.len() < 3 && self.dice(8) == 0 {
+            let lease = self.id();
+            let ends = self.soon(4_000);
+            self.workers[at].cycles.push(Cycle { lease, stage: Stage::Asked { at: now }, ends });
+            let claim = self.claim(lease);
+            self.tell(at, claim);
+        }
+    }
+
+    /// First of all: what could not be renewed is closed before anything else is done.
+    fn reset_what_is_over(&mut self, at: usize) {
+        for index in 0..self.workers[at].cycles.len() {
+            let Cycle { lease, stage, ends } = self.workers[at].cycles[index];
+            match stage {
+                Stage::Holds { until, .. } if until <= self.now || ends <= self.now => {
+                    self.release(at, lease);
+                }
+                Stage::Released { closed } if closed <= self.now => self.close(at, lease),
+                _ => {}
+            }
+        }
+    }
+
+    fn close(&mut self, worker: usize, lease: Uuid) {
+        self.server.retain(|connection| connection.worker != worker || connection.lease != lease);
+    }
+
+    fn release(&mut self, at: usize, lease: Uuid) {
+        let late = self.broken == Some(Broken::ReleasedBeforeClosed);
+        let closed = if late { self.soon(1_500) } else { self.now };
+        if !late {
+            self.close(at, lease);
+        }
+        if let Some(cycle) = self.workers[at].cycles.iter_mut().find(|cycle| cycle.lease == lease) {
+            cycle.stage = Stage::Released { closed };
+        }
+        self.tell(at, Heard::Release { ids: vec![lease] });
+    }
+
+    /// A new stream to whoever took the pen last; everything is said again.
+    fn come_again(&mut self, at: usize) {
+        self.workers[at].cut = None;
+        let stream = self.id();
+        if let Some(coordinator) = self.coordinators.last_mut() {
+            coordinator.streams[at] = Some(stream);
+        }
+        let (mut held, mut released, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for cycle in &mut self.workers[at].cycles {
+            match &mut cycle.stage {
+                Stage::Holds { asked_renewal, .. } => {
+                    *asked_renewal = self.now;
+                    held.push(cycle.lease);
+                }
+                Stage::Released { .. } => released.push(cycle.lease),
+                Stage::Asked { at } => {
+                    *at = self.now;
+                    asked.push(cycle.lease);
+                }
+            }
+        }
+        self.tell(at, Heard::Renew { renewal: 0, ids: held });
+        self.tell(at, Heard::Release { ids: released });
+        for lease in asked {
+            let claim = self.claim(lease);
+            self.tell(at, claim);
+        }
+    }
+
+    fn learn(&mut self, at: usize, message: Message) {
+        let now = self.now;
+        let from_the_answer = self.broken == Some(Broken::CountedFromTheAnswer);
+        let life = |asked: Instant| if from_the_answer { now + LIFE } else { asked + LIFE * 5 / 6 };
+        match message {
+            Message::Granted(granted) => {
+                let lease: Uuid = granted.lease_id.parse().unwrap();
+                let waited = Duration::from_millis(granted.waited_ms);
+                let cycle = self.workers[at].cycles.iter_mut().find(|cycle| cycle.lease == lease);
+                if let Some(cycle) = cycle
+                    && let Stage::Asked { at: asked } = cycle.stage
+                {
+                    let until = life((asked + waited).min(now));
+                    cycle.stage = Stage::Holds { asked_renewal: now, until };
+                    if until > now {
+                        self.connections += 1;
+                        self.server.push(Connection { worker: at, lease, used: now });
+                    }
+                }
+            }
+            Message::Denied(denied) => {
+                let lease: Uuid = denied.lease_id.parse().unwrap();
+                self.workers[at].cycles.retain(|cycle| cycle.lease != lease);
+            }
+            Message::Renewed(renewed) => {
+                let ids = |list: &[String]| list.iter().map(|id| id.parse().unwrap()).collect::<Vec<Uuid>>();
+                for cycle in &mut self.workers[at].cycles {
+                    if let Stage::Holds { asked_renewal, until } = &mut cycle.stage
+                        && ids(&renewed.lease_ids).contains(&cycle.lease)
+                    {
+                        *until = (*until).max(life(*asked_renewal));
+                    }
+                }
+                for lease in ids(&renewed.lost) {
+                    self.release(at, lease);
+                }
+            }
+            Message::Released(released) => {
+                let now = self.now;
+                self.workers[at].cycles.retain(|cycle| {
+                    !(released.lease_ids.contains(&cycle.lease.to_string())
+                        && matches!(cycle.stage, Stage::Released { closed } if closed <= now))
+                });
+            }
+        }
+    }
+
+    fn use_what_is_held(&mut self, at: usize) {
+        let now = self.now;
+        let mut renew = Vec::new();
+        for cycle in &mut self.workers[at].cycles {
+            let Stage::Holds { asked_renewal, .. } = &mut cycle.stage else { continue };
+            for connection in &mut self.server {
+                if connection.lease == cycle.lease {
+                    connection.used = now;
+                }
+            }
+            // One renewal is under way at a time, so an answer is never taken for that of a later one.
+            if now >= *asked_renewal + LIFE / 3 {
+                *asked_renewal = now;
+                renew.push(cycle.lease);
+            }
+        }
+        if !renew.is_empty() && self.workers[at].cut.is_none() {
+            self.tell(at, Heard::Renew { renewal: 0, ids: renew });
+        }
+    }
+}
