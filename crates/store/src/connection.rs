@@ -62,7 +62,8 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self> {
         let mut postgres = parse(&config.url)?;
         let options = format!(
-            "-c jit=off -c statement_timeout={}s -c idle_in_transaction_session_timeout={}s",
+            // What is deleted on a mail server is committed here first, so a commit is on the disk when it returns.
+            "-c jit=off -c synchronous_commit=on -c statement_timeout={}s -c idle_in_transaction_session_timeout={}s",
             config.statement_timeout_seconds, config.idle_transaction_timeout_seconds
         );
         postgres.config.options(options);
@@ -133,6 +134,14 @@ impl Store {
         let value = work(&ring).await?;
         ring.commit().await?;
         Ok(value)
+    }
+
+    /// Which of the server's settings are off without which a commit may be lost in a crash although it was confirmed:
+    /// `fsync`, `full_page_writes` and `synchronous_commit`, the last as our own sessions have it.
+    pub async fn lacking_durability(&self) -> Result<Vec<String>> {
+        let off = "select coalesce(array_agg(name order by name), '{}') from pg_settings
+             where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'";
+        Ok(self.outside(off).await?.try_get(0)?)
     }
 
     /// What the store was opened with, for a connection of its own.

@@ -36,12 +36,22 @@ pub(super) async fn run(config: &Config, mailbox: Option<&str>) -> Result<(), Fa
 
 async fn postgres(config: &Config) -> Result<String, String> {
     let installation = config.installation_id().map_err(|problem| problem.to_string())?;
-    match roles::opened(config, installation).await {
-        Ok(_) => Ok(format!("schema version {}, installation {installation}", store::migrate::latest())),
-        Err(failure) => Err(format!(
+    let away = |failure: &dyn std::fmt::Display| {
+        format!(
             "{failure}\nwhat to do: check `database.url`, that Postgres runs there, and that `lockstep migrate` has run"
-        )),
-    }
+        )
+    };
+    let store = roles::opened(config, installation).await.map_err(|failure| away(&failure))?;
+    let lacking = store.lacking_durability().await.map_err(|error| away(&error))?;
+    let commits = if lacking.is_empty() {
+        "commits outlive a crash".to_owned()
+    } else {
+        format!(
+            "but a crash of its machine may lose mail that was deleted on its server: switch on {} in postgresql.conf",
+            lacking.join(" and ")
+        )
+    };
+    Ok(format!("schema version {}, installation {installation}, {commits}", store::migrate::latest()))
 }
 
 async fn rabbitmq(config: &Config) -> Result<String, String> {

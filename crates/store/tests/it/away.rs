@@ -71,3 +71,16 @@ async fn an_address_that_cannot_be_read_is_refused_without_its_password() {
     assert!(refused.to_string().contains("database.url"), "{refused}");
     assert!(!format!("{refused} {refused:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn a_commit_waits_for_the_disk_whatever_the_server_is_set_to() {
+    let careless = servers::Postgres::start().await;
+    let database = TestDatabase::create(&careless.owner_url("postgres")).await.unwrap();
+    let set = database.owner().await.unwrap().query_one("show synchronous_commit", &[]).await.unwrap();
+    assert_eq!(set.get::<_, &str>(0), "off");
+    // What no session can change is told.
+    assert_eq!(database.store.lacking_durability().await.unwrap(), ["fsync", "full_page_writes"]);
+    let durable = servers::Postgres::durable().await;
+    let database = TestDatabase::create(&durable.owner_url("postgres")).await.unwrap();
+    assert!(database.store.lacking_durability().await.unwrap().is_empty());
+}
