@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mail::error::Phase;
 use model::alert::AlertKind;
-use model::cadence::{Next, Outcome, SwitchOff, next};
+use model::cadence::{History, Next, Outcome, SwitchOff, next};
 use model::clock;
 use model::crash::{self, Point};
 use model::failure::{Failure, FailureScope};
 use model::workload::Workload;
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
+use store::schedule::End;
 use store::{Tenant, alert, health, mailbox, outgoing, profile, schedule};
 
 use crate::ending::Ending;
@@ -79,6 +80,9 @@ impl Cycle {
         // What is due next is read from what the tries left behind, also those that were broken off.
         self.writes.close();
         self.writes.wait().await;
+        if let Some(next) = self.finish_together(ending).await? {
+            return Ok(next);
+        }
         let tenant = self.parts.store.tenant(self.organization).await?;
         let mut outcome = ending.outcome.clone();
         let mut history = self.claimed.history;
@@ -94,15 +98,7 @@ impl Cycle {
             Workload::Outgoing => outgoing::earliest_next_try(&tenant, self.mailbox.id).await?,
             _ => None,
         };
-        let mut next =
-            next(&self.mailbox.terms(), &outcome, &history, pending_send, clock::random_fraction());
-        if let Some(pause) = self.login_delay.get() {
-            next = next.held_back(*pause);
-        }
-        if matches!(outcome, Outcome::Done { .. }) && !ending.server_worked {
-            // Nothing was tried: that proves nothing about what failed before, and its alerts stay.
-            (next.failures, next.refusals) = (history.failures, history.refusals);
-        }
+        let next = self.next(ending, &outcome, &history, pending_send);
         let held = schedule::finish(&tenant, self.claimed.claim, &outcome, &next).await?;
         if let Some(part) = ending.held_by.as_ref().filter(|_| held.is_some_and(|held| held >= HELD_BACK)) {
             self.held_back(&tenant, part).await?;
@@ -124,6 +120,54 @@ impl Cycle {
         tenant.commit().await?;
         crash::point(Point::FinishAfter);
         Ok(next)
+    }
+
+    /// When it is due next, and what its counters become.
+    fn next(
+        &self,
+        ending: &Ending,
+        outcome: &Outcome,
+        history: &History,
+        pending_send: Option<Duration>,
+    ) -> Next {
+        let mut next = next(&self.mailbox.terms(), outcome, history, pending_send, clock::random_fraction());
+        if let Some(pause) = self.login_delay.get() {
+            next = next.held_back(*pause);
+        }
+        if matches!(outcome, Outcome::Done { .. }) && !ending.server_worked {
+            // Nothing was tried: that proves nothing about what failed before, and its alerts stay.
+            (next.failures, next.refusals) = (history.failures, history.refusals);
+        }
+        next
+    }
+
+    /// Ends a cycle that changes nothing but its schedule row together with others that end now. `None`, and nothing is
+    /// written, when there is more to read or to write: a failure, an alert that passes, a server that is back, the next send.
+    async fn finish_together(&self, ending: &Ending) -> store::Result<Option<Next>> {
+        let history = self.claimed.history;
+        let sends = self.mailbox.workload == Workload::Outgoing;
+        let alone = match &ending.outcome {
+            Outcome::Done { .. } => sends,
+            Outcome::Snooze { .. } => false,
+            Outcome::Failed(_) => true,
+        };
+        let passes =
+            ending.server_worked && (self.claimed.held_back || history.failures > 0 || history.refusals > 0);
+        if alone || passes || ending.explained.is_some() || ending.held_by.is_some() {
+            return Ok(None);
+        }
+        let next = self.next(ending, &ending.outcome, &history, None);
+        let answered = ending.server_worked || ending.server_answered;
+        let end = End {
+            organization: self.organization,
+            claim: self.claimed.claim,
+            session: self.session,
+            outcome: ending.outcome.clone(),
+            next: next.clone(),
+            sound: answered.then(|| self.mailbox.endpoint().key()),
+        };
+        let ended = schedule::finish_together(&self.parts.store, end).await?;
+        Ok(ended.then_some(next))
     }
 
     /// Whether the server refuses so many mailboxes that it cannot be about their passwords, or about one of them.

@@ -70,10 +70,18 @@ impl Cycle {
         let claim = claimed.claim;
         let begun = async {
             let tenant = parts.store.tenant(organization).await?;
-            schedule::fence(&tenant, claim).await?;
-            let Some(mailbox) = mailbox::for_cycle(&tenant, claim.mailbox, claim.workload).await? else {
-                return Ok(None);
-            };
+            // Only the beginning of sending writes: what a dead cycle left in doubt, what waited for too long.
+            let (ours, mailbox) = tokio::join!(
+                async {
+                    match claim.workload {
+                        Workload::Outgoing => schedule::fence(&tenant, claim).await,
+                        Workload::Incoming | Workload::Act => schedule::ours(&tenant, claim).await,
+                    }
+                },
+                mailbox::for_cycle(&tenant, claim.mailbox, claim.workload),
+            );
+            ours?;
+            let Some(mailbox) = mailbox? else { return Ok(None) };
             let work = match claim.workload {
                 _ if !mailbox.may_run() => Work::None,
                 Workload::Incoming => Work::Incoming,

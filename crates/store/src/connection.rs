@@ -11,6 +11,7 @@ use model::secret::Secret;
 use serde::Deserialize;
 use tokio_postgres::{NoTls, Row};
 
+use crate::schedule::Meeting;
 use crate::{Error, Result};
 
 mod address;
@@ -48,6 +49,7 @@ pub struct Config {
 pub struct Store {
     pool: Pool,
     config: Arc<Config>,
+    meeting: Arc<Meeting>,
 }
 
 impl fmt::Debug for Store {
@@ -84,7 +86,7 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| Error::Broken(format!("database.pool_size: {error}")))?;
-        Ok(Self { pool, config: Arc::new(config.clone()) })
+        Ok(Self { pool, config: Arc::new(config.clone()), meeting: Arc::default() })
     }
 
     /// Begins a transaction that sees one organization. Dropped without [`Tenant::commit`], it is rolled back.
@@ -147,6 +149,11 @@ impl Store {
     /// What the store was opened with, for a connection of its own.
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where cycles meet whose claims and ends go to the database together.
+    pub(crate) fn meeting(&self) -> &Meeting {
+        &self.meeting
     }
 
     /// Asks one question as the bare login, which may read the server's catalog and nothing of ours.

@@ -13,9 +13,11 @@ mod listen;
 mod picture;
 mod plan;
 mod queue;
+mod round;
 mod sweep;
+mod together;
 
-pub use claim::{ClaimedCycle, claim, fence, finish};
+pub use claim::{ClaimedCycle, claim, fence, finish, ours};
 pub use due::{bump, create, make_due, poke, set_profile, wish, wish_all};
 pub use listen::{Pokes, listen};
 pub use picture::{InFlight, Lateness, in_flight, lateness};
@@ -23,6 +25,8 @@ pub use plan::{Plan, Turn, plan};
 pub use queue::{Queued, Scan, any_due, claim_due, queue_planned, unpublish};
 pub(crate) use sweep::as_seconds;
 pub use sweep::{SweepTimes, Swept, queue_lost, repair_outgoing, sweep};
+pub(crate) use together::Meeting;
+pub use together::{End, claim_together, finish_together};
 
 /// One claim of one workload: what a cycle writes under. A newer claim makes this one worthless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

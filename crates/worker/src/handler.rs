@@ -70,12 +70,7 @@ impl Cycles {
     async fn claim(&self, invitation: &CycleInvitation) -> store::Result<Option<ClaimedCycle>> {
         let claim =
             Claim { mailbox: invitation.mailbox, workload: invitation.workload, number: invitation.claim };
-        self.parts
-            .store
-            .in_tenant(invitation.organization, async |tenant| {
-                schedule::claim(tenant, claim, self.under.session).await
-            })
-            .await
+        schedule::claim_together(&self.parts.store, invitation.organization, claim, self.under.session).await
     }
 
     async fn run(&self, invitation: &CycleInvitation, claimed: ClaimedCycle) {

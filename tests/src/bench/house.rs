@@ -194,10 +194,7 @@ impl House {
     /// One cycle; how many items it had.
     async fn cycle(&self, claim: Claim) -> Result<u32, Trouble> {
         let parts = &self.parts;
-        let claimed = parts
-            .store
-            .in_tenant(self.organization, async |tenant| schedule::claim(tenant, claim, self.session).await)
-            .await?;
+        let claimed = schedule::claim_together(&parts.store, self.organization, claim, self.session).await?;
         let claimed = claimed.ok_or("a cycle that was queued could not be claimed")?;
         let cycle = Cycle::start(parts, self.organization, self.session, claimed).await?;
         let mut cycle = cycle.ok_or("a cycle that was claimed did not start")?;

@@ -211,12 +211,9 @@ impl House {
 
     /// Claims as a worker would.
     pub(crate) async fn taken(&self, claim: Claim) -> Option<Cycle> {
-        let claimed = self
-            .parts
-            .store
-            .in_tenant(self.organization, async |tenant| schedule::claim(tenant, claim, self.session).await)
-            .await
-            .unwrap()?;
+        let store = &self.parts.store;
+        let claimed =
+            schedule::claim_together(store, self.organization, claim, self.session).await.unwrap()?;
         Cycle::start(&self.parts, self.organization, self.session, claimed).await.unwrap()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::cadence::{DueReason, History, Next, Outcome};
 use model::failure::FailureScope;
 use model::id::{ProfileId, SessionId};
+use tokio_postgres::Row;
 
 use super::Claim;
 use crate::connection::seconds;
@@ -46,16 +47,20 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
             &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number, &session.0],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    row.map(|row| claimed(&row, claim)).transpose()
+}
+
+/// What the row of a claim that was granted says.
+pub(super) fn claimed(row: &Row, claim: Claim) -> Result<ClaimedCycle> {
     let counter =
         |column: &str| -> Result<u32> { Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0)) };
     let ago = |column: &str| -> Result<Option<Duration>> {
         Ok(row.try_get::<_, Option<f64>>(column)?.map(seconds))
     };
-    Ok(Some(ClaimedCycle {
+    Ok(ClaimedCycle {
         claim,
         profile: ProfileId(row.try_get("profile_id")?),
-        due_reason: named(&row, "due_reason")?,
+        due_reason: named(row, "due_reason")?,
         waited: ago("waited")?.unwrap_or_default(),
         history: History {
             quiet_cycles: counter("quiet_cycles")?,
@@ -66,16 +71,29 @@ pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<
         },
         deaths: counter("deaths")?,
         held_back: row.try_get("held_back")?,
-    }))
+    })
 }
 
-/// Holds the claim until this transaction ends: the first statement of every transaction of a cycle. Fails as
+/// Holds the claim until this transaction ends: the first statement of every transaction of a cycle that writes. Fails as
 /// [`Error::Fenced`] when the claim is no longer ours.
 pub async fn fence(tenant: &Tenant, claim: Claim) -> Result<()> {
     tenant
         .query_opt(
             "select from schedules
              where mailbox_id = $1 and workload = $2 and claim = $3 and state = 'running' for share",
+            &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number],
+        )
+        .await?
+        .map_or(Err(Error::Fenced), |_| Ok(()))
+}
+
+/// Whether the claim is ours, for a transaction of a cycle that only reads: it holds nothing, for a lock on a row is a write whose
+/// commit waits for the disk. Fails as [`Error::Fenced`] when it is not.
+pub async fn ours(tenant: &Tenant, claim: Claim) -> Result<()> {
+    tenant
+        .query_opt(
+            "select from schedules
+             where mailbox_id = $1 and workload = $2 and claim = $3 and state = 'running'",
             &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number],
         )
         .await?
@@ -91,16 +109,9 @@ pub async fn finish(
     outcome: &Outcome,
     next: &Next,
 ) -> Result<Option<Duration>> {
-    let (name, items) = match outcome {
-        Outcome::Done { items, .. } => ("done".to_owned(), i32::try_from(*items).unwrap_or(i32::MAX)),
-        Outcome::Snooze { reason, .. } => (format!("snooze:{reason}"), 0),
-        Outcome::Failed(failure) => (format!("failed:{}", failure.alert), 0),
-    };
-    // A cycle that tried nothing proves nothing about the item that killed the ones before it.
-    let proves = !matches!(outcome, Outcome::Snooze { .. });
+    let Written { outcome: name, items, proves } = Written::of(outcome);
     let ours = matches!(outcome, Outcome::Failed(failure) if failure.scope == FailureScope::Ours);
     let after = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
-    let counter = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let row = tenant
         .query_opt(
             "update schedules set
@@ -139,4 +150,30 @@ pub async fn finish(
         super::poke(tenant).await?;
     }
     Ok(row.try_get::<_, Option<f64>>("held")?.map(seconds))
+}
+
+/// What a row keeps of an outcome.
+pub(super) struct Written {
+    /// Its name.
+    pub(super) outcome: String,
+    /// Items that changed something.
+    pub(super) items: i32,
+    /// Whether it says anything about what killed the cycles before it: one that tried nothing does not.
+    pub(super) proves: bool,
+}
+
+impl Written {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        let (name, items) = match outcome {
+            Outcome::Done { items, .. } => ("done".to_owned(), i32::try_from(*items).unwrap_or(i32::MAX)),
+            Outcome::Snooze { reason, .. } => (format!("snooze:{reason}"), 0),
+            Outcome::Failed(failure) => (format!("failed:{}", failure.alert), 0),
+        };
+        Self { outcome: name, items, proves: !matches!(outcome, Outcome::Snooze { .. }) }
+    }
+}
+
+/// A counter as its column takes it.
+pub(super) fn counter(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -24,6 +24,7 @@ mod sending_again;
 mod sending_rights;
 mod sessions;
 mod support;
+mod together;
 mod tokens;
 mod turned_away;
 mod windows;

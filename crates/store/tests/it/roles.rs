@@ -180,6 +180,9 @@ async fn the_ring_reads_no_mail_and_no_secrets() {
         "select state, next_try_at from send_recipients",
         "select id, state from jobs",
         "select id from sessions",
+        // What the end of a cycle writes that changed nothing else (decision 0065).
+        "update schedules set quiet_cycles = 0, failures = 0, refusals = 0, first_refused_at = null, held_since = null,
+             last_outcome = 'done', last_items = 0, last_finished_at = now()",
     ];
     let refused = [
         "select subject from emails",
@@ -204,8 +207,10 @@ async fn the_ring_reads_no_mail_and_no_secrets() {
         "select 1 from mailbox_items",
         "select 1 from changes",
         "select 1 from organizations",
-        "update schedules set quiet_cycles = 0",
         "update schedules set organization_id = organization_id",
+        "update schedules set mailbox_id = mailbox_id",
+        "update schedules set workload = workload",
+        "update schedules set profile_id = profile_id",
         "update profiles set paused_reason = null",
         "delete from schedules",
         "delete from jobs",
