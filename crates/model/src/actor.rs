@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{JobId, KeyId, MailboxId, OrganizationId, UserId};
+use crate::id::{JobId, JobScheduleId, KeyId, MailboxId, OrganizationId, UserId};
 use crate::names::names;
 use crate::workload::Workload;
 
@@ -41,6 +41,11 @@ pub enum Actor {
         /// Which.
         id: JobId,
     },
+    /// A schedule whose time had come.
+    Schedule {
+        /// Which.
+        id: JobScheduleId,
+    },
     /// A synchronization cycle.
     Cycle {
         /// Of which mailbox.
@@ -61,6 +66,7 @@ impl Actor {
             Self::User { .. } => "user",
             Self::Key { .. } => "key",
             Self::Job { .. } => "job",
+            Self::Schedule { .. } => "schedule",
             Self::Cycle { .. } => "cycle",
             Self::Operator => "operator",
         }
@@ -72,6 +78,7 @@ impl Actor {
             Self::User { id } => id.to_string(),
             Self::Key { id } => id.to_string(),
             Self::Job { id } => id.to_string(),
+            Self::Schedule { id } => id.to_string(),
             Self::Cycle { mailbox, workload, claim } => format!("{mailbox}/{workload}/{claim}"),
             Self::Operator => "operator".to_owned(),
         }

@@ -78,6 +78,8 @@ ids! {
     AlertId,
     /// An async operation.
     JobId,
+    /// When async operations are asked for by themselves.
+    JobScheduleId,
     /// An API key.
     KeyId,
     /// A live worker process.

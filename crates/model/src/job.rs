@@ -1,4 +1,7 @@
-//! Async operations: work that a person asked for and that runs beside the synchronization, never inside it.
+//! Async operations: work that a person or a schedule asked for and that runs beside the synchronization, never inside it.
+
+mod course;
+mod timetable;
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +9,12 @@ use crate::email::Decision;
 use crate::id::{MailboxId, ProfileId};
 use crate::names::names;
 
+pub use course::{Backoff, Event, Setback, Verdict, after, next};
+pub use timetable::{Cron, Refused};
+
 /// What [`JobKind::TestAndEnable`] is done to: the payload of its row. Ids only, as in every payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TestAndEnable {
     /// Which mailbox.
     pub mailbox: MailboxId,
@@ -15,6 +22,7 @@ pub struct TestAndEnable {
 
 /// What [`JobKind::TestProfile`] is done to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TestProfile {
     /// Which profile.
     pub profile: ProfileId,
@@ -22,6 +30,7 @@ pub struct TestProfile {
 
 /// What [`JobKind::ReExamine`] is done to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReExamine {
     /// The mailboxes of which profile; of all when there is none.
     pub profile: Option<ProfileId>,
@@ -40,11 +49,13 @@ names! {
         ReExamine = "re_examine",
         /// Seals every secret again with the active key.
         KeyRotation = "key_rotation",
+        /// Removes what the organization has kept for long enough.
+        CleanUp = "clean_up",
     }
 
     /// Where an async operation stands.
     "job state" JobState {
-        /// Due at its time.
+        /// Due at its time, or when the job that it waits for has succeeded.
         Waiting = "waiting",
         /// Offered to the job workers.
         Queued = "queued",
@@ -68,6 +79,16 @@ names! {
         Failed = "failed",
         /// Not applicable or not reached.
         Skipped = "skipped",
+    }
+}
+
+/// How often a job that a person or a schedule asked for is tried when the failures are ours.
+pub const TRIES: u32 = 5;
+
+impl JobState {
+    /// Whether nothing more happens to it by itself.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
     }
 }
 

@@ -77,6 +77,10 @@ pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
 pub const GONE_ITEM_DAYS: &str = "gone_item_days";
 /// How long the log of changes is kept.
 pub const CHANGES_KEPT_DAYS: &str = "changes_kept_days";
+/// How long a job that has ended is kept.
+pub const JOBS_KEPT_DAYS: &str = "jobs_kept_days";
+/// How long an alert that is closed is kept.
+pub const ALERTS_KEPT_DAYS: &str = "alerts_kept_days";
 
 /// Every setting there is.
 pub const SETTINGS: &[Setting] = &[
@@ -134,6 +138,20 @@ pub const SETTINGS: &[Setting] = &[
         preset: Preset::Number(365),
         meaning: "How long the log of changes is kept: the history of records, the audit, and what a follower of the \
                   change feed can still get after having been away.",
+    },
+    Setting {
+        name: JOBS_KEPT_DAYS,
+        reference: None,
+        range: Range::Number { least: 1, most: 3650, unit: "days" },
+        preset: Preset::Number(30),
+        meaning: "How long a job that has ended is kept with its steps and its result, and a schedule that was for once.",
+    },
+    Setting {
+        name: ALERTS_KEPT_DAYS,
+        reference: None,
+        range: Range::Number { least: 1, most: 3650, unit: "days" },
+        preset: Preset::Number(180),
+        meaning: "How long an alert is kept after its cause has passed or somebody has dismissed it.",
     },
 ];
 
