@@ -12,6 +12,7 @@ mod enabling;
 mod failing;
 mod forgetting;
 mod house;
+mod job_schedules;
 mod jobs;
 mod limits;
 mod mapping;

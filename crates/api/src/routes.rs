@@ -19,6 +19,7 @@ mod presets;
 mod profiles;
 mod queues;
 mod record_types;
+mod schedules;
 mod settings;
 mod status;
 mod users;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(record_types::routes())
         .merge(alerts::routes())
         .merge(jobs::routes())
+        .merge(schedules::routes())
         .merge(settings::routes())
         .merge(status::routes())
         .merge(changes::routes())

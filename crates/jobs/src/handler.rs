@@ -7,13 +7,13 @@ use cycle::life::Under;
 use model::actor::Actor;
 use model::crash::{self, Point};
 use model::id::OrganizationId;
-use model::job::{JobKind, Step};
+use model::job::{Backoff, JobKind, Setback, Step, Verdict, after};
 use serde_json::Value;
 use store::change::Author;
-use store::job::{self, Claim, ClaimedJob};
-use store::{Error, Store};
+use store::job::{self, Claim, ClaimedJob, Later};
+use store::{Error, Store, Tenant};
 
-use crate::{key_rotation, re_examine, test_and_enable, test_profile};
+use crate::{clean_up, key_rotation, re_examine, test_and_enable, test_profile};
 
 /// How often the end of a job is tried to be written, a second apart; after that its session's end, or its time, makes it
 /// due again.
@@ -23,7 +23,7 @@ const END_TRIES: u32 = 30;
 pub(crate) struct Jobs {
     parts: cycle::Parts,
     under: Under,
-    retry: Duration,
+    backoff: Backoff,
 }
 
 /// How a job went; nothing else decides what happens to it.
@@ -32,7 +32,7 @@ pub(crate) enum Outcome {
     Succeeded(Value),
     /// Ended otherwise: trying again by itself would not help, a person must act first.
     Failed(Value),
-    /// Not tried: no connection was free, or one of our own parts was away. Does not count.
+    /// To go on later: its turn is over, no connection was free, or one of our own parts was away. Does not count.
     Snooze(Duration),
 }
 
@@ -94,8 +94,8 @@ impl Handler for Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(parts: cycle::Parts, under: Under, retry: Duration) -> Self {
-        Self { parts, under, retry }
+    pub(crate) fn new(parts: cycle::Parts, under: Under, backoff: Backoff) -> Self {
+        Self { parts, under, backoff }
     }
 
     async fn claim(&self, invitation: &JobInvitation) -> store::Result<Option<ClaimedJob>> {
@@ -115,7 +115,7 @@ impl Jobs {
             under: &self.under,
             organization,
             claim: claimed.claim,
-            retry: self.retry,
+            retry: self.backoff.first,
         };
         let result = match claimed.kind {
             JobKind::TestAndEnable => test_and_enable::run(&context, &claimed.payload).await,
@@ -124,6 +124,7 @@ impl Jobs {
             }
             JobKind::ReExamine => re_examine::run(&context, &claimed.payload, claimed.cursor.as_ref()).await,
             JobKind::KeyRotation => key_rotation::run(&context).await,
+            JobKind::CleanUp => clean_up::run(&context, claimed.cursor.as_ref()).await,
         };
         self.end(&context, &claimed, &result).await;
     }
@@ -158,25 +159,39 @@ impl Jobs {
         match result {
             Ok(Outcome::Succeeded(result)) => job::finish(&tenant, claimed.claim, true, result).await?,
             Ok(Outcome::Failed(result)) => job::finish(&tenant, claimed.claim, false, result).await?,
-            Ok(Outcome::Snooze(delay)) => job::retry_later(&tenant, claimed.claim, *delay, false).await?,
+            Ok(Outcome::Snooze(delay)) => {
+                let later = Later { delay: *delay, counts: false, error: None };
+                job::retry_later(&tenant, claimed.claim, later).await?;
+            }
             Err(Error::Fenced) => return Err(Error::Fenced),
-            Err(Error::Away(reason)) => {
-                tracing::warn!("the job is tried again later: {reason}");
-                job::retry_later(&tenant, claimed.claim, self.retry, false).await?;
-            }
-            Err(error) if claimed.attempt < claimed.max_attempts => {
-                tracing::error!("the job failed and is tried again: {error}");
-                job::retry_later(&tenant, claimed.claim, self.retry, true).await?;
-            }
-            Err(error) => {
-                tracing::error!("the job failed for the last time: {error}");
-                let result = serde_json::json!({"error": error.to_string(), "remedy": "report this"});
-                job::finish(&tenant, claimed.claim, false, &result).await?;
-            }
+            Err(error) => self.set_back(&tenant, claimed, error).await?,
         }
         crash::point(Point::JobEndBefore);
         tenant.commit().await?;
         crash::point(Point::JobEndAfter);
         Ok(())
+    }
+
+    /// What a failure that nobody foresaw does to the job.
+    async fn set_back(&self, tenant: &Tenant, claimed: &ClaimedJob, error: &Error) -> store::Result<()> {
+        let setback = match error {
+            Error::Away(_) => Setback::NotTried,
+            _ => Setback::Fault,
+        };
+        let verdict = after(setback, claimed.claim.job, claimed.attempt, claimed.max_attempts, self.backoff);
+        let said = error.to_string();
+        match verdict {
+            Verdict::Again { delay, counts } => {
+                tracing::warn!(counts, "the job is tried again in {} s: {said}", delay.as_secs());
+                let later = Later { delay, counts, error: Some(&said) };
+                job::retry_later(tenant, claimed.claim, later).await
+            }
+            Verdict::End => {
+                tracing::error!("the job failed for the last time: {said}");
+                let remedy = "report this; when its cause is mended, `lockstep job retry` begins anew";
+                let result = serde_json::json!({"error": said, "remedy": remedy});
+                job::finish(tenant, claimed.claim, false, &result).await
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use store::credential;
+use store::{credential, job};
 use tokio::time::sleep;
 
 use crate::handler::{Context, Outcome};
@@ -19,6 +19,7 @@ pub(crate) async fn run(context: &Context<'_>) -> store::Result<Outcome> {
     let mut resealed = 0;
     loop {
         let tenant = context.store().tenant(context.organization).await?;
+        job::fence(&tenant, context.claim).await?;
         let more = credential::reseal(&tenant, keys, AT_ONCE).await?;
         let left = credential::to_reseal(&tenant, keys).await?;
         tenant.commit().await?;

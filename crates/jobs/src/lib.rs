@@ -4,6 +4,7 @@
 //! One file per job, one line to register it. A job's payload is ids; every job may run twice.
 
 mod batches;
+mod clean_up;
 mod config;
 mod handler;
 mod key_rotation;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use broker::Queue;
 use cycle::life::{self, Life, Means, Unlivable};
+use model::job::Backoff;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -30,6 +32,7 @@ pub async fn run(config: Config, means: Means, shutdown: CancellationToken) -> R
         runs_cycles: false,
         session: config.session,
     };
-    let retry = Duration::from_secs(config.retry_seconds);
-    life::live(life, &means, |under| Jobs::new(means.parts.clone(), under, retry), shutdown).await
+    let first = Duration::from_secs(config.retry_seconds);
+    let backoff = Backoff { first, most: Duration::from_secs(config.retry_most_seconds).max(first) };
+    life::live(life, &means, |under| Jobs::new(means.parts.clone(), under, backoff), shutdown).await
 }

@@ -16,7 +16,7 @@ use model::workload::{ServiceClass, Workload};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
-use store::{Tenant, alert, credential, mailbox, oauth, setting};
+use store::{Tenant, alert, credential, job, mailbox, oauth, setting};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
@@ -204,6 +204,8 @@ async fn write(
     let result = if finding.failed.is_some() { TestResult::Failure } else { TestResult::Success };
     let said = finding.said();
     let tenant = context.store().tenant(context.organization).await?;
+    // Withdrawn while the server was asked, it enables nothing any more.
+    job::fence(&tenant, context.claim).await?;
     // Holds the mailbox as well: from here on nobody changes it until this transaction ends.
     mailbox::record_test(&tenant, id, workload, result, Some(&said), &by).await?;
     let now = match mailbox::for_cycle(&tenant, id, workload).await? {

@@ -61,7 +61,7 @@ pub(crate) async fn run(
             } else {
                 cursor.started += 1;
                 let payload = json!(TestAndEnable { mailbox: mailbox.id });
-                jobs.push(NewJob { kind: JobKind::TestAndEnable, payload, max_attempts: TRIES });
+                jobs.push(NewJob { kind: JobKind::TestAndEnable, payload, max_attempts: TRIES, after: None });
             }
         }
         cursor.all_started = page.last().is_none();

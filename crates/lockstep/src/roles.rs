@@ -60,7 +60,8 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
         .map_err(|error| Problem::new("cycle.smtp_client_name", error.to_string(), "give a host name"))?;
     checked(&config, roles)?;
     let process = process_name();
-    let store = if roles == [Role::Coordinator] { None } else { Some(opened(&config, installation).await?) };
+    let store =
+        if roles == [Role::Coordinator] { None } else { Some(opened(&config.database, installation).await?) };
     let seals = |role: &Role| matches!(role, Role::Worker | Role::Jobs | Role::Api);
     let keys = if roles.iter().any(seals) { Some(Arc::new(key_ring(&config)?)) } else { None };
 
@@ -93,7 +94,12 @@ pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Res
                 start!(scheduler::run(scheduler, store.clone(), database, config.broker.clone(), drain))
             }
             (Role::Worker, _, Some(parts)) => start!(worker::run(config.worker.clone(), means(parts), drain)),
-            (Role::Jobs, _, Some(parts)) => start!(jobs::run(config.jobs.clone(), means(parts), drain)),
+            (Role::Jobs, _, Some(parts)) => {
+                // Jobs and cycles do not wait for each other's connections.
+                let database = store::Config { pool_size: config.jobs.pool_size, ..config.database.clone() };
+                let parts = cycle::Parts { store: opened(&database, installation).await?, ..parts };
+                start!(jobs::run(config.jobs.clone(), means(parts), drain))
+            }
             (Role::Api, _, Some(parts)) => {
                 let parts = api::Parts {
                     store: parts.store,
@@ -188,8 +194,8 @@ async fn ended(
 }
 
 /// Opens the database and makes sure that it is this installation's and of this version.
-pub async fn opened(config: &Config, installation: InstallationId) -> Result<Store, Failure> {
-    let store = Store::open(&config.database).map_err(|error| {
+pub async fn opened(database: &store::Config, installation: InstallationId) -> Result<Store, Failure> {
+    let store = Store::open(database).map_err(|error| {
         Problem::new(
             "database.url",
             error.to_string(),

@@ -120,9 +120,7 @@ impl Scheduler {
                     self.look_ahead().await;
                 }
                 _ = forgetting.tick() => {
-                    self.forget().await;
                     self.forget_answers().await;
-                    self.forget_changes().await;
                 }
             }
         }

@@ -1,12 +1,17 @@
-//! One look at what is due: it wakes the lanes that have something to do, and queues jobs. It queues no cycle itself.
+//! One look at what is due: it wakes the lanes that have something to do, asks for the jobs of schedules whose time has come,
+//! and queues jobs. It queues no cycle itself.
 
 use std::time::Duration;
 
 use broker::{Invitation, JobInvitation, Queue};
 use model::workload::Workload;
-use store::{job, schedule};
+use store::job_schedule::Fired;
+use store::{job, job_schedule, schedule};
 
 use crate::Scheduler;
+
+/// Schedules that one look asks for the jobs of; the next look goes on.
+const SCHEDULES_AT_ONCE: i64 = 100;
 
 impl Scheduler {
     /// Looks once. While the broker cannot be published to, nothing is queued: it would only wait in the wrong place.
@@ -25,7 +30,27 @@ impl Scheduler {
         for lane in self.lanes.iter().filter(|lane| due.contains(&lane.workload)) {
             lane.wake();
         }
+        self.fire_schedules().await;
         while self.queue_jobs().await {}
+    }
+
+    /// Asks for the jobs of schedules whose time has come, each in a transaction of its own: one that cannot be taken holds
+    /// up no other.
+    async fn fire_schedules(&self) {
+        let due = self.store.in_ring(async |ring| job_schedule::due(ring, SCHEDULES_AT_ONCE).await).await;
+        for due in
+            self.pulse.beat("Postgres cannot be asked which schedules are due", due).unwrap_or_default()
+        {
+            let fired = self
+                .store
+                .in_tenant(due.organization, async |tenant| job_schedule::fire(tenant, due.schedule).await)
+                .await;
+            if let Some(Some(Fired::StillThere(job))) =
+                self.pulse.beat("Postgres cannot take the job of a schedule", fired)
+            {
+                tracing::warn!(job.id = %job, "a schedule's time came while its last job had not ended: no other is asked for");
+            }
+        }
     }
 
     /// Queues and publishes one batch of jobs. Says whether another may be waiting.

@@ -1,13 +1,11 @@
-//! What brings lost work back, now and then.
-
-use std::time::Duration;
+//! What brings lost work back, now and then. What an organization keeps for a time is removed by a job of its own.
 
 use model::actor::Actor;
 use model::id::{MailboxId, OrganizationId};
-use model::setting::{EXPIRY_WARNING_DAYS, GONE_ITEM_DAYS};
+use model::setting::EXPIRY_WARNING_DAYS;
 use model::workload::Workload;
 use store::change::Author;
-use store::{change, idempotency, item, mailbox, oauth, organization, outgoing, schedule, setting};
+use store::{idempotency, mailbox, oauth, outgoing, schedule, setting};
 
 use crate::Scheduler;
 
@@ -49,19 +47,6 @@ impl Scheduler {
         }
     }
 
-    /// Forgets items that have been gone from their servers for as long as each organization wants to remember them.
-    pub(crate) async fn forget(&self) {
-        let organizations = self.store.in_ring(async |ring| organization::with_mailboxes(ring).await).await;
-        for organization in
-            self.pulse.beat("Postgres cannot be asked for organizations", organizations).unwrap_or_default()
-        {
-            let forgotten = self.forget_of(organization).await;
-            if let Some(items @ 1..) = self.pulse.beat("Postgres cannot forget old items", forgotten) {
-                tracing::info!(organization.id = %organization, items, "forgot items that are long gone");
-            }
-        }
-    }
-
     /// Forgets the answers that are kept for repeated requests, once their time is over.
     pub(crate) async fn forget_answers(&self) {
         loop {
@@ -70,36 +55,6 @@ impl Scheduler {
             let forgotten = self.pulse.beat("Postgres cannot forget answers to old requests", forgotten);
             if forgotten.is_none_or(|rows| rows < u64::from(FORGOTTEN_AT_ONCE)) {
                 return;
-            }
-        }
-    }
-
-    /// Removes changes that are older than each organization keeps them.
-    pub(crate) async fn forget_changes(&self) {
-        loop {
-            let forgotten =
-                self.store.in_ring(async |ring| change::forget(ring, FORGOTTEN_AT_ONCE).await).await;
-            match self.pulse.beat("Postgres cannot forget old changes", forgotten) {
-                Some(rows @ 1..) => tracing::info!(rows, "forgot changes that were kept for long enough"),
-                _ => return,
-            }
-        }
-    }
-
-    async fn forget_of(&self, organization: OrganizationId) -> store::Result<u64> {
-        let mut forgotten = 0;
-        loop {
-            let some = self
-                .store
-                .in_tenant(organization, async |tenant| {
-                    let days = setting::get(tenant, GONE_ITEM_DAYS).await?.value.as_u64().unwrap_or_default();
-                    let age = Duration::from_secs(days.max(1) * 24 * 3600);
-                    item::forget(tenant, age, FORGOTTEN_AT_ONCE).await
-                })
-                .await?;
-            forgotten += some;
-            if some < u64::from(FORGOTTEN_AT_ONCE) {
-                return Ok(forgotten);
             }
         }
     }

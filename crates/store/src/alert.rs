@@ -1,6 +1,8 @@
 //! Alerts: what went wrong, once per thing that is wrong. A repeated one counts up; one whose cause has passed is
 //! resolved. Only kinds and parameters are stored, never finished text.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use model::alert::{AlertKind, Class, Level, Scope};
 use model::id::{AlertId, EmailId, MailboxId, ProfileId, UserId};
@@ -184,6 +186,21 @@ pub async fn resolve(
                 subject.column()
             ),
             &[&names, &subject.id(), &same],
+        )
+        .await
+}
+
+/// Forgets alerts that were closed longer than `age` ago, of the transaction's organization, `limit` at most. Gives how many.
+pub async fn forget(tenant: &Tenant, age: Duration, limit: u32) -> Result<u64> {
+    tenant
+        .execute(
+            "with old as materialized (
+                 select id from alerts
+                 where organization_id = current_organization()
+                   and coalesce(resolved_at, dismissed_at) < now() - make_interval(secs => $1)
+                 limit $2 for update skip locked)
+             delete from alerts a using old where a.organization_id = current_organization() and a.id = old.id",
+            &[&age.as_secs_f64(), &i64::from(limit)],
         )
         .await
 }

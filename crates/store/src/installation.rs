@@ -174,6 +174,13 @@ async fn taken_over(
             &[],
         )
         .await?;
+    // What reaches mail servers by the clock waits until a person wants it of the copy, too.
+    transaction
+        .execute(
+            "update job_schedules set paused = true, version = version + 1 where not paused and kind <> 'clean_up'",
+            &[],
+        )
+        .await?;
     // What was about to leave belongs to the original; the copy asks its people again.
     transaction
         .execute("update send_requests set canceled_at = now(), ended_at = now() where ended_at is null", &[])

@@ -2,20 +2,25 @@
 //! three ends. A job is claimed by number, and writes only while its claim is its own; every job may run twice.
 
 use jiff::Timestamp;
-use model::id::{JobId, OrganizationId};
+use model::id::{JobId, JobScheduleId, OrganizationId};
 use model::job::{JobKind, JobState, Step};
 use serde_json::Value;
 
 mod list;
 mod many;
+mod payload;
 mod ring;
 mod run;
+mod upkeep;
 
-pub use list::{Page, cancel, create, get, list};
+pub(crate) use list::ask;
+pub use list::{Page, cancel, create, get, list, retry};
 pub use many::{Children, Unhappy, children, create_all, go_on, unhappy};
+pub use payload::checked;
 pub(crate) use ring::sweep;
 pub use ring::{QueuedJob, claim_due, queue_lost, unpublish};
-pub use run::{ClaimedJob, claim, finish, progress, retry_later};
+pub use run::{ClaimedJob, Later, claim, fence, finish, progress, retry_later};
+pub use upkeep::forget;
 
 /// What an async operation is to be.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct NewJob {
     pub payload: Value,
     /// How often it may be tried.
     pub max_attempts: u32,
+    /// The job that must succeed before this one is due. When that one does not, this one fails with the reason.
+    pub after: Option<JobId>,
 }
 
 /// An async operation as people see it.
@@ -41,6 +48,18 @@ pub struct Job {
     pub state: JobState,
     /// How often it was tried.
     pub attempts: u32,
+    /// How often it is tried at most, when the failures are ours.
+    pub max_attempts: u32,
+    /// What the last try said that failed, while there are more.
+    pub last_error: Option<String>,
+    /// When it is due, while it waits; not before the job has succeeded that it waits for.
+    pub due_at: Option<Timestamp>,
+    /// The job that had to succeed before it.
+    pub after: Option<JobId>,
+    /// Whether it still waits for that one.
+    pub held: bool,
+    /// The schedule that asked for it.
+    pub schedule: Option<JobScheduleId>,
     /// What happened so far.
     pub progress: Vec<Step>,
     /// What came of it, once it ended.

@@ -15,6 +15,7 @@ pub mod testing;
 // The ring.
 pub mod health;
 pub mod job;
+pub mod job_schedule;
 pub mod schedule;
 pub mod session;
 

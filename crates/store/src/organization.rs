@@ -1,10 +1,12 @@
 //! Organizations: the tenants. Each transaction sees its own and no other.
 
 use jiff::Timestamp;
+use model::actor::Actor;
 use model::id::OrganizationId;
 
+use crate::change::Author;
 use crate::refusal::{Refusal, check_line};
-use crate::{Result, Ring, Tenant};
+use crate::{Result, Tenant, job_schedule};
 
 /// A tenant.
 #[derive(Clone, Debug)]
@@ -17,7 +19,8 @@ pub struct Organization {
     pub created_at: Timestamp,
 }
 
-/// Makes the organization that the transaction already names: begin it with a new id.
+/// Makes the organization that the transaction already names: begin it with a new id. It begins with one schedule, which
+/// cleans up.
 pub async fn create(tenant: &Tenant, name: &str) -> Result<OrganizationId> {
     check_line("name", name, 1, 100)?;
     let made = tenant
@@ -29,6 +32,7 @@ pub async fn create(tenant: &Tenant, name: &str) -> Result<OrganizationId> {
     if made == 0 {
         return Err(Refusal::Taken { what: "organization", field: "name" }.into());
     }
+    job_schedule::create_first(tenant, &Author::new(Actor::Operator, "organization create")).await?;
     Ok(tenant.organization())
 }
 
@@ -43,10 +47,4 @@ pub async fn get(tenant: &Tenant) -> Result<Option<Organization>> {
         })
     })
     .transpose()
-}
-
-/// The organizations that have mailboxes, for upkeep that looks after each in turn.
-pub async fn with_mailboxes(ring: &Ring) -> Result<Vec<OrganizationId>> {
-    let rows = ring.query("select distinct organization_id from schedules", &[]).await?;
-    rows.iter().map(|row| Ok(OrganizationId(row.try_get(0)?))).collect()
 }

@@ -36,11 +36,11 @@ struct Change {
     record_name: Option<String>,
     /// The version that the change made.
     version: i64,
-    /// `user`, `key`, `job`, `cycle` or `operator`.
+    /// `user`, `key`, `job`, `schedule`, `cycle` or `operator`.
     actor_kind: String,
     /// Which of these; empty for a cycle of a mailbox that you do not see.
     actor_id: String,
-    /// The name of the person or key, the job's kind, or the name of the cycle's mailbox; also when it is gone.
+    /// The name of the person, key or schedule, the job's kind, or the name of the cycle's mailbox; also when it is gone.
     actor_name: Option<String>,
     /// What made them, such as `api`.
     cause: String,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use model::id::JobId;
-use model::job::{JobKind, JobState, StepOutcome};
+use model::id::{JobId, JobScheduleId};
+use model::job::{JobKind, JobState, StepOutcome, TRIES};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use store::job::{self, NewJob};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,9 +20,14 @@ use crate::caller::Caller;
 use crate::page::{Page, Wanted};
 use crate::problem::{Kind, Problem};
 use crate::schema;
+use crate::transaction::Transaction;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, start)).routes(routes!(get)).routes(routes!(cancel))
+    OpenApiRouter::new()
+        .routes(routes!(list, start))
+        .routes(routes!(get))
+        .routes(routes!(cancel))
+        .routes(routes!(retry))
 }
 
 /// An async operation.
@@ -34,17 +40,30 @@ pub(super) struct Job {
     kind: JobKind,
     /// What it is done to, such as `{"mailbox": "…"}`.
     #[schema(value_type = Object)]
-    payload: serde_json::Value,
+    payload: Value,
     /// Where it stands.
     #[schema(value_type = schema::JobState)]
     state: JobState,
     /// How often it was tried.
     attempts: u32,
+    /// How often it is tried at most. Only failures of Lockstep's own are tried again; what a person must mend first is not.
+    max_attempts: u32,
+    /// What the last try said that failed, while there are more.
+    last_error: Option<String>,
+    /// While it waits: when it is due, after a failed try the next one. A job that waits for another is not due before that
+    /// one has succeeded.
+    due_at: Option<Timestamp>,
+    /// The job that must succeed before it; when that one does not, this one fails with the reason.
+    after: Option<Uuid>,
+    /// Whether it still waits for that one.
+    held: bool,
+    /// The schedule that asked for it.
+    schedule: Option<Uuid>,
     /// What happened so far.
     steps: Vec<Step>,
     /// What came of it, once it ended; `error` and `remedy` when it failed.
     #[schema(value_type = Option<Object>)]
-    result: Option<serde_json::Value>,
+    result: Option<Value>,
     /// Who asked for it, such as `user:…`.
     created_by: String,
     /// When.
@@ -75,6 +94,12 @@ impl From<job::Job> for Job {
             payload: job.payload,
             state: job.state,
             attempts: job.attempts,
+            max_attempts: job.max_attempts,
+            last_error: job.last_error,
+            due_at: job.due_at,
+            after: job.after.map(|after| after.0),
+            held: job.held,
+            schedule: job.schedule.map(|schedule| schedule.0),
             steps: job.progress.into_iter().map(step).collect(),
             result: job.result,
             created_by: job.created_by,
@@ -92,6 +117,11 @@ struct JobQuery {
     /// Of this kind.
     #[param(value_type = Option<schema::JobKind>)]
     kind: Option<JobKind>,
+    /// In this state.
+    #[param(value_type = Option<schema::JobState>)]
+    state: Option<JobState>,
+    /// That this schedule asked for.
+    schedule: Option<Uuid>,
     /// Items of a page, 1 to 200; 50 when left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -107,7 +137,14 @@ async fn list(caller: Caller, Query(query): Query<JobQuery>) -> Result<Json<Page
     let wanted = Wanted::<JobId>::new("jobs", query.limit, query.cursor.as_deref())?;
     let limit = usize::try_from(wanted.limit()).unwrap_or(1);
     let tenant = caller.begin().await?;
-    let jobs = job::list(&tenant, &job::Page { kind: query.kind, before: wanted.after, limit }).await?;
+    let page = job::Page {
+        kind: query.kind,
+        state: query.state,
+        schedule: query.schedule.map(JobScheduleId),
+        before: wanted.after,
+        limit,
+    };
+    let jobs = job::list(&tenant, &page).await?;
     tenant.commit().await?;
     Ok(Json(wanted.page(jobs, |job| job.id.to_string(), Job::from)))
 }
@@ -116,44 +153,53 @@ async fn list(caller: Caller, Query(query): Query<JobQuery>) -> Result<Json<Page
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct JobToStart {
-    /// What it does: `key_rotation` seals every secret of the organization again with the active key. Tests are
-    /// started on their mailboxes and profiles, and so is examining again.
+    /// What it does: `key_rotation` seals every secret of the organization again with the active key, `clean_up` removes what
+    /// was kept for long enough, `test_profile` tests and enables all mailboxes of a profile, `test_and_enable` one mailbox,
+    /// `re_examine` has what mailboxes passed over examined again.
     #[schema(value_type = schema::JobKind)]
     kind: JobKind,
+    /// What it is done to: `{"mailbox": "…"}`, `{"profile": "…"}`, for `re_examine` also `decisions`; otherwise `{}`.
+    #[serde(default = "nothing")]
+    #[schema(value_type = Option<Object>)]
+    payload: Value,
+    /// A job that must succeed before this one is due. When that one fails or is canceled, this one fails with the reason.
+    after: Option<Uuid>,
 }
 
-/// How often a job is tried that failed for a reason of our own.
-const TRIES: u32 = 5;
+/// The payload of a job that is done to the whole organization.
+pub(super) fn nothing() -> Value {
+    json!({})
+}
 
-/// Start an async operation of the whole organization.
+/// Start an async operation.
 #[utoipa::path(
     post, path = "/jobs", tag = "jobs", security(("key" = ["administer"])),
     request_body = JobToStart, responses((status = 202, body = Job))
 )]
 async fn start(caller: Caller, Json(wanted): Json<JobToStart>) -> Result<(StatusCode, Json<Job>), Problem> {
-    match wanted.kind {
-        JobKind::TestAndEnable | JobKind::TestProfile => Err(Problem::invalid(
-            "kind",
-            "a test is of mailboxes, and none is named here",
-            "start it with POST /api/v1/mailboxes/{id}/test, /mailboxes/test or /profiles/{id}/test",
-        )),
-        JobKind::ReExamine => Err(Problem::invalid(
-            "kind",
-            "what to examine again is not named here",
-            "start it with POST /api/v1/re-examine, /profiles/{id}/re-examine or /mailboxes/{id}/re-examine",
-        )),
-        JobKind::KeyRotation => started(&caller, wanted.kind, serde_json::json!({})).await,
-    }
+    let tenant = caller.begin().await?;
+    let payload = job::checked(&tenant, wanted.kind, &wanted.payload).await?;
+    asked(&caller, tenant, wanted.kind, payload, wanted.after.map(JobId)).await
 }
 
 /// Starts an operation that is due now, and shows it.
 pub(super) async fn started(
     caller: &Caller,
     kind: JobKind,
-    payload: serde_json::Value,
+    payload: Value,
 ) -> Result<(StatusCode, Json<Job>), Problem> {
     let tenant = caller.begin().await?;
-    let new = NewJob { kind, payload, max_attempts: TRIES };
+    asked(caller, tenant, kind, payload, None).await
+}
+
+async fn asked(
+    caller: &Caller,
+    tenant: Transaction,
+    kind: JobKind,
+    payload: Value,
+    after: Option<JobId>,
+) -> Result<(StatusCode, Json<Job>), Problem> {
+    let new = NewJob { kind, payload, max_attempts: TRIES, after };
     let id = job::create(&tenant, &new, caller.author(), Duration::ZERO).await?;
     let job = job::get(&tenant, id).await?.ok_or_else(|| Problem::not_found("job"))?;
     tenant.commit().await?;
@@ -187,4 +233,25 @@ async fn cancel(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<Job>, Probl
         return Err(Problem::new(Kind::Conflict, cause, "there is nothing to cancel").about("state"));
     }
     Ok(Json(job.into()))
+}
+
+/// Ask again for an async operation that failed or was canceled: it begins anew, with all of its tries.
+#[utoipa::path(
+    post, path = "/jobs/{id}/retry", tag = "jobs", security(("key" = ["administer"])),
+    params(("id" = Uuid, Path, description = "The job")), responses((status = 202, body = Job))
+)]
+async fn retry(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<Job>), Problem> {
+    let tenant = caller.begin().await?;
+    let again = job::retry(&tenant, JobId(id), caller.author()).await?;
+    let job = job::get(&tenant, JobId(id)).await?.ok_or_else(|| Problem::not_found("job"))?;
+    tenant.commit().await?;
+    if again {
+        return Ok((StatusCode::ACCEPTED, Json(job.into())));
+    }
+    let (cause, remedy) = if job.state == JobState::Succeeded {
+        ("the job has succeeded", "start another one")
+    } else {
+        ("the job has not ended", "wait for its end, or cancel it first")
+    };
+    Err(Problem::new(Kind::Conflict, cause, remedy).about("state"))
 }

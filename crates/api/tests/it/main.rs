@@ -14,6 +14,7 @@ mod explain;
 mod fences;
 mod hosted;
 mod hostile;
+mod jobs;
 mod keys;
 mod nouns;
 mod sending;

@@ -104,7 +104,7 @@ async fn a_mailbox_is_approved_tested_switched_and_mapped() {
     assert_eq!(rotation["state"], "waiting");
     assert_eq!(
         world.admin.post("jobs", json!({"kind": "test_and_enable"})).await.expect(422)["field"],
-        "kind"
+        "payload"
     );
     assert_eq!(world.admin.get("jobs?kind=test_and_enable").await.expect(200)["items"][0]["id"], job);
     for _ in 0..2 {

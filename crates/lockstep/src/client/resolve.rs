@@ -17,6 +17,8 @@ pub enum Noun {
     User,
     /// By its address.
     Queue,
+    /// By its name.
+    Schedule,
 }
 
 impl Noun {
@@ -26,6 +28,7 @@ impl Noun {
             Self::Mailbox => ("mailbox", "mailboxes", "address"),
             Self::User => ("user", "users", "address"),
             Self::Queue => ("queue", "queues", "address"),
+            Self::Schedule => ("schedule", "schedules", "name"),
         }
     }
 }

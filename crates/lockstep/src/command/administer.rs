@@ -14,6 +14,7 @@ mod key;
 mod mailbox;
 mod profile;
 mod queue;
+mod schedule;
 mod setting;
 mod status;
 mod user;
@@ -57,6 +58,9 @@ pub enum Administer {
     /// Operations that run in the background, such as test and enable.
     #[command(after_help = job::EXAMPLES)]
     Job(Verbs<job::Command>),
+    /// Jobs that are asked for by themselves: once, or again and again.
+    #[command(after_help = schedule::EXAMPLES)]
+    Schedule(Verbs<schedule::Command>),
     /// The organization's settings.
     #[command(after_help = setting::EXAMPLES)]
     Setting(Verbs<setting::Command>),
@@ -130,6 +134,7 @@ pub async fn run(client: &config::Client, command: Administer) -> Result<(), Fai
         Administer::Email(verbs) => run!(email, verbs),
         Administer::Alert(verbs) => run!(alert, verbs),
         Administer::Job(verbs) => run!(job, verbs),
+        Administer::Schedule(verbs) => run!(schedule, verbs),
         Administer::Setting(verbs) => run!(setting, verbs),
         Administer::Key(verbs) => run!(key, verbs),
         Administer::Contact(verbs) => run!(contact, verbs),

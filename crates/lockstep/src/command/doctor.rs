@@ -41,7 +41,7 @@ async fn postgres(config: &Config) -> Result<String, String> {
             "{failure}\nwhat to do: check `database.url`, that Postgres runs there, and that `lockstep migrate` has run"
         )
     };
-    let store = roles::opened(config, installation).await.map_err(|failure| away(&failure))?;
+    let store = roles::opened(&config.database, installation).await.map_err(|failure| away(&failure))?;
     let lacking = store.lacking_durability().await.map_err(|error| away(&error))?;
     let commits = if lacking.is_empty() {
         "commits outlive a crash".to_owned()

@@ -15,7 +15,7 @@ use crate::roles;
 
 pub(super) async fn run(config: &Config, command: OrganizationCommand) -> Result<(), Failure> {
     let OrganizationCommand::Create { name, admin, json } = command;
-    let store = roles::opened(config, config.installation_id()?).await?;
+    let store = roles::opened(&config.database, config.installation_id()?).await?;
     let address: model::address::EmailAddress =
         admin.parse().map_err(|error| Failure::Said(format!("--admin: {error}")))?;
     let by = Author::new(Actor::Operator, "organization create");

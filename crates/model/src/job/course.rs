@@ -58,13 +58,13 @@ pub const fn next(state: JobState, event: Event) -> Option<JobState> {
     use JobState as S;
     Some(match (state, event) {
         (S::Waiting, E::Queued) => S::Queued,
-        (S::Waiting, E::NothingToWaitFor) => S::Failed,
         (S::Queued, E::Claimed) => S::Running,
-        (S::Queued, E::NotDelivered) | (S::Running, E::GivenBack | E::Died) => S::Waiting,
+        (S::Queued, E::NotDelivered)
+        | (S::Running, E::GivenBack | E::Died)
+        | (S::Failed | S::Canceled, E::AskedAgain) => S::Waiting,
         (S::Running, E::Succeeded) => S::Succeeded,
-        (S::Running, E::Failed | E::DiedAtLast) => S::Failed,
+        (S::Waiting, E::NothingToWaitFor) | (S::Running, E::Failed | E::DiedAtLast) => S::Failed,
         (S::Waiting | S::Queued | S::Running, E::Withdrawn) => S::Canceled,
-        (S::Failed | S::Canceled, E::AskedAgain) => S::Waiting,
         _ => return None,
     })
 }

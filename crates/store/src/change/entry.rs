@@ -41,11 +41,11 @@ pub struct Entry {
     pub record_name: Option<String>,
     /// The version that the change made.
     pub version: i64,
-    /// `user`, `key`, `job`, `cycle` or `operator`.
+    /// `user`, `key`, `job`, `schedule`, `cycle` or `operator`.
     pub actor_kind: String,
     /// Which of these; empty when the reader may not know.
     pub actor_id: String,
-    /// Its name: a person's, a key's, a job's kind, or that of a cycle's mailbox.
+    /// Its name: a person's, a key's, a schedule's, a job's kind, or that of a cycle's mailbox.
     pub actor_name: Option<String>,
     /// What made them.
     pub cause: String,
@@ -78,6 +78,7 @@ pub(super) fn columns(reader: &str) -> String {
             when 'profile' then (select p.name from profiles p where p.organization_id = c.organization_id and p.id = c.record_id)
             when 'key' then (select k.name from api_keys k where k.organization_id = c.organization_id and k.id = c.record_id)
             when 'contact' then (select n.name from contacts n where n.organization_id = c.organization_id and n.id = c.record_id)
+            when 'schedule' then (select s.name from job_schedules s where s.organization_id = c.organization_id and s.id = c.record_id)
          end, (select t.name from tombstones t where t.organization_id = c.organization_id
                   and t.record_type = c.record_type and t.record_id = c.record_id)) as record_name,
          case when c.actor_kind = 'cycle' and {of_cycle} then '' else c.actor_id end as actor_id,
@@ -89,6 +90,8 @@ pub(super) fn columns(reader: &str) -> String {
             when 'key' then (select k.name from api_keys k
                              where k.organization_id = c.organization_id and k.id = c.actor_id::uuid)
             when 'job' then (select j.kind from jobs j where j.organization_id = c.organization_id and j.id = c.actor_id::uuid)
+            when 'schedule' then (select s.name from job_schedules s
+                                  where s.organization_id = c.organization_id and s.id = c.actor_id::uuid)
             when 'cycle' then case when not {of_cycle} then coalesce(
                 (select m.name from mailboxes m
                  where m.organization_id = c.organization_id and m.id::text = split_part(c.actor_id, '/', 1)),

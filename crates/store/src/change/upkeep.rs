@@ -1,20 +1,19 @@
 //! What is done to the log itself, and by nobody who writes into it: removing what is too old, and mending the feed of a
 //! database that was restored elsewhere.
 
-use model::id::InstallationId;
-use model::setting;
+use model::id::{InstallationId, OrganizationId};
 use serde_json::json;
 use tokio_postgres::{Client, Transaction};
 
 use crate::{Result, Ring};
 
-/// Removes up to `most` of what is too old from the front of each organization's log; how many it were.
-pub async fn forget(ring: &Ring, most: u32) -> Result<i64> {
-    let preset =
-        setting::find(setting::CHANGES_KEPT_DAYS).ok().and_then(|setting| setting.default().as_i64());
-    let days = i32::try_from(preset.unwrap_or(i64::MAX)).unwrap_or(i32::MAX);
+/// Removes up to `most` of what is older than `days` from the front of an organization's log; how many it were.
+pub async fn forget(ring: &Ring, organization: OrganizationId, days: i32, most: u32) -> Result<i64> {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
-    Ok(ring.query_one("select forget_changes($1, $2)", &[&days, &most]).await?.try_get(0)?)
+    Ok(ring
+        .query_one("select forget_changes($1, $2, $3)", &[&organization.0, &days, &most])
+        .await?
+        .try_get(0)?)
 }
 
 /// Gives the log of a restored database an order that its new server's transactions go on from: ids of transactions are a

@@ -28,12 +28,14 @@ pub async fn claim_due(ring: &Ring, batch: u32, window: u32) -> Result<Vec<Queue
         &[],
     )
     .await?;
+    // A chain of waiting jobs falls one by one.
+    while settle(ring).await? > 0 {}
     let rows = ring
         .query(
             "with due as (
                 select organization_id, id, due_at,
                        row_number() over (partition by organization_id order by due_at) as turn
-                from jobs where state = 'waiting' and due_at <= now()
+                from jobs where state = 'waiting' and not held and due_at <= now()
             ), first as (
                 select organization_id, id from due order by turn, due_at
                 limit least($1::bigint, greatest($2::bigint - (
@@ -41,7 +43,7 @@ pub async fn claim_due(ring: &Ring, batch: u32, window: u32) -> Result<Vec<Queue
             ), chosen as (
                 select j.organization_id, j.id
                 from first f join jobs j on j.organization_id = f.organization_id and j.id = f.id
-                where j.state = 'waiting'
+                where j.state = 'waiting' and not j.held
                 for update of j skip locked
             )
             update jobs j set state = 'queued', claim = j.claim + 1, since = now()
@@ -57,6 +59,38 @@ pub async fn claim_due(ring: &Ring, batch: u32, window: u32) -> Result<Vec<Queue
             Ok(QueuedJob { place, kind: named(row, "kind")? })
         })
         .collect()
+}
+
+/// Lets go of jobs whose wait is over: they are due at their time, or fail with the reason when the job that they waited
+/// for did not succeed. It looks at the jobs as they are, so that it does not matter how the other one ended, or who died.
+async fn settle(ring: &Ring) -> Result<u64> {
+    let reason = |cause: &str, remedy: &str| json!({"error": cause, "remedy": remedy});
+    let failed = reason(
+        "the job that this one waited for failed",
+        "see why with `lockstep job show`; ask for that one again, then for this one",
+    );
+    let canceled = reason(
+        "the job that this one waited for was canceled",
+        "ask for that one again with `lockstep job retry`, then for this one",
+    );
+    let gone = reason("the job that this one waited for is gone", "ask for this one anew, without waiting");
+    ring.execute(
+        "with over as (
+            select j.organization_id, j.id, coalesce(a.state, 'gone') as became
+            from jobs j left join jobs a on a.organization_id = j.organization_id and a.id = j.after_id
+            where j.state = 'waiting' and j.held
+              and (a.id is null or a.state in ('succeeded', 'failed', 'canceled'))
+            for update of j skip locked
+        )
+        update jobs j set held = became <> 'succeeded', since = now(),
+            state = case when became = 'succeeded' then 'waiting' else 'failed' end,
+            due_at = case when became = 'succeeded' then j.due_at end,
+            ended_at = case when became <> 'succeeded' then now() end,
+            result = case became when 'failed' then $1::jsonb when 'canceled' then $2::jsonb when 'gone' then $3::jsonb end
+        from over where j.organization_id = over.organization_id and j.id = over.id",
+        &[&failed, &canceled, &gone],
+    )
+    .await
 }
 
 /// Takes back what was queued and whose message was nacked, returned or never confirmed.

@@ -75,7 +75,7 @@ pub async fn finish(tenant: &Tenant, claim: Claim, succeeded: bool, result: &Val
         tenant
             .execute(
                 "update jobs set state = $3, session_id = null, since = now(), due_at = null, ended_at = now(),
-                    result = $4
+                    result = $4, last_error = null
                  where id = $1 and claim = $2 and state = 'running'",
                 &[&claim.job.0, &claim.number, &state.as_str(), result],
             )
@@ -83,16 +83,40 @@ pub async fn finish(tenant: &Tenant, claim: Claim, succeeded: bool, result: &Val
     )
 }
 
-/// Gives the job back, due again after `delay`. A snooze (`counts` is false) is no try.
-pub async fn retry_later(tenant: &Tenant, claim: Claim, delay: Duration, counts: bool) -> Result<()> {
+/// Holds the job's row until the transaction ends: what a job does to other records it does under this, so that nothing
+/// is done any more by one that was withdrawn or is somebody else's ([`Error::Fenced`]).
+pub async fn fence(tenant: &Tenant, claim: Claim) -> Result<()> {
+    let ours = tenant
+        .query_opt(
+            "select from jobs where id = $1 and claim = $2 and state = 'running' for share",
+            &[&claim.job.0, &claim.number],
+        )
+        .await?;
+    ours.map(drop).ok_or(Error::Fenced)
+}
+
+/// How a job is given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Later<'a> {
+    /// After how long it is due again.
+    pub delay: Duration,
+    /// Whether what happened was a try; a snooze is none.
+    pub counts: bool,
+    /// Why, when something failed; for people.
+    pub error: Option<&'a str>,
+}
+
+/// Gives the job back, due again later.
+pub async fn retry_later(tenant: &Tenant, claim: Claim, later: Later<'_>) -> Result<()> {
+    let Later { delay, counts, error } = later;
     ours(
         tenant
             .execute(
                 "update jobs set state = 'waiting', session_id = null, since = now(),
                     due_at = now() + make_interval(secs => $3),
-                    attempts = attempts - case when $4 then 0 else 1 end
+                    attempts = attempts - case when $4 then 0 else 1 end, last_error = $5
                  where id = $1 and claim = $2 and state = 'running'",
-                &[&claim.job.0, &claim.number, &delay.as_secs_f64(), &counts],
+                &[&claim.job.0, &claim.number, &delay.as_secs_f64(), &counts, &error],
             )
             .await?,
     )

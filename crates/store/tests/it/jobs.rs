@@ -7,14 +7,19 @@ use model::id::JobId;
 use model::job::{JobKind, JobState, Step, StepOutcome};
 use serde_json::json;
 use store::change::Author;
-use store::job::{self, Claim, NewJob, Page, QueuedJob};
+use store::job::{self, Claim, Later, NewJob, Page, QueuedJob};
 use store::testing::pass;
 use store::{Error, session};
 
 use crate::support::{One, SWEEP, in_ring, one};
 
 async fn create(one: &One, max_attempts: u32) -> JobId {
-    let job = NewJob { kind: JobKind::TestAndEnable, payload: json!({"mailbox": one.mailbox}), max_attempts };
+    let job = NewJob {
+        kind: JobKind::TestAndEnable,
+        payload: json!({"mailbox": one.mailbox}),
+        max_attempts,
+        after: None,
+    };
     one.store
         .in_tenant(one.organization, async |tenant| {
             job::create(tenant, &job, &Author::new(Actor::Operator, "test"), Duration::ZERO).await
@@ -81,7 +86,8 @@ async fn a_job_given_back_is_due_later_and_a_snooze_is_no_try() {
     let id = create(&one, 3).await;
     let claim = running(&one).await;
     let tenant = one.tenant().await;
-    job::retry_later(&tenant, claim, Duration::from_secs(30), false).await.unwrap();
+    let later = Later { delay: Duration::from_secs(30), counts: false, error: None };
+    job::retry_later(&tenant, claim, later).await.unwrap();
     tenant.commit().await.unwrap();
     assert_eq!(look(&one, id).await.attempts, 0);
     assert_eq!(scan(&one).await, vec![]);
@@ -141,7 +147,7 @@ async fn jobs_are_listed_page_by_page_the_newest_first() {
     made.reverse();
     let (mut listed, mut before) = (Vec::new(), None);
     loop {
-        let page = Page { kind: None, before, limit: 2 };
+        let page = Page { before, limit: 2, ..Page::default() };
         let jobs = job::list(&one.tenant().await, &page).await.unwrap();
         before = jobs.last().map(|job| job.id);
         listed.extend(jobs.iter().map(|job| job.id));
@@ -154,8 +160,12 @@ async fn jobs_are_listed_page_by_page_the_newest_first() {
 
 /// Three jobs on behalf of another, as one of its batches starts them.
 async fn three(one: &One, parent: Claim, cursor: &serde_json::Value) -> store::Result<()> {
-    let new =
-        NewJob { kind: JobKind::TestAndEnable, payload: json!({"mailbox": one.mailbox}), max_attempts: 1 };
+    let new = NewJob {
+        kind: JobKind::TestAndEnable,
+        payload: json!({"mailbox": one.mailbox}),
+        max_attempts: 1,
+        after: None,
+    };
     let jobs = vec![new; 3];
     let step = Step { name: "start".to_owned(), outcome: StepOutcome::Running, detail: "3".to_owned() };
     one.store

@@ -10,6 +10,8 @@ mod belonging;
 mod feed;
 mod identity;
 mod incoming;
+mod job_course;
+mod job_schedules;
 mod jobs;
 mod leaving;
 mod mailboxes;

@@ -20,8 +20,9 @@ async fn application(database: &TestDatabase) -> Client {
 /// How many profiles each of two organizations shows, in turn.
 async fn seen(store: &Store, organization: OrganizationId) -> usize {
     let tenant = store.tenant(organization).await.unwrap();
-    let jobs =
-        store::job::list(&tenant, &store::job::Page { kind: None, before: None, limit: 100 }).await.unwrap();
+    let jobs = store::job::list(&tenant, &store::job::Page { limit: 100, ..store::job::Page::default() })
+        .await
+        .unwrap();
     jobs.len()
 }
 
@@ -31,6 +32,7 @@ async fn ask(store: &Store, organization: OrganizationId, commit: bool) {
         kind: model::job::JobKind::TestAndEnable,
         payload: serde_json::json!({}),
         max_attempts: 1,
+        after: None,
     };
     let author = store::change::Author::new(model::actor::Actor::Operator, "test");
     store::job::create(&tenant, &job, &author, std::time::Duration::ZERO).await.unwrap();
@@ -100,6 +102,7 @@ async fn a_failed_attempt_leaves_the_rest_of_its_transaction() {
         kind: model::job::JobKind::TestAndEnable,
         payload: serde_json::json!({}),
         max_attempts: 1,
+        after: None,
     };
     store::job::create(&tenant, &job, &author, std::time::Duration::ZERO).await.unwrap();
     let failed: store::Result<()> = tenant

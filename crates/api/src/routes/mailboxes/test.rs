@@ -75,6 +75,7 @@ async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId) -> Result<U
         kind: JobKind::TestAndEnable,
         payload: json!(TestAndEnable { mailbox }),
         max_attempts: TRIES,
+        after: None,
     };
     Ok(job::create(tenant, &job, caller.author(), Duration::ZERO).await?.0)
 }

@@ -336,7 +336,7 @@ async fn drafts(world: &World, canaries: &mut Vec<(For, String)>) -> HashMap<&'s
     ids
 }
 
-/// Alerts, secrets, jobs, contacts and keys.
+/// Alerts, secrets, jobs, schedules, contacts and keys.
 async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut HashMap<&'static str, String>) {
     let tenant = world.tenant().await;
     let alert = |kind, subject, said: &str| NewAlert {
@@ -379,6 +379,16 @@ async fn around(world: &World, canaries: &mut Vec<(For, String)>, ids: &mut Hash
     canaries.push((For::Organization, "CANARY-record-type".into()));
     let job = world.admin.post("jobs", json!({"kind": "key_rotation"})).await.expect(202);
     ids.insert("jobs/{id}", id(&job));
+    let canceled = id(&world.admin.post("jobs", json!({"kind": "clean_up"})).await.expect(202));
+    world.admin.post(&format!("jobs/{canceled}/cancel"), json!({})).await.expect(200);
+    ids.insert("jobs/{id} canceled", canceled);
+    for (name, key) in [("CANARY-schedule", "schedules/{id}"), ("CANARY-paused", "schedules/{id} paused")] {
+        let schedule = json!({"name": name, "kind": "key_rotation", "cron": "@daily"});
+        ids.insert(key, id(&world.admin.post("schedules", schedule).await.expect(201)));
+        canaries.push((For::Administrators, name.into()));
+    }
+    let pause = format!("schedules/{}/pause", ids["schedules/{id} paused"]);
+    world.admin.post(&pause, json!({})).await.expect(200);
     let contact = json!({"name": "CANARY-contact", "addresses": ["canary-contact@sender.example"]});
     ids.insert("contacts/{id}", id(&world.admin.post("contacts", contact).await.expect(201)));
     let key = json!({"name": "CANARY-key-name", "scopes": ["read"]});
@@ -458,6 +468,7 @@ pub(super) fn body(planted: &Planted, operation: &str) -> Value {
         "POST /api/v1/contacts" => json!({"name": "x", "addresses": ["new@example.com"]}),
         "POST /api/v1/emails" => json!({"subject": "x"}),
         "POST /api/v1/jobs" => json!({"kind": "key_rotation"}),
+        "POST /api/v1/schedules" => json!({"name": "x", "kind": "clean_up", "cron": "@daily"}),
         "POST /api/v1/profiles" => new_profile("New"),
         "PUT /api/v1/profiles/{id}/oauth" => application(),
         "POST /api/v1/profiles/{id}/consent" => json!({"username": "service@example.com"}),
@@ -475,6 +486,8 @@ pub(super) fn which(operation: &str) -> &'static str {
         | "POST /api/v1/emails/{id}/send"
         | "POST /api/v1/emails/{id}/attachments"
         | "DELETE /api/v1/emails/{id}/attachments/{attachment}" => "draft",
+        "POST /api/v1/jobs/{id}/retry" => "canceled",
+        "POST /api/v1/schedules/{id}/resume" => "paused",
         "POST /api/v1/emails/{id}/cancel" | "GET /api/v1/emails/{id}/reports/{report}/raw" => "pending",
         "POST /api/v1/emails/{id}/mark-sent" | "POST /api/v1/emails/{id}/resend" => "unknown",
         "PUT /api/v1/users/{id}/send-grants/{user}" => "giver",
