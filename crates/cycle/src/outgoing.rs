@@ -2,6 +2,7 @@
 //! leaves, at most one message is in Sending, and what nobody can know is never guessed.
 
 mod begun;
+mod letter;
 mod submission;
 
 use model::alert::AlertKind;
@@ -24,7 +25,7 @@ use crate::start::{Cycle, Parts};
 /// Bytes that any message takes of the process's memory while it is sent.
 const HELD_ONCE: u64 = 64 * 1024;
 /// How many times the bytes of its files are held at once: as they are, and as base64 in lines within the message (RFC 2045
-/// section 6.8), which grows while it is built.
+/// section 6.8), which grows while it is built. Of larger ones as many chunks are held.
 const HELD_OF_FILES: u64 = 3;
 
 /// What the mailbox has to send, in the transaction that begins the cycle: what an older claim left behind is in doubt,
@@ -92,7 +93,7 @@ pub(crate) async fn run(
             break;
         }
         // Before the message is read from the records: its files, and the message that is built of them.
-        let held = HELD_ONCE + HELD_OF_FILES * next.attached;
+        let held = HELD_ONCE + HELD_OF_FILES * next.attached.min(outgoing::FILES_AT_ONCE);
         // An answer waits for no memory: while there is none, it is written by itself.
         let (reserved, begun) = match (answered.take(), mail.reserve_now(held)) {
             (Some(answered), Some(reserved)) => {

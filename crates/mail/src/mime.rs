@@ -20,6 +20,9 @@ mod split;
 mod uuencode;
 mod words;
 
-pub use build::{BuildError, BuiltMessage, build};
+pub use build::{
+    BuildError, BuiltMessage, Cleanness, Content, Encoder, Encoding, Frame, Piece, build, frame,
+    may_be_as_it_is,
+};
 pub use limits::Limits;
 pub use parse::parse;

@@ -16,7 +16,7 @@ mod withdraw;
 
 pub use age::{TOLD_AFTER, age, held_up};
 pub use answer::{Answer, Answered, RecipientAnswer, record_answer};
-pub use attempt::{Attempt, DueRecipient, begin_attempt};
+pub use attempt::{Attempt, DueRecipient, FILES_AT_ONCE, StoredFile, begin_attempt};
 pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};
 pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};

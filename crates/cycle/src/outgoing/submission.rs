@@ -1,11 +1,10 @@
-//! One message: built, given to the server up to the final dot, and its answer written down whoever holds the claim by
+//! One message: given to the server up to the final dot, and its answer written down whoever holds the claim by
 //! then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mail::error::{Kind, Phase};
-use mail::mime::{self, BuiltMessage};
 use mail::smtp::{self, Envelope, Outcome, RecipientState, Reports, Step, Submission};
 use model::alert::AlertKind;
 use model::crash::{self, Point};
@@ -14,20 +13,25 @@ use serde_json::json;
 use store::outgoing::{Answer, Attempt, DueRecipient, RecipientAnswer};
 
 use super::begun::Begun;
+use super::letter::{Files, Letter, Unwritten};
 use super::{Sending, Sent};
 use crate::ending::Interrupted;
-use crate::servers::MEGABYTE;
 
 /// How long a message under way may take to its final dot once the process is to stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Text of at most so many bytes is made a message on the thread that sends it.
-const BUILT_AT_ONCE: usize = 32 * 1024;
-
 /// Why a message was held back before its final dot.
 enum Held {
     Mail(mail::Error),
+    /// Its files could not be read any further.
+    Store(store::Error),
     LeaseLost,
+}
+
+impl From<store::Error> for Held {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl From<mail::Error> for Held {
@@ -43,17 +47,22 @@ impl Sending<'_> {
         begun: Begun,
     ) -> Result<Sent, Interrupted> {
         let attempt = &begun.attempt;
-        let built = match self.built(attempt).await {
-            Ok(built) => built,
-            Err(why) => return Ok(refuse(begun, &why, None)),
+        let files = Files::of(&self.cycle.parts.store, self.cycle.organization, attempt);
+        let letter = match Letter::write(attempt, &files, self.cycle.mailbox.max_message_bytes).await {
+            Ok(letter) => letter,
+            Err(Unwritten::Message(why)) => return Ok(refuse(begun, &why, None)),
+            Err(Unwritten::Store(error)) => {
+                begun.end_not_sent(None, Duration::ZERO).await?;
+                return Ok(Sent::Over(Interrupted::Store(error)));
+            }
         };
-        let bytes = built.size as u64;
+        let bytes = letter.size;
         let envelope = Envelope {
             from: attempt.message.from.address.clone(),
             recipients: attempt.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
             size: bytes,
-            eight_bit: built.needs_eight_bit,
-            utf8: built.needs_utf8,
+            eight_bit: letter.needs_eight_bit,
+            utf8: letter.needs_utf8,
             // A report names the request by it, also where only the headers come back.
             reports: Some(Reports {
                 envelope_id: attempt.request.0.simple().to_string(),
@@ -73,7 +82,7 @@ impl Sending<'_> {
         crash::point(Point::DataBefore);
         let submitted = tokio::select! {
             biased;
-            submitted = session.submit(&envelope, smtp::whole(&built.bytes), may_go_on) => submitted,
+            submitted = session.submit(&envelope, letter.leave(&files), may_go_on) => submitted,
             () = self.held_back(&dot) => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 return Ok(Sent::Broke);
@@ -87,6 +96,10 @@ impl Sending<'_> {
             Err(Held::LeaseLost) => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::LeaseLost))
+            }
+            Err(Held::Store(error)) => {
+                begun.end_not_sent(None, Duration::ZERO).await?;
+                Ok(Sent::Over(Interrupted::Store(error)))
             }
             Err(Held::Mail(error)) if is_about_the_message(&error) => {
                 Ok(refuse(begun, &error.to_string(), error.said()))
@@ -112,32 +125,6 @@ impl Sending<'_> {
         if dot.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-    }
-
-    /// Builds the message, or says what is wrong with it.
-    async fn built(&self, attempt: &Attempt) -> Result<BuiltMessage, String> {
-        let message = &attempt.message;
-        let texts = [&message.text, &message.html];
-        let text: usize = texts.into_iter().flatten().map(String::len).sum();
-        // A message of a few pages is built sooner than another thread wakes up.
-        let built = if message.attachments.is_empty() && text <= BUILT_AT_ONCE {
-            mime::build(message)
-        } else {
-            let message = message.clone();
-            tokio::task::spawn_blocking(move || mime::build(&message))
-                .await
-                .map_err(|_| "building it ended its thread".to_owned())?
-        };
-        let built = built.map_err(|error| error.to_string())?;
-        let limit = self.cycle.mailbox.max_message_bytes;
-        if built.size as u64 > limit {
-            return Err(format!(
-                "with its attachments it has {} MB, and the limit (`max_message_mb`) is {} MB",
-                (built.size as u64).div_ceil(MEGABYTE),
-                limit / MEGABYTE
-            ));
-        }
-        Ok(built)
     }
 }
 

@@ -10,7 +10,7 @@ use model::workload::Workload;
 use store::outgoing::{self, Draft};
 use store::testing;
 
-use crate::house::{House, by};
+use crate::house::{House, by, config};
 
 pub(crate) fn to(address: &str) -> Vec<NamedAddress> {
     vec![NamedAddress { name: None, address: address.parse().unwrap() }]
@@ -235,4 +235,92 @@ async fn an_answer_is_written_although_the_claim_is_lost_and_nothing_more_begins
     assert_eq!(state(&house, second).await, EmailState::PendingSend);
     assert_eq!(house.arrived(&reader, 1).await.len(), 1);
     assert_eq!(house.count("send_attempts").await, 1);
+}
+
+/// Files that are too large to be read when a try begins: bytes of every kind, a message that must travel as it is, a
+/// message that cannot, and a picture of the text.
+fn large_files() -> Vec<OutgoingAttachment> {
+    let file = |name: &str, content_type: &str, bytes: Vec<u8>, inline_id: Option<&str>| OutgoingAttachment {
+        name: name.to_owned(),
+        content_type: content_type.to_owned(),
+        bytes: bytes.into(),
+        inline_id: inline_id.map(str::to_owned),
+    };
+    let message = |end: &str| {
+        let line = [".and a dot at the start", end, "plain", end].concat();
+        format!("From: x@example.com{end}Subject: y{end}{end}{}", line.repeat(50_000)).into_bytes()
+    };
+    let bytes =
+        |count: u32| (0..count).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    vec![
+        file("all.bin", "application/octet-stream", bytes(2_500_001), None),
+        file("original.eml", "message/rfc822", message("\r\n"), None),
+        file("broken.eml", "message/rfc822", message("\n"), None),
+        file("empty.txt", "text/plain", Vec::new(), None),
+        file("logo.png", "image/png", bytes(1_048_576), Some("logo@example.com")),
+    ]
+}
+
+fn unix(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace("\r\n", "\n")
+}
+
+async fn pending_with_large_files(house: &House, from: MailboxId, to_whom: &str) -> EmailId {
+    let tenant = house.tenant().await;
+    let draft = Draft {
+        from: Some(from),
+        to: to(to_whom),
+        subject: "Large".to_owned(),
+        html: Some("<p>See <img src=\"cid:logo@example.com\"></p>".to_owned()),
+        ..Draft::default()
+    };
+    let email = outgoing::create(&tenant, &draft, &large_files(), None, &by()).await.unwrap();
+    outgoing::request_send(&tenant, email, None, outgoing::Request::default(), &by()).await.unwrap();
+    tenant.commit().await.unwrap();
+    email
+}
+
+#[tokio::test]
+async fn large_files_are_read_while_they_leave_and_arrive_as_they_were() {
+    // Of less memory than they have bytes.
+    let house = House::with(cycle::Config { memory_mb: 4, ..config() }, |_| {}).await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, reader) = house.person("reader").await;
+    let email = pending_with_large_files(&house, from, &reader).await;
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Sent);
+    let arrived = house.arrived(&reader, 1).await;
+    let parsed = mail::mime::parse(&arrived[0], &mail::mime::Limits::default());
+    assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
+    for sent in large_files() {
+        let found = parsed.attachments.iter().find(|found| found.name == sent.name);
+        let found = found.unwrap_or_else(|| panic!("{} is not there", sent.name));
+        // The server keeps what travels as text with line ends of its own.
+        let as_text = sent.name == "original.eml" && unix(&found.bytes) == unix(&sent.bytes);
+        assert!(as_text || found.bytes == sent.bytes, "{} is another", sent.name);
+        assert_eq!(found.content_id, sent.inline_id);
+    }
+    let text = unix(&arrived[0]);
+    assert!(text.contains("Content-Type: message/rfc822") && text.contains("\n.and a dot at the start\n"));
+}
+
+#[tokio::test]
+async fn a_file_that_ends_early_is_sent_to_nobody_and_leaves_no_doubt() {
+    let house = House::build().await;
+    let (_, from, _) = house.person("sender").await;
+    let (_, _, reader) = house.person("reader").await;
+    let email = pending_with_large_files(&house, from, &reader).await;
+    let owner = house.database.owner().await.unwrap();
+    owner.batch_execute("create table kept as select * from blob_chunks where number = 1").await.unwrap();
+    owner.execute("delete from blob_chunks where number = 1", &[]).await.unwrap();
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::PendingSend);
+    let answers = "select count(*) from send_attempts where answer = 'not_sent'";
+    assert_eq!(owner.query_one(answers, &[]).await.unwrap().get::<_, i64>(0), 1);
+
+    owner.batch_execute("insert into blob_chunks select * from kept").await.unwrap();
+    testing::pass(&house.database, Duration::from_secs(361)).await.unwrap();
+    house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Sent);
+    assert_eq!(house.arrived(&reader, 1).await.len(), 1, "once, and as a whole");
 }

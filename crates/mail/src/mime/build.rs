@@ -3,6 +3,8 @@
 //! The same value gives the same bytes, so that a message can be built again for each try.
 
 mod check;
+mod file;
+mod frame;
 mod parts;
 
 use std::collections::HashSet;
@@ -21,7 +23,9 @@ use model::address::EmailAddress;
 use model::message::{Importance, NamedAddress, OutgoingMessage};
 
 pub use check::BuildError;
-use check::{check, is_id};
+use check::is_id;
+pub use file::{Cleanness, Content, Encoder, Encoding, may_be_as_it_is};
+pub use frame::{Frame, Piece, frame};
 
 /// How many ids of a conversation go along; clients thread by the youngest.
 const REFERENCES: usize = 100;
@@ -44,21 +48,35 @@ pub struct BuiltMessage {
 /// Builds a message, or says which field cannot be sent and why. Ask it early: nothing that it refuses is worth a
 /// connection.
 pub fn build(message: &OutgoingMessage) -> Result<BuiltMessage, BuildError> {
-    check(message)?;
-    let recipients = recipients(message);
-    let builder = headers(message).body(parts::body(message));
-    let mut bytes = Vec::new();
-    builder.serialize(&mut bytes);
-    let authors = [Some(&message.from), message.sender.as_ref()].into_iter().flatten();
-    let named = authors.chain(&message.reply_to).map(|named| &named.address);
-    let needs_utf8 = named.chain(&recipients).any(EmailAddress::needs_utf8);
+    let contents: Vec<_> = message.attachments.iter().map(Content::of).collect();
+    let frame = frame(message, &contents)?;
     Ok(BuiltMessage {
-        needs_eight_bit: !bytes.is_ascii(),
-        needs_utf8,
-        size: bytes.len(),
-        recipients,
-        bytes: Bytes::from(bytes),
+        needs_eight_bit: frame.needs_eight_bit,
+        needs_utf8: frame.needs_utf8,
+        recipients: frame.recipients,
+        bytes: whole(frame.pieces, message),
+        size: usize::try_from(frame.size).unwrap_or(usize::MAX),
     })
+}
+
+/// A message with its files in their places.
+fn whole(mut pieces: Vec<Piece>, message: &OutgoingMessage) -> Bytes {
+    if let [Piece::Bytes(bytes)] = pieces.as_mut_slice() {
+        return std::mem::take(bytes);
+    }
+    let mut whole = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => whole.extend_from_slice(&bytes),
+            Piece::File { number, encoding } => {
+                let mut encoder = encoding.encoder();
+                let content = message.attachments.get(number).map(|file| file.bytes.as_ref());
+                encoder.push(content.unwrap_or_default(), &mut whole);
+                encoder.end(&mut whole);
+            }
+        }
+    }
+    Bytes::from(whole)
 }
 
 fn recipients(message: &OutgoingMessage) -> Vec<EmailAddress> {

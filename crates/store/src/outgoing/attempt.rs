@@ -3,6 +3,7 @@
 
 use std::str::FromStr as _;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use model::address::EmailAddress;
 use model::email::{EmailState, PartyRole};
@@ -31,6 +32,18 @@ pub struct DueRecipient {
     pub attempts: i32,
 }
 
+/// Files of up to so many bytes together are read when a try begins; larger ones stay where they are until they leave.
+pub const FILES_AT_ONCE: u64 = 1024 * 1024;
+
+/// The content of a file that is read when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Where it is: [`blob::chunk`].
+    pub blob: BlobId,
+    /// Its bytes.
+    pub size: u64,
+}
+
 /// A try that has begun.
 pub struct Attempt {
     /// Which.
@@ -41,6 +54,9 @@ pub struct Attempt {
     pub request: SendRequestId,
     /// The message to build.
     pub message: OutgoingMessage,
+    /// The contents of its attachments, in their order, when they are too large to be in the message, where their bytes
+    /// are empty then. None of them otherwise.
+    pub stored: Vec<StoredFile>,
     /// Whom it goes to now.
     pub recipients: Vec<DueRecipient>,
     /// Whether the sender wants to be told that it was delivered.
@@ -92,9 +108,9 @@ pub async fn begin_attempt(
     );
     tokio::try_join!(attempt, set_state(tenant, &held, EmailState::Sending, by))?;
     let mut message = message(&content, &parties, row.try_get("message_id")?, row.try_get("requested_at")?)?;
-    attach(tenant, &mut message, &files).await?;
+    let stored = attach(tenant, &mut message, &files).await?;
     let delivery_receipt_requested = content.try_get("delivery_receipt_requested")?;
-    Ok(Some(Attempt { id, email, request, message, recipients, delivery_receipt_requested }))
+    Ok(Some(Attempt { id, email, request, message, stored, recipients, delivery_receipt_requested }))
 }
 
 /// A row when another email of the mailbox is in Sending.
@@ -173,7 +189,7 @@ async fn parties(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
 async fn files(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
     tenant
         .query(
-            "select a.name, a.content_type, a.content_id, a.inline, a.sha256 from attachments a
+            "select a.name, a.content_type, a.content_id, a.inline, a.sha256, a.size from attachments a
              join email_copies c on c.organization_id = a.organization_id and c.id = a.copy_id
              where c.email_id = $1 order by a.position",
             &[&email.0],
@@ -215,19 +231,26 @@ fn message(email: &Row, parties: &[Row], message_id: String, date: Timestamp) ->
     Ok(message)
 }
 
-/// Reads the contents of its files.
-async fn attach(tenant: &Tenant, message: &mut OutgoingMessage, files: &[Row]) -> Result<()> {
+/// Names its files, and reads their contents when they are small together.
+async fn attach(tenant: &Tenant, message: &mut OutgoingMessage, files: &[Row]) -> Result<Vec<StoredFile>> {
+    let mut stored = Vec::with_capacity(files.len());
     for row in files {
-        let blob = BlobId::from_column(row.try_get("sha256")?)?;
-        let bytes = blob::read(tenant, blob)
-            .await?
-            .ok_or_else(|| Error::Broken("an attachment whose content is not stored".to_owned()))?;
+        let size = u64::try_from(row.try_get::<_, i64>("size")?).unwrap_or(0);
+        stored.push(StoredFile { blob: BlobId::from_column(row.try_get("sha256")?)?, size });
         message.attachments.push(OutgoingAttachment {
             name: row.try_get("name")?,
             content_type: row.try_get("content_type")?,
-            bytes,
+            bytes: Bytes::new(),
             inline_id: row.try_get("content_id")?,
         });
     }
-    Ok(())
+    if stored.iter().map(|file| file.size).sum::<u64>() > FILES_AT_ONCE {
+        return Ok(stored);
+    }
+    for (attachment, file) in message.attachments.iter_mut().zip(stored) {
+        attachment.bytes = blob::read(tenant, file.blob)
+            .await?
+            .ok_or_else(|| Error::Broken("an attachment whose content is not stored".to_owned()))?;
+    }
+    Ok(Vec::new())
 }

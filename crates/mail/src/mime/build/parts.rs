@@ -1,9 +1,9 @@
-//! The body of a message to send: text, HTML with its text alternative and its pictures, and files beside them.
+//! The body of a message to send: text, HTML with its text alternative and its pictures, and places for files beside them.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
@@ -11,21 +11,29 @@ use model::message::{OutgoingAttachment, OutgoingMessage};
 use sha2::{Digest as _, Sha256};
 
 use super::check::media_type;
+use super::file::{Content, Encoding};
 use crate::mime::html;
 
 /// How much HTML is turned into its text alternative; more is rather long to read.
 const ALTERNATIVE_BYTES: usize = 1024 * 1024;
-/// The longest line that may leave (RFC 5322 section 2.1.1).
-const LINE_BYTES: usize = 998;
 
 /// The structure: `mixed(alternative(text, related(html, pictures…)), files…)`, without the levels that have nothing
-/// to hold together.
-pub(super) fn body(message: &OutgoingMessage) -> MimePart<'_> {
+/// to hold together. Each file is stood in for by its mark; beside it comes how each one travels.
+pub(super) fn body<'x>(
+    message: &'x OutgoingMessage,
+    contents: &[Content],
+    marks: &'x [Vec<u8>],
+) -> (MimePart<'x>, Vec<Encoding>) {
     let mut boundaries = Boundaries::new(&message.message_id);
-    let (pictures, files): (Vec<_>, Vec<_>) = message
-        .attachments
-        .iter()
-        .partition(|attachment| attachment.inline_id.is_some() && message.html.is_some());
+    let (mut pictures, mut files, mut encodings) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, (attachment, mark)) in message.attachments.iter().zip(marks).enumerate() {
+        let clean = contents.get(number).is_some_and(|content| content.clean);
+        let (part, encoding) = file(attachment, clean, mark);
+        let shown = attachment.inline_id.is_some() && message.html.is_some();
+        let group: &mut Vec<_> = if shown { &mut pictures } else { &mut files };
+        group.push(part);
+        encodings.push(encoding);
+    }
 
     let readable = match (&message.text, &message.html) {
         (text, None) => text_part("text/plain", text.as_deref().unwrap_or_default()),
@@ -35,12 +43,11 @@ pub(super) fn body(message: &OutgoingMessage) -> MimePart<'_> {
                 None => text_part("text/plain", &html::to_text(html, ALTERNATIVE_BYTES)),
             };
             let html = text_part("text/html", html);
-            let pictures: Vec<_> = pictures.into_iter().map(file).collect();
             let html = boundaries.hold("multipart/related", html, pictures);
             boundaries.hold("multipart/alternative", text, vec![html])
         }
     };
-    boundaries.hold("multipart/mixed", readable, files.into_iter().map(file).collect())
+    (boundaries.hold("multipart/mixed", readable, files), encodings)
 }
 
 /// Boundaries that depend on the Message-ID alone: nobody who writes a body knows it, and a second try looks the same.
@@ -83,52 +90,29 @@ fn text_part(kind: &'static str, text: &str) -> MimePart<'static> {
     MimePart::new(ContentType::new(kind).attribute("charset", "utf-8"), BodyPart::Text(Cow::Owned(text)))
 }
 
-fn file(attachment: &OutgoingAttachment) -> MimePart<'_> {
+/// The part of a file, with its mark in place of its content.
+fn file<'x>(attachment: &'x OutgoingAttachment, clean: bool, mark: &'x [u8]) -> (MimePart<'x>, Encoding) {
     let (mut kind, mut parameters) = media_type(&attachment.content_type)
         .unwrap_or_else(|| ("application/octet-stream".into(), Vec::new()));
-    let clean = is_clean(&attachment.bytes);
     // A multipart or a message may not be encoded (RFC 2046 sections 5.1 and 5.2.1): what needs it goes as a file.
-    let composite = kind.starts_with("multipart/") || kind.starts_with("message/");
-    if composite && !(clean && kind.starts_with("message/")) {
+    let as_it_is = clean && kind.starts_with("message/");
+    if !as_it_is && (kind.starts_with("multipart/") || kind.starts_with("message/")) {
         kind = "application/octet-stream".into();
         parameters.clear();
     }
-    let (encoding, bytes) = if composite && kind.starts_with("message/") {
-        ("7bit", Cow::Borrowed(attachment.bytes.as_ref()))
-    } else {
-        ("base64", Cow::Owned(base64_lines(&attachment.bytes)))
-    };
+    let (name, encoding) = if as_it_is { ("7bit", Encoding::AsItIs) } else { ("base64", Encoding::Base64) };
     let mut content_type = ContentType::new(kind);
     for (key, value) in parameters {
         content_type = content_type.attribute(key, value);
     }
     let disposition = if attachment.inline_id.is_some() { "inline" } else { "attachment" };
-    let mut part = MimePart::new(content_type, BodyPart::Binary(bytes)).header(
+    let mut part = MimePart::new(content_type, BodyPart::Binary(Cow::Borrowed(mark))).header(
         "Content-Disposition",
         ContentType::new(disposition).attribute("filename", attachment.name.as_str()),
     );
     if let Some(id) = &attachment.inline_id {
         part = part.cid(id.as_str());
     }
-    part.header("Content-Transfer-Encoding", Raw::new(encoding))
-}
-
-/// Whether bytes can travel as they are: ASCII lines of at most 998 bytes, ended by CRLF, without NUL.
-fn is_clean(bytes: &[u8]) -> bool {
-    let ended = bytes.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r"));
-    ended
-        && bytes.split(|byte| *byte == b'\n').all(|line| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            line.len() <= LINE_BYTES && line.iter().all(|byte| byte.is_ascii() && !matches!(byte, 0 | b'\r'))
-        })
-}
-
-/// The builder treats text files as text and changes their line ends; a file must arrive as it was.
-fn base64_lines(bytes: &[u8]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(bytes.len() / 57 * 78 + 80);
-    for chunk in bytes.chunks(57) {
-        lines.extend_from_slice(STANDARD.encode(chunk).as_bytes());
-        lines.extend_from_slice(b"\r\n");
-    }
-    lines
+    // Said by us, so that the builder writes the mark as it is.
+    (part.header("Content-Transfer-Encoding", Raw::new(name)), encoding)
 }

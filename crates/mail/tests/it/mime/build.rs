@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use mail::mime::{BuildError, BuiltMessage, build};
+use mail::mime::{BuildError, BuiltMessage, Content, Piece, build, frame};
 use model::address::EmailAddress;
 use model::message::{Importance, NamedAddress, OutgoingAttachment, OutgoingMessage, Party};
 use proptest::prelude::*;
@@ -266,6 +266,47 @@ fn files_arrive_byte_for_byte_whatever_they_call_themselves() {
             assert_eq!(parsed.attachments[0].bytes, bytes, "{content_type}");
         }
     }
+}
+
+#[test]
+fn a_message_around_its_files_is_the_same_message_and_looks_into_none() {
+    const FORWARDED: &[u8] = b"From: x@example.com\r\nSubject: y\r\n\r\nz\r\n";
+    let contents: [&'static [u8]; 4] = [b"", b"\x89PNG\r\n", &[7; 1000], FORWARDED];
+    let picture =
+        OutgoingAttachment { inline_id: Some("logo@x".into()), ..file("l", "image/png", contents[1]) };
+    let attachments = vec![
+        file("empty", "text/plain", contents[0]),
+        picture,
+        file("large", "application/pdf", contents[2]),
+        file("mail.eml", "message/rfc822", contents[3]),
+    ];
+    let message = OutgoingMessage { html: Some("<img src=\"cid:logo@x\">".into()), attachments, ..message() };
+    let whole = built(&message);
+
+    let known: Vec<Content> = contents
+        .iter()
+        .map(|bytes| Content { size: bytes.len() as u64, clean: *bytes == FORWARDED })
+        .collect();
+    let mut without = message;
+    without.attachments.iter_mut().for_each(|file| file.bytes = Bytes::new());
+    let frame = frame(&without, &known).unwrap();
+    let mut bytes = Vec::new();
+    for piece in &frame.pieces {
+        match piece {
+            Piece::Bytes(text) => bytes.extend_from_slice(text),
+            Piece::File { number, encoding } => {
+                let mut encoder = encoding.encoder();
+                for piece in contents[*number].chunks(100) {
+                    encoder.push(piece, &mut bytes);
+                }
+                encoder.end(&mut bytes);
+            }
+        }
+    }
+    assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&whole.bytes));
+    assert_eq!(frame.size, whole.size as u64, "known before a file is read");
+    assert_eq!((frame.needs_eight_bit, frame.needs_utf8), (whole.needs_eight_bit, whole.needs_utf8));
+    assert_eq!(frame.recipients, whole.recipients);
 }
 
 /// Lines of several scripts, with everything that headers give a meaning to.
