@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 wanted=()
 [[ -e /usr/bin/mpop ]] || wanted+=(mpop)
 [[ -e /usr/bin/fetchmail ]] || wanted+=(fetchmail)
+[[ -e /usr/bin/getmail ]] || wanted+=(getmail6)
 python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 if [[ ${#wanted[@]} -gt 0 ]]; then
   if [[ $EUID -ne 0 ]]; then

@@ -12,6 +12,7 @@ mod incoming;
 mod lateness;
 mod leases;
 mod machine;
+mod memory;
 mod outgoing;
 mod peers;
 mod polls;
@@ -43,6 +44,7 @@ const ALL: &[(&str, Measuring)] = &[
     ("incoming", || Box::pin(incoming::measure())),
     ("polls", || Box::pin(polls::measure())),
     ("outgoing", || Box::pin(outgoing::measure())),
+    ("memory", || Box::pin(memory::measure())),
     ("scheduling", || Box::pin(scheduling::measure())),
     ("lateness", || Box::pin(lateness::measure())),
     ("idle", || Box::pin(idle::measure())),

@@ -247,6 +247,11 @@ impl MailServers {
         }
     }
 
+    /// Where one who connects from the same address may sign in without TLS, as nobody else may.
+    pub fn plain_pop3(&self) -> (&'static str, u16) {
+        (STRANGER, self.behind_front)
+    }
+
     /// Ends submission; connections are refused until the start.
     pub async fn stop_postfix(&self) {
         self.postfix.stop().await;

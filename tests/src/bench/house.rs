@@ -50,7 +50,9 @@ pub(super) struct House {
 
 /// Where the mail servers are.
 pub(super) struct Place<'a> {
-    pub(super) pop3s: u16,
+    pub(super) pop3: u16,
+    /// How POP3 becomes private there.
+    pub(super) pop3_tls: Tls,
     pub(super) submissions: u16,
     pub(super) ca: &'a str,
 }
@@ -84,6 +86,13 @@ pub(super) async fn database(postgres: &Postgres) -> Result<(TestDatabase, Store
     Ok((database, store))
 }
 
+impl<'a> Place<'a> {
+    /// TLS from the first byte everywhere.
+    pub(super) fn private(pop3: u16, submissions: u16, ca: &'a str) -> Self {
+        Self { pop3, pop3_tls: Tls::Implicit, submissions, ca }
+    }
+}
+
 impl House {
     pub(super) async fn build(place: &Place<'_>) -> Result<Self, Trouble> {
         let postgres = Postgres::durable().await;
@@ -102,8 +111,8 @@ impl House {
             name: "bench".to_owned(),
             description: String::new(),
             kind: ProfileKind::Pop3Smtp,
-            incoming: endpoint(Protocol::Pop3, place.pop3s),
-            outgoing: endpoint(Protocol::Smtp, place.submissions),
+            incoming: endpoint(Protocol::Pop3, place.pop3, place.pop3_tls),
+            outgoing: endpoint(Protocol::Smtp, place.submissions, Tls::Implicit),
             ca_certificate: Some(place.ca.to_owned()),
             limits: Limits {
                 credentials_on: CredentialsOn::Mailbox,
@@ -220,8 +229,8 @@ impl House {
     }
 }
 
-fn endpoint(protocol: Protocol, port: u16) -> Endpoint {
-    Endpoint { protocol, host: "localhost".to_owned(), port, tls: Tls::Implicit }
+fn endpoint(protocol: Protocol, port: u16, tls: Tls) -> Endpoint {
+    Endpoint { protocol, host: "localhost".to_owned(), port, tls }
 }
 
 /// A message of about 10 kB that no other mailbox has, with lines of text as people write them.

@@ -1,5 +1,5 @@
 //! Mail from a POP3 server into Postgres, first synchronization: beside a bare reading that throws everything away, and
-//! beside mpop and fetchmail, which write files; next to the server and far away from it.
+//! beside mpop, fetchmail and getmail, which write files; next to the server and far away from it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::delay::FarAway;
 use super::figure::{Line, Target};
 use super::house::{House, PASSWORD, Place, message};
 use super::peers::{Account, Peer};
-use super::pop3::Bare;
+use super::pop3::{Bare, Way};
 use super::{Measured, Trouble, rate};
 
 const MAILBOXES: usize = 20;
@@ -47,9 +47,13 @@ pub(super) async fn measure() -> Measured {
         }
     }
     // Dovecot reads every message once to know its size; nobody's time.
-    read_all(&Bare::new(servers.pop3s_port, servers.ca_pem())?, &addresses).await?;
+    read_all(&Bare::new(Way::private(servers.pop3s_port), servers.ca_pem())?, &addresses).await?;
 
-    let near = [(Peer::Mpop, MESSAGES, Some(2.0)), (Peer::Fetchmail, MESSAGES, Some(0.8))];
+    let near = [
+        (Peer::Mpop, MESSAGES, Some(2.0)),
+        (Peer::Fetchmail, MESSAGES, Some(0.8)),
+        (Peer::Getmail, FEW, None),
+    ];
     let name = "POP3 into Postgres, 20 × 1,000 × 10 kB, committed";
     let mut lines = fetch(&servers, servers.pop3s_port, &addresses, name, &near).await?;
     if let Some(line) = lines.first() {
@@ -57,7 +61,7 @@ pub(super) async fn measure() -> Measured {
         lines.insert(0, alone.reaching(Target::Absolute(20_000.0, 4)));
     }
     let proxy = FarAway::start(servers.pop3s_port, ROUND_TRIP)?;
-    let far = [(Peer::Mpop, MESSAGES, Some(2.0)), (Peer::Fetchmail, FEW, None)];
+    let far = [(Peer::Mpop, MESSAGES, Some(2.0)), (Peer::Fetchmail, FEW, None), (Peer::Getmail, FEW, None)];
     let name = "the same at 20 ms round trip, 20 connections";
     lines.extend(fetch(&servers, proxy.port, &addresses, name, &far).await?);
     Ok(lines)
@@ -71,9 +75,9 @@ async fn fetch(
     name: &str,
     beside: &Beside,
 ) -> Measured {
-    let place = Place { pop3s: port, submissions: servers.submissions_port, ca: servers.ca_pem() };
+    let place = Place::private(port, servers.submissions_port, servers.ca_pem());
     let house = Arc::new(House::build(&place).await?);
-    let bare = Bare::new(port, servers.ca_pem())?;
+    let bare = Bare::new(Way::private(port), servers.ca_pem())?;
     let begun = Instant::now();
     read_all(&bare, addresses).await?;
     let ceiling = rate(ALL, begun);

@@ -22,7 +22,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn look() -> Self {
         Self {
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             load: first_number("/proc/loadavg"),
             fsyncs: fsyncs().unwrap_or(0.0),
             memory_gb: memory_gb(),
@@ -38,6 +38,11 @@ impl fmt::Display for Machine {
             "{cores} cores, {memory_gb} GB of memory, load {load:.1} before the run, {fsyncs:.0} fdatasync/s"
         )
     }
+}
+
+/// Cores that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn fsyncs() -> std::io::Result<f64> {

@@ -21,7 +21,7 @@ const RUNS: [(usize, usize); 3] = [(1, 400), (10, 100), (50, 40)];
 
 pub(super) async fn measure() -> Measured {
     let sink = Sink::start().await?;
-    let house = Arc::new(House::build(&Place { pop3s: 9, submissions: sink.tls, ca: &sink.ca }).await?);
+    let house = Arc::new(House::build(&Place::private(9, sink.tls, &sink.ca)).await?);
     let mut lines = Vec::new();
     let mut sent = 0;
     for (sessions, messages) in RUNS {

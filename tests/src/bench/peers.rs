@@ -2,7 +2,7 @@
 //! leaving the messages on the server.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,6 +11,9 @@ use tokio::task::JoinSet;
 
 use super::Trouble;
 use super::house::PASSWORD;
+
+/// The login without rights, and its group.
+const NOBODY: u32 = 65_534;
 
 /// A mailbox on a server of this machine, with TLS from the first byte.
 pub(super) struct Account {
@@ -22,6 +25,7 @@ pub(super) struct Account {
 pub(super) enum Peer {
     Mpop,
     Fetchmail,
+    Getmail,
 }
 
 impl Peer {
@@ -29,6 +33,7 @@ impl Peer {
         match self {
             Self::Mpop => "mpop",
             Self::Fetchmail => "fetchmail",
+            Self::Getmail => "getmail",
         }
     }
 
@@ -44,12 +49,18 @@ impl Peer {
             let (settings, arguments) = match self {
                 Self::Mpop => mpop(account, &home, &ca_file)?,
                 Self::Fetchmail => fetchmail(account, &home, &ca_file, most),
+                Self::Getmail => getmail(account, &home, &ca_file, most)?,
             };
             let file = home.join("settings");
             fs::write(&file, settings)?;
             fs::set_permissions(&file, Permissions::from_mode(0o600))?;
             let mut command = Command::new(self.name());
             command.args(arguments).env("HOME", &home).env("FETCHMAILHOME", &home);
+            if self == Self::Getmail && fs::metadata("/proc/self")?.uid() == 0 {
+                // It runs no delivery as root.
+                own(directory.path(), &home)?;
+                command.uid(NOBODY).gid(NOBODY);
+            }
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
             running.spawn(command.output());
         }
@@ -66,7 +77,7 @@ impl Peer {
 
     fn count(self, home: &Path) -> Result<usize, Trouble> {
         Ok(match self {
-            Self::Mpop => fs::read_dir(home.join("mail/new"))?.count(),
+            Self::Mpop | Self::Getmail => fs::read_dir(home.join("mail/new"))?.count(),
             Self::Fetchmail => {
                 let mail = fs::read(home.join("mail"))?;
                 mail.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"MAIL FROM:")).count()
@@ -82,6 +93,15 @@ fn maildir(home: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Gives an account's files to nobody, who may pass through the directory to them.
+fn own(directory: &Path, home: &Path) -> Result<(), Trouble> {
+    fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    for part in ["", "settings", "mail", "mail/cur", "mail/new", "mail/tmp"] {
+        std::os::unix::fs::chown(home.join(part), Some(NOBODY), Some(NOBODY))?;
+    }
+    Ok(())
+}
+
 /// It knows no limit, so it is only asked for everything.
 fn mpop(account: &Account, home: &Path, ca: &Path) -> Result<(String, Vec<String>), Trouble> {
     maildir(home)?;
@@ -92,6 +112,18 @@ fn mpop(account: &Account, home: &Path, ca: &Path) -> Result<(String, Vec<String
          tls_trust_file {ca}\nkeep on\ndelivery maildir {home}/mail\nuidls_file {home}/uidls\n"
     );
     Ok((settings, vec![format!("--file={home}/settings"), "--quiet".to_owned(), "bench".to_owned()]))
+}
+
+fn getmail(account: &Account, home: &Path, ca: &Path, most: usize) -> Result<(String, Vec<String>), Trouble> {
+    maildir(home)?;
+    let (login, port) = (&account.login, account.port);
+    let (home, ca) = (home.display(), ca.display());
+    let settings = format!(
+        "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = localhost\nport = {port}\nusername = {login}\n\
+         password = {PASSWORD}\nca_certs = {ca}\n[destination]\ntype = Maildir\npath = {home}/mail/\n\
+         [options]\nread_all = true\ndelete = false\nverbose = 0\nmax_messages_per_session = {most}\n"
+    );
+    Ok((settings, vec![format!("--getmaildir={home}"), format!("--rcfile={home}/settings")]))
 }
 
 fn fetchmail(account: &Account, home: &Path, ca: &Path, most: usize) -> (String, Vec<String>) {

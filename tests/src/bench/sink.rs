@@ -31,6 +31,8 @@ pub(super) struct Sink {
 pub(super) struct Taken {
     pub(super) connections: usize,
     pub(super) messages: usize,
+    /// Of all messages, with their doubled dots.
+    pub(super) bytes: usize,
     /// How often each Message-ID came.
     pub(super) ids: HashMap<Vec<u8>, usize>,
 }
@@ -103,9 +105,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let capabilities = if auth {
-        "250-localhost\r\n250-PIPELINING\r\n250-SIZE 50000000\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
+        "250-localhost\r\n250-PIPELINING\r\n250-SIZE 200000000\r\n250-AUTH PLAIN\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
     } else {
-        "250-localhost\r\n250-PIPELINING\r\n250-SIZE 50000000\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
+        "250-localhost\r\n250-PIPELINING\r\n250-SIZE 200000000\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
     };
     let mut answers = b"220 localhost ESMTP sink\r\n".to_vec();
     let mut line = Vec::new();
@@ -129,9 +131,10 @@ where
                 stream.write_all(&answers).await?;
                 stream.flush().await?;
                 answers.clear();
-                let id = message(&mut stream, &mut line).await?;
+                let (id, bytes) = message(&mut stream, &mut line).await?;
                 let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
                 taken.messages += 1;
+                taken.bytes += bytes;
                 *taken.ids.entry(id).or_default() += 1;
                 "250 2.0.0 taken\r\n"
             }
@@ -146,20 +149,21 @@ where
     }
 }
 
-/// Reads up to the lone dot; the Message-ID.
+/// Reads up to the lone dot; the Message-ID, and how many bytes came.
 async fn message<S: AsyncRead + Unpin>(
     stream: &mut BufReader<S>,
     line: &mut Vec<u8>,
-) -> std::io::Result<Vec<u8>> {
-    let mut id = Vec::new();
+) -> std::io::Result<(Vec<u8>, usize)> {
+    let (mut id, mut bytes) = (Vec::new(), 0);
     loop {
         line.clear();
         if stream.read_until(b'\n', line).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         if line == b".\r\n" {
-            return Ok(id);
+            return Ok((id, bytes));
         }
+        bytes += line.len();
         if id.is_empty() && line.len() > 11 && line[..11].eq_ignore_ascii_case(b"message-id:") {
             id = line[11..].trim_ascii().to_vec();
         }
