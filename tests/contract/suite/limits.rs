@@ -94,8 +94,8 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
 }
 
 pub(crate) async fn large_mails_on_their_way_out_wait_until_there_is_memory_for_them<P: Provider>() {
-    // Room for one of the large ones.
-    let house = House::<P>::with(Config { memory_mb: 15, ..config() }, |_| {}).await;
+    // Room for what one of the large ones holds at a time.
+    let house = House::<P>::with(Config { memory_mb: 4, ..config() }, |_| {}).await;
     let people = house.people(4).await;
     let file = OutgoingAttachment {
         name: "large.bin".to_owned(),
@@ -109,7 +109,7 @@ pub(crate) async fn large_mails_on_their_way_out_wait_until_there_is_memory_for_
     let small = house.ask(&people[2], draft()).await;
     let door = house.door(Workload::Outgoing);
 
-    // The first is kept back in the middle of its conversation, with all of it in memory.
+    // The first is kept back in the middle of its conversation, with what it may hold in memory.
     door.set(Fault::Hold(3));
     let mut one = house.claimed(&people[0], Workload::Outgoing).await.unwrap();
     let mut two = house.claimed(&people[1], Workload::Outgoing).await.unwrap();
