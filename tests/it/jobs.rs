@@ -48,6 +48,38 @@ async fn a_password_that_is_changed_during_a_test_is_what_the_result_is_about() 
 }
 
 #[tokio::test]
+async fn a_test_that_is_canceled_while_the_server_is_asked_enables_nothing() {
+    let installation = Installation::new().await;
+    let process = installation.start_all().await;
+    let mail = &installation.servers.mail;
+    let gate = Gate::start(mail.pop3s_port, mail.ca_pem()).await;
+    let profile = MailProfile::of(mail)
+        .incoming("localhost", gate.port(), "implicit")
+        .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.person("anna").await;
+    let job = held_at(&gate, &house, &anna).await;
+    house.api.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
+    gate.go_on();
+    until("the job stops", async || {
+        let log = process.log();
+        if log.contains("the job was withdrawn or is somebody else's") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(house.api.get(&format!("/jobs/{job}")).await["state"], "canceled");
+    let sql = "select count(*) from mailbox_workloads where enabled or test_result <> 'not_run'";
+    assert_eq!(house.installation.count(sql).await, 0);
+    // Asked for again it does all of it.
+    house.api.post(&format!("/jobs/{job}/retry"), &json!({})).await;
+    until("both are enabled", async || {
+        let job = house.api.get(&format!("/jobs/{job}")).await;
+        if job["state"] == "succeeded" { Ok(()) } else { Err(job.to_string()) }
+    })
+    .await;
+    assert_eq!(house.installation.count(sql).await, 2);
+}
+
+#[tokio::test]
 async fn a_job_that_ends_while_postgres_is_away_is_ended_when_it_is_back() {
     let servers = lockstep_tests::Servers::start().await.unwrap();
     let installation = Installation::on(servers).await;

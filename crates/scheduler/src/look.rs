@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::{Invitation, JobInvitation, Queue};
 use model::workload::Workload;
-use store::job_schedule::Fired;
+use store::job_schedule::{Due, Fired};
 use store::{job, job_schedule, schedule};
 
 use crate::Scheduler;
@@ -25,22 +25,26 @@ impl Scheduler {
             self.pulse.beat("RabbitMQ takes no messages", Err::<(), _>("it has raised a resource alarm"));
             return;
         }
-        let due = self.store.in_ring(async |ring| schedule::any_due(ring).await).await;
-        let Some(due) = self.pulse.beat("Postgres cannot be asked what is due", due) else { return };
+        let due: store::Result<_> = self
+            .store
+            .in_ring(async |ring| {
+                Ok((schedule::any_due(ring).await?, job_schedule::due(ring, SCHEDULES_AT_ONCE).await?))
+            })
+            .await;
+        let Some((due, schedules)) = self.pulse.beat("Postgres cannot be asked what is due", due) else {
+            return;
+        };
         for lane in self.lanes.iter().filter(|lane| due.contains(&lane.workload)) {
             lane.wake();
         }
-        self.fire_schedules().await;
+        self.fire(&schedules).await;
         while self.queue_jobs().await {}
     }
 
     /// Asks for the jobs of schedules whose time has come, each in a transaction of its own: one that cannot be taken holds
     /// up no other.
-    async fn fire_schedules(&self) {
-        let due = self.store.in_ring(async |ring| job_schedule::due(ring, SCHEDULES_AT_ONCE).await).await;
-        for due in
-            self.pulse.beat("Postgres cannot be asked which schedules are due", due).unwrap_or_default()
-        {
+    async fn fire(&self, schedules: &[Due]) {
+        for due in schedules {
             let fired = self
                 .store
                 .in_tenant(due.organization, async |tenant| job_schedule::fire(tenant, due.schedule).await)

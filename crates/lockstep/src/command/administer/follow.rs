@@ -67,7 +67,8 @@ pub(super) async fn one(context: &Context<'_>, id: &str) -> Result<Value, Failur
             break job;
         }
         looks += 1;
-        if looks == PATIENCE && view.text("state") != "running" && !context.json {
+        let is_due = !view.flag("held") && !context.is_ahead(view.time("due_at"));
+        if looks == PATIENCE && view.text("state") != "running" && is_due && !context.json {
             spinner.say(
                 context,
                 "  …     nobody takes the job yet: is a job service running (`lockstep jobs`)?\n",
@@ -215,6 +216,7 @@ fn under_way(job: Record<'_>) -> String {
     let running = job.list("steps").into_iter().rev().find(|step| step.text("outcome") == "running");
     match (running, job.text("state").as_str()) {
         (Some(step), _) => step.text("name"),
+        (None, "waiting") if job.flag("held") => format!("waiting for the job {}", job.text("after")),
         (None, "waiting" | "queued") => "waiting for the job service".to_owned(),
         (None, state) => words(state),
     }
