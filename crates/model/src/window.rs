@@ -12,6 +12,22 @@ pub const fn room(limit: u32, finished: u32, share_cap: u32, in_flight: u32) -> 
     window.saturating_sub(in_flight)
 }
 
+/// How much of `window` may be tried at once at a server that comes back, after so many cycles that `worked` since: one
+/// probe first, and one more with each that works, which doubles what is tried with each round.
+pub const fn slow_start(window: u32, worked: u32) -> u32 {
+    let may = worked.saturating_add(1);
+    if may < window { may } else { window }
+}
+
+/// Whether a server has come back altogether: as much as its `limit` asks for was tried, or as much as would hurt nobody.
+pub const fn has_recovered(limit: u32, worked: u32) -> bool {
+    let whole = limit.saturating_mul(2);
+    worked >= if whole < RECOVERED { whole } else { RECOVERED }
+}
+
+/// After how many cycles that worked nobody is afraid of a stampede any more, whatever the limit.
+pub const RECOVERED: u32 = 1024;
+
 /// The most slots that one profile and class may have: a share of all workers' slots, and always one.
 pub const fn share_cap(all_slots: u32, percent: u32) -> u32 {
     let cap = all_slots as u64 * percent as u64 / 100;
@@ -43,6 +59,24 @@ mod tests {
             (65_536, u32::MAX, u32::MAX, 0, u32::MAX),
         ] {
             assert_eq!(room(limit, finished, cap, in_flight), expected);
+        }
+    }
+
+    #[test]
+    fn a_server_that_comes_back_is_tried_by_one_and_then_by_twice_as_many() {
+        for (limit, rounds) in [
+            (1, &[1, 2][..]),
+            (2, &[1, 2, 4]),
+            (8, &[1, 2, 4, 8, 16]),
+            (10, &[1, 2, 4, 8, 16]),
+            (65_536, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]),
+        ] {
+            let (mut worked, mut tried) = (0, Vec::new());
+            while !has_recovered(limit, worked) {
+                tried.push(slow_start(limit * 2, worked));
+                worked += tried[tried.len() - 1];
+            }
+            assert_eq!(tried, rounds, "a limit of {limit}");
         }
     }
 

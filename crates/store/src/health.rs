@@ -1,5 +1,5 @@
 //! What is known of the servers behind a profile, per endpoint: the breaker that pauses every mailbox of a profile
-//! while its server is down, lets one probe through, and opens up slowly. Disables nothing.
+//! while its server is down, lets one probe through, and opens up slowly (`model::window::slow_start`). Disables nothing.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use model::alert::AlertKind;
 use model::endpoint::{Endpoint, Protocol};
 use model::id::{MailboxId, ProfileId};
+use model::window::RECOVERED;
 use model::workload::Workload;
 
 use crate::{Result, Tenant};
@@ -18,7 +19,7 @@ pub struct Breaker {
     pub endpoint: String,
     /// Since when it fails.
     pub failing_since: Option<Timestamp>,
-    /// Outages in a row: what the next back-off doubles by.
+    /// Outages in a row: what the next back-off doubles by. 1 while the server comes back.
     pub failures: u32,
     /// Until when nothing is tried there.
     pub open_until: Option<Timestamp>,
@@ -59,7 +60,8 @@ pub async fn server_failed(
              on conflict (organization_id, profile_id, endpoint) do update set
                 failing_since = coalesce(e.failing_since, now()),
                 failures = e.failures + case when e.open_until > now() then 0 else 1 end,
-                open_until = greatest(e.open_until, excluded.open_until)
+                open_until = greatest(e.open_until, excluded.open_until),
+                worked = 0
              returning failures",
             &[&profile.0, &endpoint.key(), &endpoint.protocol.as_str(), &pause.as_secs_f64()],
         )
@@ -67,14 +69,22 @@ pub async fn server_failed(
     Ok(u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or(0))
 }
 
-/// Says that the server answered: the breaker is closed, and the window doubles. Writes nothing where nothing failed.
+/// Says that the server answered: nothing is paused any more, and one more may be tried at once, until it has come back
+/// altogether (`model::window::has_recovered`, whose formula stands here in SQL). Writes nothing where nothing failed.
 pub async fn server_worked(tenant: &Tenant, profile: ProfileId, endpoint: &Endpoint) -> Result<()> {
     tenant
         .execute(
-            "update endpoints set open_until = null, failures = failures - 1,
-                failing_since = case when failures = 1 then null else failing_since end
-             where profile_id = $1 and endpoint = $2 and failures > 0",
-            &[&profile.0, &endpoint.key()],
+            "update endpoints e set open_until = null,
+                failures = case when e.worked + 1 >= w.whole then 0 else 1 end,
+                worked = case when e.worked + 1 >= w.whole then 0 else e.worked + 1 end,
+                failing_since = case when e.worked + 1 >= w.whole then null else e.failing_since end
+             from (
+                select least($3, 2 * case credentials_on when 'profile' then max_connections
+                                                         else max_in_flight end::bigint) as whole
+                from profiles where id = $1
+             ) w
+             where e.profile_id = $1 and e.endpoint = $2 and e.failures > 0",
+            &[&profile.0, &endpoint.key(), &i64::from(RECOVERED)],
         )
         .await?;
     Ok(())

@@ -51,8 +51,8 @@ impl Plan {
 
 /// Finds up to `most` cycles that may be queued: organizations in turn, then profiles, then wished first, then oldest due;
 /// never more of a profile than its window (`model::window::room`, whose formula stands here in SQL). A paused profile gets
-/// nothing; one whose endpoint is down gets nothing, then one probe, then a window that doubles with each cycle that
-/// works. None when somebody else has the turn. The first batch is queued in the same transaction, so that schedulers who
+/// nothing; one whose endpoint is down gets nothing, then one probe, then a window that grows by one with each cycle
+/// that works. None when somebody else has the turn. The first batch is queued in the same transaction, so that schedulers who
 /// disturb each other get on nevertheless.
 pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Option<Plan>> {
     let number: Uuid = clock::new_id();
@@ -120,7 +120,7 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                 where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
                 group by s.organization_id, s.profile_id
             ), broken as materialized (
-                select e.organization_id, e.profile_id, max(e.failures) as failures, max(e.open_until) as open_until
+                select e.organization_id, e.profile_id, min(e.worked) as worked, max(e.open_until) as open_until
                 from endpoints e where e.protocol = any($5) and e.failures > 0
                 group by e.organization_id, e.profile_id
             ), rooms as materialized (
@@ -128,8 +128,8 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                        case when b.open_until is not null then 1
                             else greatest(1, least($3::bigint, coalesce(f.number, 0)
                                 + 2 * case p.credentials_on when 'profile' then p.max_connections
-                                                            else p.max_in_flight end::bigint)
-                                >> least(coalesce(b.failures, 0), 32))
+                                                            else p.max_in_flight end::bigint,
+                                b.worked + 1::bigint))
                        end - i.number as room
                 from asked a
                 join profiles p on p.organization_id = a.organization_id and p.id = a.profile_id

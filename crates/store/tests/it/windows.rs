@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use model::alert::AlertKind;
+use model::cadence::{self, History, Outcome, Policy, Terms};
 use model::endpoint::{Endpoint, Protocol, Tls};
+use model::failure::{Failure, FailureScope};
 use model::id::{MailboxId, OrganizationId, ProfileId};
 use model::window::room;
 use model::workload::Workload;
+use store::alert::{self, NewAlert, Subject};
 use store::schedule::{self, Queued, Scan};
 use store::testing::{TestDatabase, pass};
 use store::{Store, health};
@@ -266,14 +270,119 @@ async fn a_server_that_is_down_gets_nothing_then_one_probe_then_more_and_more() 
     assert_eq!(probe.len(), 1);
     run(&database.store, &probe).await;
     works(&database, organization, profile).await;
-    let half = scan(&database.store, 100).await;
-    assert_eq!(half.len(), 8, "half of the window");
+    assert_eq!(scan(&database.store, 100).await.len(), 2);
     works(&database, organization, profile).await;
-    assert_eq!(scan(&database.store, 100).await.len(), 8, "the whole window");
-    works(&database, organization, profile).await;
+    assert_eq!(scan(&database.store, 100).await.len(), 1, "one more with each that works");
+    let tenant = database.store.tenant(organization).await.unwrap();
+    assert_eq!(health::server_failures(&tenant, profile, &pop3()).await.unwrap(), 1, "it comes back");
+    drop(tenant);
+    for _ in 3..=16 {
+        works(&database, organization, profile).await;
+    }
+    assert_eq!(scan(&database.store, 100).await.len(), 13, "the whole window");
     let tenant = database.store.tenant(organization).await.unwrap();
     assert_eq!(health::server_failures(&tenant, profile, &pop3()).await.unwrap(), 0);
     assert_eq!(health::breakers(&tenant, profile).await.unwrap(), vec![]);
+}
+
+/// Ends cycles as those of a server that is down, with what they tell people; gives for how long it is left alone.
+async fn down(database: &TestDatabase, organization: OrganizationId, cycles: &[Queued]) -> Duration {
+    let session = start(&database.store).await;
+    let terms = Terms {
+        policy: Policy::PerWorkload,
+        workload: Workload::Incoming,
+        incoming_too: false,
+        min_polling: Duration::ZERO,
+        profile_credential: true,
+    };
+    let alert = AlertKind::ConnectionRefused;
+    let failure = Failure { scope: FailureScope::Server, alert, said: None, retry_after: None };
+    let outcome = Outcome::Failed(failure);
+    let mut pause = Duration::ZERO;
+    for cycle in cycles {
+        let tenant = database.store.tenant(organization).await.unwrap();
+        let (claim, profile) = (cycle.place.claim, cycle.place.profile);
+        schedule::claim(&tenant, claim, session).await.unwrap().expect("the claim is ours");
+        let server_failures = health::server_failures(&tenant, profile, &pop3()).await.unwrap();
+        let history = History { server_failures, ..History::default() };
+        let next = cadence::next(&terms, &outcome, &history, None, 0.0);
+        schedule::finish(&tenant, claim, &outcome, &next).await.unwrap();
+        pause = next.delay.expect("tried again");
+        health::server_failed(&tenant, profile, &pop3(), pause).await.unwrap();
+        let new = NewAlert {
+            kind: alert,
+            subject: Subject::Profile(profile),
+            detail: pop3().key(),
+            parameters: serde_json::json!({"endpoint": pop3().key()}),
+            server_said: None,
+        };
+        alert::raise(&tenant, &new).await.unwrap();
+        tenant.commit().await.unwrap();
+    }
+    pause
+}
+
+#[tokio::test]
+async fn after_an_hour_without_a_server_ten_thousand_mailboxes_come_back_by_one_two_four_eight() {
+    let database = database().await;
+    let organization = database.organization("one").await.unwrap();
+    let profile = profile(&database, organization, 20).await;
+    mailboxes(&database, organization, profile, 10_000).await;
+    let owner = database.owner().await.unwrap();
+    let count = async |of: &str| {
+        let row = owner.query_one(&format!("select count(*) from {of}"), &[]).await.unwrap();
+        row.get::<_, i64>(0)
+    };
+    let cycles = scan(&database.store, 1000).await;
+    assert_eq!(cycles.len(), 40, "those that find out");
+    let mut pause = down(&database, organization, &cycles).await;
+    let (mut past, mut probes) = (Duration::ZERO, 0);
+    while past < Duration::from_secs(3600) {
+        assert_eq!(scan(&database.store, 1000).await.len(), 0, "it is left alone");
+        pass(&database, pause).await.unwrap();
+        past += pause;
+        let probe = scan(&database.store, 1000).await;
+        assert_eq!(probe.len(), 1);
+        assert_eq!(scan(&database.store, 1000).await.len(), 0, "one probe at a time");
+        pause = down(&database, organization, &probe).await;
+        probes += 1;
+    }
+    assert!((10..=20).contains(&probes), "{probes} probes in an hour");
+    assert_eq!(count("alerts").await, 1, "one alert, however often");
+    assert_eq!(count("mailbox_workloads where enabled").await, 20_000, "nobody is switched off");
+
+    pass(&database, pause).await.unwrap();
+    let mut rounds = Vec::new();
+    while rounds.last() != Some(&40) || health_of(&database, organization, profile).await > 0 {
+        let cycles = scan(&database.store, 1000).await;
+        rounds.push(cycles.len());
+        assert!(rounds.len() < 20, "it never comes back: {rounds:?}");
+        run(&database.store, &cycles).await;
+        for _ in &cycles {
+            works(&database, organization, profile).await;
+        }
+    }
+    assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 40]);
+    // A server that falters on its way back begins at the beginning.
+    let cycles = scan(&database.store, 1000).await;
+    let pause = down(&database, organization, &cycles).await;
+    pass(&database, pause).await.unwrap();
+    let probe = scan(&database.store, 1000).await;
+    run(&database.store, &probe).await;
+    works(&database, organization, profile).await;
+    let two = scan(&database.store, 1000).await;
+    let pause = down(&database, organization, &two).await;
+    assert_eq!(
+        (probe.len(), two.len(), pause),
+        (1, 2, Duration::from_secs(120)),
+        "and is not blamed for the hour"
+    );
+    assert_eq!(count("alerts").await, 1);
+}
+
+async fn health_of(database: &TestDatabase, organization: OrganizationId, profile: ProfileId) -> u32 {
+    let tenant = database.store.tenant(organization).await.unwrap();
+    health::server_failures(&tenant, profile, &pop3()).await.unwrap()
 }
 
 #[tokio::test]
