@@ -64,7 +64,7 @@ enum State {
     Live,
     /// Its stream was seen to end: free with the end of the lease, unless renewed over another stream.
     Ended,
-    /// It ended while its worker was silent.
+    /// It ended while its worker was silent, or its worker heard nothing of the server at the end.
     InDoubt,
 }
 
@@ -268,6 +268,21 @@ impl Book {
         released
     }
 
+    /// Gives back what may still count for the server: the slots stay charged for the time in doubt, from now. A place in
+    /// the queue is given back as it is.
+    pub(crate) fn doubt(&mut self, id: Uuid, now: Instant) {
+        match self.leases.get_mut(&id) {
+            Some(lease) if !lease.in_doubt.is_zero() => {
+                let ends = now + lease.in_doubt;
+                let ends = if lease.state == State::InDoubt { ends.max(lease.ends) } else { ends };
+                self.charge_in_doubt(id, ends);
+            }
+            _ => {
+                self.release(id, now);
+            }
+        }
+    }
+
     /// The same for a grant that nobody was there to hear of: only while it is bound to the stream that ended.
     pub(crate) fn release_unheard(&mut self, id: Uuid, stream: Uuid, now: Instant) {
         if self.leases.get(&id).is_some_and(|lease| lease.stream == stream) {
@@ -372,20 +387,27 @@ impl Book {
     /// The end of a lease that was not renewed. It is free when its stream was seen to end. When its worker only went
     /// silent the slot stays charged for the time in doubt.
     fn end(&mut self, id: Uuid, now: Instant) {
-        let Some(lease) = self.leases.get_mut(&id) else { return };
+        let Some(lease) = self.leases.get(&id) else { return };
         if lease.state == State::Live && lease.ends + lease.in_doubt > now {
-            lease.state = State::InDoubt;
-            self.endings.remove(&(lease.ends, id));
-            lease.ends += lease.in_doubt;
-            self.endings.insert((lease.ends, id));
+            let ends = lease.ends + lease.in_doubt;
+            self.charge_in_doubt(id, ends);
+        } else {
+            self.free(id);
+        }
+    }
+
+    fn charge_in_doubt(&mut self, id: Uuid, ends: Instant) {
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        self.endings.remove(&(lease.ends, id));
+        lease.ends = ends;
+        self.endings.insert((ends, id));
+        if mem::replace(&mut lease.state, State::InDoubt) != State::InDoubt {
             for key in &lease.keys {
                 if let Some(limit) = self.limits.get_mut(key) {
                     limit.in_doubt += 1;
                 }
             }
             self.changed.insert(id);
-        } else {
-            self.free(id);
         }
     }
 

@@ -71,7 +71,7 @@ impl Leases for Counter {
 
     async fn free(&self, request: Request<v1::FreeRequest>) -> Result<Response<v1::FreeReply>, Status> {
         let id = lease_id(&request.get_ref().lease_id).ok_or_else(|| {
-            Status::invalid_argument("`lease_id` is no UUID; take it from `lockstep status`")
+            Status::invalid_argument("`lease_id` is no UUID; take it from `lockstep leases list`")
         })?;
         let freed = self.call(|reply| Ask::Free { id, reply }).await?;
         tracing::info!(lease.id = %id, freed, "an administrator freed a lease");
@@ -174,7 +174,9 @@ pub(crate) fn heard(message: Message, stream: Uuid) -> Option<Heard> {
             })
         }
         Message::Renew(renew) => Some(Heard::Renew { renewal: renew.renewal, ids: ids(&renew.lease_ids) }),
-        Message::Release(release) => Some(Heard::Release { ids: ids(&release.lease_ids) }),
+        Message::Release(release) => {
+            Some(Heard::Release { ids: ids(&release.lease_ids), in_doubt: ids(&release.in_doubt) })
+        }
         Message::BackOff(back_off) if is_name(&back_off.key) => {
             // Clamped as every word of a server is (design §4).
             let pause = Duration::from_millis(back_off.for_ms.clamp(1_000, 3_600_000));

@@ -8,6 +8,7 @@ mod config;
 mod ending;
 mod failure;
 mod finish;
+mod held;
 mod incoming;
 pub mod life;
 mod limits;
@@ -20,6 +21,7 @@ pub use config::Config;
 pub use failure::Explained;
 
 pub use ending::Ending;
+pub use held::Held;
 pub use limits::lease_request;
 pub use servers::Mail;
 pub use start::{Cycle, Parts};

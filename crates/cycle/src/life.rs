@@ -53,6 +53,8 @@ pub struct Under {
     pub throttle: Throttle,
     /// Cancelled when the session is lost: stop at once.
     pub lost: CancellationToken,
+    /// What is still said to mail servers at the end of leases whose work was dropped.
+    pub partings: TaskTracker,
 }
 
 impl Under {
@@ -120,7 +122,9 @@ async fn session<H: Handler>(
     let session = Session { id: keeper.id(), process: means.process.clone() };
     let throttle = Throttle::connect(&means.throttle, session)?;
     let lost = keeper.lost();
-    let under = Under { session: keeper.id(), throttle: throttle.clone(), lost: lost.clone() };
+    let partings = TaskTracker::new();
+    let (session, parting) = (keeper.id(), partings.clone());
+    let under = Under { session, throttle: throttle.clone(), lost: lost.clone(), partings: parting };
     let handler = Arc::new(handler(under));
     let consumer = Consumer::new(&means.broker, &format!("lockstep {}", life.role))?;
     let (slots, tasks) = (Arc::new(Semaphore::new(life.slots.get().into())), TaskTracker::new());
@@ -148,6 +152,8 @@ async fn session<H: Handler>(
     }
     tasks.close();
     tasks.wait().await;
+    partings.close();
+    partings.wait().await;
     throttle.goodbye().await;
     keeper.end().await;
     Ok(())

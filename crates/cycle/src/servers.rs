@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail::oauth;
-use mail::transport::{Settings, Trust};
+use mail::transport::{Ends, Settings, Trust};
 use mail::{pop3, smtp};
 use model::network::NetworkPolicy;
 use store::mailbox::MailboxForCycle;
@@ -19,7 +19,11 @@ pub(crate) const MEGABYTE: u64 = 1024 * 1024;
 /// Everything about mail servers that is the same for all cycles of a process. Cheap to clone; clones share the TLS
 /// session tickets, which are all that a worker keeps between two cycles.
 #[derive(Clone)]
-pub struct Mail(Arc<Parts>);
+pub struct Mail {
+    parts: Arc<Parts>,
+    /// Where connections that are dropped are left.
+    ends: Option<Ends>,
+}
 
 struct Parts {
     network: NetworkPolicy,
@@ -44,49 +48,58 @@ impl Mail {
         let memory = Arc::new(Semaphore::new(kilobytes(u64::from(config.memory_mb) * 1_000_000)));
         let trust = Trust::system();
         let tokens = oauth::Client::new(network.clone(), trust.clone());
-        Ok(Self(Arc::new(Parts { network, trust, client_name, shares, config, tokens, memory })))
+        let parts = Arc::new(Parts { network, trust, client_name, shares, config, tokens, memory });
+        Ok(Self { parts, ends: None })
+    }
+
+    /// The same for whatever is done under one lease, with the ends of its connections.
+    pub fn with_ends(&self) -> (Self, Ends) {
+        let ends = Ends::default();
+        (Self { parts: Arc::clone(&self.parts), ends: Some(ends.clone()) }, ends)
     }
 
     /// The caps and deadlines of a cycle.
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.parts.config
     }
 
     /// Whoever asks token servers for tokens, for all of the process.
     pub fn tokens(&self) -> &oauth::Client {
-        &self.0.tokens
+        &self.parts.tokens
     }
 
     /// What each class of service is due at every limit.
     pub fn shares(&self) -> &Shares {
-        &self.0.shares
+        &self.parts.shares
     }
 
     /// Waits until this many bytes of messages may be held in memory, beside those of all other cycles of the process.
     /// A cycle holds one reservation at a time, so that none waits for another in a circle.
     pub(crate) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
-        Arc::clone(&self.0.memory).acquire_many_owned(self.permits(bytes)).await.ok()
+        Arc::clone(&self.parts.memory).acquire_many_owned(self.permits(bytes)).await.ok()
     }
 
     /// The same without waiting; none while others hold too much.
     pub(crate) fn reserve_now(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.memory).try_acquire_many_owned(self.permits(bytes)).ok()
+        Arc::clone(&self.parts.memory).try_acquire_many_owned(self.permits(bytes)).ok()
     }
 
     fn permits(&self, bytes: u64) -> u32 {
-        let all = kilobytes(u64::from(self.0.config.memory_mb) * 1_000_000);
+        let all = kilobytes(u64::from(self.parts.config.memory_mb) * 1_000_000);
         u32::try_from(kilobytes(bytes).min(all)).unwrap_or(u32::MAX)
     }
 
     /// How a mailbox's server is connected to.
     pub(crate) fn transport(&self, mailbox: &MailboxForCycle) -> Result<Settings, mail::Error> {
-        let tls = self.0.trust.for_profile(mailbox.server.ca_certificate.as_deref().map(str::as_bytes))?;
+        let tls =
+            self.parts.trust.for_profile(mailbox.server.ca_certificate.as_deref().map(str::as_bytes))?;
         Ok(Settings {
-            network: self.0.network.clone(),
+            network: self.parts.network.clone(),
             connect_timeout: mailbox.server.connect_timeout,
-            phase_deadline: self.0.config.phase_deadline(),
+            phase_deadline: self.parts.config.phase_deadline(),
             tls,
+            ends: self.ends.clone(),
         })
     }
 
@@ -94,9 +107,9 @@ impl Mail {
     pub(crate) fn smtp(&self, mailbox: &MailboxForCycle) -> Result<smtp::Settings, mail::Error> {
         Ok(smtp::Settings {
             transport: self.transport(mailbox)?,
-            client_name: self.0.client_name.clone(),
-            message_timeout: Duration::from_secs(self.0.config.smtp_message_seconds.into()),
-            verdict_timeout: Duration::from_secs(self.0.config.smtp_verdict_seconds.into()),
+            client_name: self.parts.client_name.clone(),
+            message_timeout: Duration::from_secs(self.parts.config.smtp_message_seconds.into()),
+            verdict_timeout: Duration::from_secs(self.parts.config.smtp_verdict_seconds.into()),
         })
     }
 
@@ -105,7 +118,7 @@ impl Mail {
         pop3::Limits {
             max_entries: 250_000,
             drain_bytes: 8_000_000,
-            message_deadline: Duration::from_secs(self.0.config.max_seconds.into()),
+            message_deadline: Duration::from_secs(self.parts.config.max_seconds.into()),
             pipelining: true,
         }
     }

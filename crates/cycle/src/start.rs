@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mail::smtp;
+use mail::transport::Ends;
 use model::actor::Actor;
 use model::id::{OrganizationId, SessionId};
 use model::workload::Workload;
@@ -43,6 +44,7 @@ pub struct Cycle {
     /// What the mailbox says.
     pub mailbox: MailboxForCycle,
     pub(crate) work: Work,
+    ends: Ends,
     /// The least time between two sign-ins that the server announced to this mailbox.
     pub(crate) login_delay: OnceLock<Duration>,
     /// What is still being written although the cycle was dropped: the ends of tries to send.
@@ -68,6 +70,7 @@ impl Cycle {
         claimed: ClaimedCycle,
     ) -> store::Result<Option<Self>> {
         let claim = claimed.claim;
+        let (mail, ends) = parts.mail.with_ends();
         let begun = async {
             let tenant = parts.store.tenant(organization).await?;
             // Only the beginning of sending writes: what a dead cycle left in doubt, what waited for too long.
@@ -99,12 +102,13 @@ impl Cycle {
         };
         match begun.await {
             Ok(Some((mailbox, work))) => Ok(Some(Self {
-                parts: parts.clone(),
+                parts: Parts { mail, ..parts.clone() },
                 organization,
                 session,
                 claimed,
                 mailbox,
                 work,
+                ends,
                 login_delay: OnceLock::new(),
                 writes: TaskTracker::new(),
             })),
@@ -118,10 +122,15 @@ impl Cycle {
         !matches!(self.work, Work::None)
     }
 
+    /// Where the cycle leaves connections that the server has not closed.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
     /// Runs the cycle to one of its ends. `may_go_on` is asked right before what cannot be undone: whether the lease
     /// still holds. `None` when the claim is no longer ours, and nothing more may be written under it.
     ///
-    /// Dropping the future resets the connection: what was not committed did not happen.
+    /// Dropping the future leaves the connection to [`Cycle::ends`]: what was not committed did not happen.
     #[tracing::instrument(
         name = "cycle",
         skip_all,

@@ -164,20 +164,22 @@ async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Resul
     tenant.commit().await?;
     let Some(with) = with else { return Ok(Err(away(context))) };
     let request = lease_request(&context.parts.mail, mailbox, ServiceClass::Jobs);
-    let lease = match context.under.throttle.acquire(request).await {
+    let (mail, ends) = context.parts.mail.with_ends();
+    let lease = match context.under.acquire(request, &ends).await {
         Ok(lease) => lease,
         Err(denied) => return Ok(Err(denied)),
     };
     let keeper = Keeper {
         store: context.store(),
         keys: &context.parts.keys,
-        mail: &context.parts.mail,
+        mail: &mail,
         organization: context.organization,
     };
     let by = context.author();
     let finding = tokio::select! {
         () = lease.lost() => None,
-        finding = test(&keeper, mailbox, &by) => Some(finding),
+        // On the heap: whatever waits for it stays small.
+        finding = Box::pin(test(&keeper, mailbox, &by)) => Some(finding),
     };
     lease.release().await;
     match finding {

@@ -118,6 +118,7 @@ impl Client {
             connect_timeout: CONNECT,
             phase_deadline: self.0.exchange,
             tls: self.0.trust.for_profile(application.ca_certificate.as_deref().map(str::as_bytes))?,
+            ends: None,
         };
         let asked = exchange::post(&application.token_address, &settings, form.as_bytes());
         let answer =

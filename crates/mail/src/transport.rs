@@ -4,6 +4,7 @@
 //! verification, and never wait without a deadline.
 
 mod address;
+mod ends;
 mod greeting;
 mod line;
 mod open;
@@ -19,6 +20,7 @@ use model::network::NetworkPolicy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
+pub use ends::{Ends, Unheard};
 pub use line::LONGEST_LINE;
 pub use trust::{TlsSettings, Trust};
 
@@ -36,12 +38,15 @@ pub struct Settings {
     pub phase_deadline: Duration,
     /// Whom to trust; from [`Trust::for_profile`].
     pub tls: TlsSettings,
+    /// Where connections that are dropped are left, for somebody who has to know that they are closed; none, and a
+    /// dropped connection is reset.
+    pub ends: Option<Ends>,
 }
 
 /// An open connection, read by lines or by chunks.
 ///
-/// Dropping it resets it at once (a TCP RST), so that a cancelled cycle leaves nothing behind on the server; only
-/// [`Connection::close`] ends it in an orderly way.
+/// Dropping it resets it at once (a TCP RST), so that a cancelled cycle leaves nothing behind on the server, or leaves it
+/// to the settings' [`Ends`]; only [`Connection::close`] ends it in an orderly way.
 pub struct Connection {
     stream: Stream,
     buffer: BytesMut,
@@ -165,13 +170,15 @@ impl Connection {
         self.stream
     }
 
-    /// Ends the connection in an orderly way: TLS close notification and FIN, without waiting for the server's.
+    /// Ends the connection in an orderly way, after the server said that it closes too: TLS close notification and FIN,
+    /// without waiting for the server's.
     pub async fn close(mut self) {
         self.stream.wire().linger();
+        self.stream.wire_mut().said_goodbye();
         let _ = timeout_at(self.patience.deadline(), self.stream.shutdown()).await;
     }
 
-    /// Resets the connection at once, as dropping it does.
+    /// Ends the connection as dropping it does.
     pub fn abort(self) {
         drop(self);
     }

@@ -94,7 +94,7 @@ struct Abandoned<'a> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.commands.send(Command::Release { id: self.id, done: None }).ok();
+            self.commands.send(Command::Release { id: self.id, in_doubt: false, done: None }).ok();
         }
     }
 }

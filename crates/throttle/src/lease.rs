@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::link::Command;
 
-/// The right to one connection. Release or drop it only when the connection is closed: both say so to the ledger.
+/// The right to one connection. Release or drop it only when the connection is closed, on the server's side too: both say
+/// so to the ledger. Where nobody knows, [`Lease::leave_in_doubt`] says that.
 #[derive(Debug)]
 pub struct Lease {
     id: Uuid,
@@ -24,6 +25,8 @@ pub struct Lease {
 pub(crate) struct Life {
     /// The monotonic moment at which its connection must be reset.
     pub(crate) until: Instant,
+    /// When it is over for the ledger too, at the earliest.
+    pub(crate) end: Instant,
     /// The ledger said that it is not held any more.
     pub(crate) lost: bool,
 }
@@ -31,7 +34,7 @@ pub(crate) struct Life {
 impl Life {
     /// The part of a life that counts from `since`.
     pub(crate) fn from(since: Instant, lifetime: Duration) -> Self {
-        Self { until: since + lifetime * 5 / 6, lost: false }
+        Self { until: since + lifetime * 5 / 6, end: since + lifetime, lost: false }
     }
 
     pub(crate) fn holds(self) -> bool {
@@ -48,7 +51,7 @@ impl Lease {
         Self { id, life, commands, released: false }
     }
 
-    /// The id under which `status` shows it.
+    /// The id under which `lockstep leases list` shows it.
     pub fn id(&self) -> Uuid {
         self.id
     }
@@ -56,6 +59,12 @@ impl Lease {
     /// Whether the connection may still be used: ask right before what cannot be undone, such as a final dot.
     pub fn check(&self) -> bool {
         self.life.borrow().holds()
+    }
+
+    /// How long its slot is charged at least, whatever becomes of the lease: zero when the ledger said that it is lost.
+    pub fn charged_for(&self) -> Duration {
+        let life = *self.life.borrow();
+        if life.lost { Duration::ZERO } else { life.end.saturating_duration_since(Instant::now()) }
     }
 
     /// Completes when the lease is lost: reset the connection at once, without another command. Never completes while
@@ -86,10 +95,36 @@ impl Lease {
     /// in the background.
     pub async fn release(mut self) {
         self.released = true;
-        let (done, known) = oneshot::channel();
-        if self.commands.send(Command::Release { id: self.id, done: Some(done) }).is_ok() {
-            tokio::time::timeout(Duration::from_secs(5), known).await.ok();
-        }
+        say(&self.commands, self.id, false).await;
+    }
+
+    /// Says that the connection was given up and nothing was heard of the server, which may go on counting it: the slot
+    /// stays charged for its time in doubt. Waits as [`Lease::release`] does.
+    pub async fn leave_in_doubt(mut self) -> Doubt {
+        self.released = true;
+        say(&self.commands, self.id, true).await;
+        Doubt { id: self.id, commands: self.commands.clone() }
+    }
+}
+
+/// A slot in doubt. Dropping it leaves it so.
+#[derive(Debug)]
+pub struct Doubt {
+    id: Uuid,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Doubt {
+    /// Says that the server has closed by now: the slot is free.
+    pub async fn closed(self) {
+        say(&self.commands, self.id, false).await;
+    }
+}
+
+async fn say(commands: &mpsc::UnboundedSender<Command>, id: Uuid, in_doubt: bool) {
+    let (done, known) = oneshot::channel();
+    if commands.send(Command::Release { id, in_doubt, done: Some(done) }).is_ok() {
+        tokio::time::timeout(Duration::from_secs(5), known).await.ok();
     }
 }
 
@@ -97,7 +132,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if !self.released {
             // A closed channel means that the process is ending; the ledger frees the slot by itself then.
-            self.commands.send(Command::Release { id: self.id, done: None }).ok();
+            self.commands.send(Command::Release { id: self.id, in_doubt: false, done: None }).ok();
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     },
     Release {
         id: Uuid,
+        /// The server may go on counting its connection.
+        in_doubt: bool,
         done: Option<oneshot::Sender<()>>,
     },
     BackOff {
@@ -51,8 +53,8 @@ pub(crate) struct Link {
     inbox: mpsc::UnboundedReceiver<Command>,
     asked: HashMap<Uuid, Asked>,
     held: HashMap<Uuid, Held>,
-    /// Released here, not yet known to be free in the ledger.
-    releasing: HashMap<Uuid, Option<oneshot::Sender<()>>>,
+    /// Released here, and the ledger is not known to have it.
+    releasing: HashMap<Uuid, Releasing>,
     /// Back-off that no coordinator was there to hear.
     back_off: HashMap<String, Instant>,
     renewals: HashMap<u64, Instant>,
@@ -71,6 +73,13 @@ struct Asked {
     at: Instant,
     sent_before: bool,
     answer: oneshot::Sender<Result<Lease, Denied>>,
+}
+
+/// A lease that nobody holds any more.
+#[derive(Debug)]
+struct Releasing {
+    in_doubt: bool,
+    done: Option<oneshot::Sender<()>>,
 }
 
 /// A lease that somebody holds.
@@ -247,9 +256,12 @@ impl Link {
     /// What the coordinator must know at the beginning of a stream, whatever was said over the last one.
     fn say_everything(&mut self, outgoing: &Outgoing) {
         self.renew(outgoing, Duration::ZERO);
-        let releasing: Vec<_> = self.releasing.keys().map(Uuid::to_string).collect();
-        if !releasing.is_empty() {
-            say(outgoing, worker_message::Message::Release(v1::Release { lease_ids: releasing }));
+        if !self.releasing.is_empty() {
+            let mut release = v1::Release::default();
+            for (id, releasing) in &self.releasing {
+                release.push(*id, releasing.in_doubt);
+            }
+            say(outgoing, worker_message::Message::Release(release));
         }
         let now = Instant::now();
         for (key, until) in self.back_off.drain() {
@@ -271,15 +283,16 @@ impl Link {
                 }
                 self.asked.insert(id, asked);
             }
-            Command::Release { id, done } => {
+            Command::Release { id, in_doubt, done } => {
                 self.held.remove(&id);
                 // An id that no coordinator ever heard needs no word.
                 let unheard = self.asked.remove(&id).is_some_and(|asked| !asked.sent_before);
                 if !unheard {
-                    self.releasing.insert(id, done);
+                    self.releasing.insert(id, Releasing { in_doubt, done });
                     if let Some(outgoing) = outgoing {
-                        let lease_ids = vec![id.to_string()];
-                        say(outgoing, worker_message::Message::Release(v1::Release { lease_ids }));
+                        let mut release = v1::Release::default();
+                        release.push(id, in_doubt);
+                        say(outgoing, worker_message::Message::Release(release));
                     }
                 }
             }
@@ -323,6 +336,13 @@ impl Link {
     }
 }
 
+impl v1::Release {
+    fn push(&mut self, id: Uuid, in_doubt: bool) {
+        let list = if in_doubt { &mut self.in_doubt } else { &mut self.lease_ids };
+        list.push(id.to_string());
+    }
+}
+
 impl Asked {
     fn say(&mut self, id: Uuid, outgoing: &Outgoing) {
         self.at = Instant::now();
@@ -335,7 +355,8 @@ impl Asked {
 
 /// Gives back what is left, says goodbye and keeps the stream open until the coordinator has read it and closed its side.
 async fn part(lease_ids: Vec<String>, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) {
-    say(&outgoing, worker_message::Message::Release(v1::Release { lease_ids }));
+    let release = v1::Release { lease_ids, ..v1::Release::default() };
+    say(&outgoing, worker_message::Message::Release(release));
     say(&outgoing, worker_message::Message::Goodbye(v1::Goodbye {}));
     drop(outgoing);
     let closed = async { while let Ok(Some(_)) = incoming.message().await {} };

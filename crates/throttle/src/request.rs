@@ -18,7 +18,7 @@ pub struct AcquireRequest {
     pub limits: Vec<Limit>,
     /// How long to wait in the queue; zero asks for now or never. `None` takes the configured wait.
     pub wait: Option<Duration>,
-    /// For people who look at `lockstep status`.
+    /// For people who look at `lockstep leases list`.
     pub holder: Holder,
 }
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
 use cycle::life::Under;
-use cycle::{Cycle, Ending};
+use cycle::{Cycle, Ending, Held};
 use model::cadence::Outcome;
 use model::crash::{self, Point};
 use model::failure::{FailureScope, clamped};
 use store::schedule::{self, Claim, ClaimedCycle};
-use throttle::Lease;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use crate::instruments::Instruments;
@@ -22,6 +21,10 @@ pub(crate) struct Cycles {
     under: Under,
     instruments: Instruments,
 }
+
+/// How long a cycle that must stop still takes in what its server said already: a process that goes on after it was stopped
+/// learns of the time before it learns what came in.
+const HEARING: Duration = Duration::from_millis(100);
 
 /// How often the end of a cycle is tried to be written before it is left to the sweep.
 const FINISH_TRIES: u32 = 5;
@@ -61,8 +64,15 @@ impl Cycles {
         let Some(claimed) = claimed else { return Claimed::Asked };
         crash::point(Point::AckAfter);
         // What the session's end interrupts did not happen, except what is committed; others begin again from there.
-        if self.under.lost.run_until_cancelled(Box::pin(self.run(&invitation, claimed))).await.is_none() {
-            tracing::warn!("stopped: the session is lost");
+        let mut running = Box::pin(self.run(&invitation, claimed));
+        tokio::select! {
+            biased;
+            () = self.under.lost.cancelled() => {
+                tracing::warn!("stopped: the session is lost");
+                // A moment, in which nothing more is said to the server: see `leased`.
+                timeout(HEARING * 2, running).await.ok();
+            }
+            () = &mut running => {}
         }
         Claimed::Asked
     }
@@ -96,7 +106,7 @@ impl Cycles {
         }
         let request = cycle::lease_request(&self.parts.mail, &cycle.mailbox, cycle.mailbox.workload.class());
         crash::point(Point::LeaseBefore);
-        let lease = match self.under.throttle.acquire(request).await {
+        let lease = match self.under.acquire(request, cycle.ends()).await {
             Ok(lease) => lease,
             Err(denied) => {
                 tracing::info!("{denied}");
@@ -104,8 +114,8 @@ impl Cycles {
             }
         };
         crash::point(Point::LeaseAfter);
-        let ending = leased(cycle, &lease).await;
-        // The connection is closed by now: either in order, or reset when the cycle was dropped.
+        let ending = leased(cycle, &lease, &self.under).await;
+        // The connection is over by now: closed, or left to be parted from in order.
         crash::point(Point::ReleaseBefore);
         lease.release().await;
         crash::point(Point::ReleaseAfter);
@@ -148,14 +158,18 @@ impl Cycles {
     }
 }
 
-/// Runs the cycle for as long as its lease holds; a lost lease resets the connection at once.
-async fn leased(cycle: &mut Cycle, lease: &Lease) -> Option<Ending> {
+/// Runs the cycle for as long as its lease and its session hold. Without them nothing more is said to the server; what it
+/// answered already, when this process was stopped and went on, is still heard, for an answer to a send is true whoever
+/// holds the claim by now. Then the connection is given up.
+async fn leased(cycle: &mut Cycle, lease: &Held, under: &Under) -> Option<Ending> {
+    let mut running = Box::pin(cycle.run(|| lease.check() && !under.lost.is_cancelled()));
     tokio::select! {
         biased;
-        () = lease.lost() => {
-            tracing::warn!("the lease is lost: the connection is reset");
-            Some(Ending::ours())
-        }
-        ending = cycle.run(|| lease.check()) => ending,
+        () = under.lost.cancelled() => {}
+        () = lease.lost() => tracing::warn!("the lease is lost: the connection is given up"),
+        ending = &mut running => return ending,
     }
+    lease.fall_silent();
+    timeout(HEARING, running).await.ok();
+    Some(Ending::ours())
 }

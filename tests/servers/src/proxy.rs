@@ -39,6 +39,10 @@ struct Controls {
     blackhole: bool,
     /// Raised once for each cut of all connections.
     cuts: u64,
+    /// Raised once each time that all connections fall silent.
+    severed: u64,
+    /// After how long a server closes a connection that fell silent.
+    idle: Duration,
     client_bytes: Option<u64>,
     server_bytes: Option<u64>,
     delay: Duration,
@@ -109,6 +113,26 @@ impl CountingProxy {
     /// Cuts every connection that is open now.
     pub fn cut_all(&self) {
         self.controls.send_modify(|controls| controls.cuts += 1);
+    }
+
+    /// Every connection that is open now falls silent for good: nothing passes any more, neither bytes nor ends. Its server
+    /// goes on counting it, and closes it after `idle`, as servers do whose clients say nothing.
+    pub fn sever(&self, idle: Duration) {
+        self.controls.send_modify(|controls| {
+            controls.severed += 1;
+            controls.idle = idle;
+        });
+    }
+
+    /// How many connections the server has open now, as it counts: those that fell silent too.
+    pub fn behind(&self) -> usize {
+        self.counts.behind().0
+    }
+
+    /// The most connections that the server ever had open at the same time, since the start or the last
+    /// [reset](Self::reset).
+    pub fn most_behind(&self) -> usize {
+        self.counts.behind().1
     }
 
     /// Each connection is cut once its client has sent this many bytes, all of which still arrive.

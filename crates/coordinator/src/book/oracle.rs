@@ -145,6 +145,16 @@ impl Model {
         Released::Lease
     }
 
+    /// Nobody knows whether the server counts it; who only waits leaves the queue.
+    pub(crate) fn doubt(&mut self, id: Uuid) {
+        match self.leases.get_mut(&id) {
+            Some(held) => held.in_doubt = true,
+            None => {
+                self.release(id);
+            }
+        }
+    }
+
     /// The time of a lease is over.
     pub(crate) fn expire(&mut self, id: Uuid, stream_ended: bool) {
         match self.leases.get_mut(&id) {

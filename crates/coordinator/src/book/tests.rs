@@ -29,6 +29,10 @@ enum Event {
     Release {
         nth: usize,
     },
+    /// The worker heard nothing of the server at the end.
+    Doubt {
+        nth: usize,
+    },
     Renew {
         nth: usize,
     },
@@ -54,6 +58,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         24 => (0..5_usize, limits, prop::bool::weighted(0.8))
             .prop_map(|(class, limits, waits)| Event::Acquire { class, limits, waits }),
         20 => any::<usize>().prop_map(|nth| Event::Release { nth }),
+        3 => any::<usize>().prop_map(|nth| Event::Doubt { nth }),
         4 => any::<usize>().prop_map(|nth| Event::Renew { nth }),
         4 => (any::<usize>(), any::<bool>())
             .prop_map(|(nth, stream_ended)| Event::Expire { nth, stream_ended }),
@@ -188,6 +193,13 @@ impl World {
             Event::Release { nth } => {
                 let Some(id) = self.chosen(nth) else { return };
                 assert_eq!(self.book.release(id, self.now), self.model.release(id));
+            }
+            Event::Doubt { nth } => {
+                let Some(id) = self.chosen(nth) else { return };
+                self.book.doubt(id, self.now);
+                self.model.doubt(id);
+                let charged = self.book.leases.get(&id).map(|lease| lease.ends);
+                assert!(charged.is_none_or(|ends| ends >= self.now + LIFE), "free before the server's time");
             }
             Event::Renew { nth } => {
                 let Some(id) = self.chosen(nth) else { return };

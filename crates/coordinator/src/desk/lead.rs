@@ -28,6 +28,8 @@ pub(crate) enum Heard {
     },
     Release {
         ids: Vec<Uuid>,
+        /// Those whose server may go on counting.
+        in_doubt: Vec<Uuid>,
     },
     BackOff {
         key: String,
@@ -93,11 +95,14 @@ impl Lead {
                 }
                 self.sayings.push((stream, answered(Message::Renewed(answer))));
             }
-            Heard::Release { ids } => {
+            Heard::Release { ids, in_doubt } => {
                 for id in &ids {
                     self.book.release(*id, now);
                 }
-                let lease_ids = ids.iter().map(Uuid::to_string).collect();
+                for id in &in_doubt {
+                    self.book.doubt(*id, now);
+                }
+                let lease_ids = ids.iter().chain(&in_doubt).map(Uuid::to_string).collect();
                 self.sayings.push((stream, answered(Message::Released(v1::Released { lease_ids }))));
             }
             Heard::BackOff { key, pause } => self.book.back_off(&key, pause, now),

@@ -107,6 +107,47 @@ async fn at_a_limit_of_one_every_class_has_its_turn() {
 }
 
 #[tokio::test]
+async fn at_limits_of_one_two_and_three_every_waiting_class_is_served_and_none_passes_its_ceiling() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let throttle = worker(&[&coordinator]);
+    let shares = [(Incoming, 40), (Outgoing, 20), (Calendar, 20), (Jobs, 10), (Watch, 10)];
+    for capacity in 1..=3 {
+        let limit = limit_of(
+            &format!("profile/{capacity}"),
+            capacity,
+            &shares.map(|(class, share)| (class, share, 100)),
+        );
+        let mut held = Vec::new();
+        for (class, _) in shares.into_iter().take(capacity as usize) {
+            held.extend(hold(&throttle, &limit, class, 1).await);
+        }
+        let queue: Vec<_> = shares.iter().flat_map(|(class, _)| [*class; 3]).collect();
+        let order = turns(&coordinator, &throttle, &limit, held, &queue).await;
+        // A round is as many grants as the limit has slots and classes.
+        let round = capacity as usize + shares.len();
+        for (class, _) in shares {
+            let first = order.iter().position(|one| *one == class);
+            assert!(first.is_some_and(|first| first <= round), "{class} starves at {capacity}: {order:?}");
+        }
+        // Half of the limit is the most that any class may hold, and one slot always.
+        let half = limit_of(
+            &format!("profile/half/{capacity}"),
+            capacity,
+            &shares.map(|(class, share)| (class, share, 50)),
+        );
+        let ceiling = (capacity / 2).max(1) as usize;
+        let mut held = Vec::new();
+        for (class, _) in shares {
+            let wanted = ceiling.min(capacity as usize - held.len());
+            held.extend(hold(&throttle, &half, class, wanted).await);
+            assert!(acquire(&throttle, class, &half, Duration::ZERO).await.is_err(), "{class} at {capacity}");
+        }
+        assert_eq!(held.len(), capacity as usize);
+    }
+}
+
+#[tokio::test]
 async fn a_watch_never_takes_the_last_slot_of_a_mailbox() {
     let ring = Ring::with_lease(Duration::from_secs(30)).await;
     let coordinator = ring.coordinator().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::workload::ServiceClass;
 use servers::Redis;
 use throttle::v1::{self, worker_message};
-use throttle::{Denied, Lease};
+use throttle::{Denied, Lease, Limit};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -68,7 +68,7 @@ impl Bare {
     }
 
     fn release(&self, id: uuid::Uuid) {
-        let release = v1::Release { lease_ids: vec![id.to_string()] };
+        let release = v1::Release { lease_ids: vec![id.to_string()], ..v1::Release::default() };
         self.outgoing.send(message(worker_message::Message::Release(release))).unwrap();
     }
 }
@@ -111,6 +111,30 @@ async fn the_slot_of_a_silent_worker_stays_in_doubt_until_it_says_closed() {
     silent.release(id);
     take(&throttle, &limit).await.release().await;
     until("nothing is left", || async { status(&coordinator).await.limits.is_empty() }).await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_server_was_not_heard_stays_charged_until_it_is() {
+    let ring = Ring::with_lease(Duration::from_secs(30)).await;
+    let coordinator = ring.coordinator().await;
+    let (throttle, other) = (worker(&[&coordinator]), worker(&[&coordinator]));
+    let limit = limit("profile/p", 1);
+    let doubt = take(&throttle, &limit).await.leave_in_doubt().await;
+    let shown = status(&coordinator).await;
+    assert_eq!((shown.limits[0].in_use, shown.limits[0].in_doubt), (1, 1));
+    assert!((590_000..=600_000).contains(&shown.in_doubt[0].charged_for_ms), "from now, not after the lease");
+    let refused = acquire(&other, ServiceClass::Incoming, &limit, Duration::ZERO).await;
+    assert!(matches!(refused, Err(Denied::NoCapacity { .. })), "{refused:?}");
+    // The worker hears of the server after all.
+    doubt.closed().await;
+    take(&other, &limit).await.release().await;
+    // A worker that ends in order leaves its doubts behind, and its time frees the slot.
+    let short = Limit { in_doubt: Duration::from_secs(1), ..limit.clone() };
+    take(&throttle, &short).await.leave_in_doubt().await;
+    let begun = std::time::Instant::now();
+    throttle.goodbye().await;
+    take(&other, &limit).await.release().await;
+    assert!(begun.elapsed() > Duration::from_millis(900), "the server may have counted it for so long");
 }
 
 #[tokio::test]

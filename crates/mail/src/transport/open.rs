@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::wire::{Stream, Wire};
-use super::{Connection, Patience, Settings, address, place, trust};
+use super::{Connection, Ends, Patience, Settings, address, place, trust};
 use crate::error::{Distrust, Error, Kind, Phase};
 
 impl Connection {
@@ -19,9 +19,12 @@ impl Connection {
     /// endpoint wants it from the first byte. A plain connection comes back from an endpoint with STARTTLS: nothing
     /// secret may be written before [`Connection::upgrade`].
     pub async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Error> {
+        if settings.ends.as_ref().is_some_and(Ends::is_silent) {
+            return Err(Error::new(Phase::Connect, Kind::Closed).at(place(endpoint)));
+        }
         let deadline = Instant::now() + settings.connect_timeout;
         let addresses = address::permitted(endpoint, &settings.network, deadline).await?;
-        let wire = connect(endpoint, &addresses, deadline).await?;
+        let wire = connect(endpoint, &addresses, settings, deadline).await?;
         let mut connection = Self {
             stream: Stream::Plain(wire),
             buffer: BytesMut::new(),
@@ -76,14 +79,19 @@ impl Connection {
 }
 
 /// Tries each address in turn, each with its share of the time that is left.
-async fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], deadline: Instant) -> Result<Wire, Error> {
+async fn connect(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Wire, Error> {
     let mut last = Kind::Unreachable;
     for (tried, address) in addresses.iter().enumerate() {
         let now = Instant::now();
         let left = u32::try_from(addresses.len() - tried).unwrap_or(1);
         let share = now + deadline.saturating_duration_since(now) / left;
         last = match timeout_at(share, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => match Wire::new(socket) {
+            Ok(Ok(socket)) => match Wire::new(socket, settings.ends.clone()) {
                 Ok(wire) => return Ok(wire),
                 Err(cause) => lost(&cause),
             },

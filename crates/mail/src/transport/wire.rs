@@ -1,4 +1,5 @@
-//! The socket below TLS: it counts bytes, remembers how the server began to speak, and resets when dropped.
+//! The socket below TLS: it counts bytes, remembers how the server began to speak, and resets when dropped, or leaves its
+//! end to whoever waits for the server's.
 
 use std::io;
 use std::pin::Pin;
@@ -9,23 +10,62 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::Traffic;
+use super::ends::{Ends, Left};
 
 /// How much of the server's first words is remembered, to tell what it speaks.
 const OPENING: usize = 256;
 
-/// A TCP connection that resets when dropped.
+/// A TCP connection that resets when dropped, unless somebody is there to part from it in order.
 pub(crate) struct Wire {
-    socket: TcpStream,
+    /// Always there until it is dropped.
+    socket: Option<TcpStream>,
     traffic: Traffic,
     opening: Vec<u8>,
+    ends: Option<Ends>,
+    /// How it ended, once it has.
+    ended: Option<End>,
+}
+
+/// What is known of a connection that is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The server said that it closes, or closed: by an answer, a FIN or a RST.
+    Heard,
+    /// The system gave it up, and nobody knows what the server thinks.
+    Silent,
 }
 
 impl Wire {
     /// Takes a connected socket: no delay for small writes, and a reset instead of a FIN when dropped.
-    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        socket.set_zero_linger()?;
-        Ok(Self { socket, traffic: Traffic::default(), opening: Vec::new() })
+    pub(super) fn new(socket: TcpStream, ends: Option<Ends>) -> io::Result<Self> {
+        let (traffic, opening) = (Traffic::default(), Vec::new());
+        let wire = Self { socket: Some(socket), traffic, opening, ends, ended: None };
+        if let Some(socket) = &wire.socket {
+            socket.set_nodelay(true)?;
+            socket.set_zero_linger()?;
+        }
+        Ok(wire)
+    }
+
+    /// The server said that it closes: nothing more has to be heard of it.
+    pub(super) fn said_goodbye(&mut self) {
+        self.ended = Some(End::Heard);
+    }
+
+    fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.socket.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Keeps the first thing that is known of its end.
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(cause) = &result {
+            let reset = matches!(
+                cause.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+            );
+            self.ended.get_or_insert(if reset { End::Heard } else { End::Silent });
+        }
+        result
     }
 
     /// From here on a drop closes with a FIN, after what was written.
@@ -34,7 +74,9 @@ impl Wire {
         reason = "lingering is switched off here, which cannot block; there is no other way to ask"
     )]
     pub(super) fn linger(&self) {
-        let _ = self.socket.set_linger(None);
+        if let Some(socket) = &self.socket {
+            let _ = socket.set_linger(None);
+        }
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -55,8 +97,12 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        let read = ready!(this.socket()?.poll_read(cx, buf));
+        this.note(read)?;
         let new = &buf.filled()[before..];
+        if new.is_empty() && buf.remaining() > 0 {
+            this.ended.get_or_insert(End::Heard);
+        }
         this.traffic.received += new.len() as u64;
         let room = OPENING - this.opening.len().min(OPENING);
         this.opening.extend_from_slice(&new[..new.len().min(room)]);
@@ -67,17 +113,32 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, bytes))?;
+        if this.ends.as_ref().is_some_and(Ends::is_silent) {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        }
+        let written = ready!(this.socket()?.poll_write(cx, bytes));
+        let written = this.note(written)?;
         this.traffic.sent += written as u64;
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        self.get_mut().socket()?.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        self.get_mut().socket()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let (Some(ends), Some(socket)) = (&self.ends, self.socket.take()) else { return };
+        match self.ended {
+            Some(End::Heard) => {}
+            Some(End::Silent) => ends.leave(Left::Lost),
+            None => ends.leave(Left::Open(socket)),
+        }
     }
 }
 
@@ -92,6 +153,13 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    pub(super) fn wire_mut(&mut self) -> &mut Wire {
+        match self {
+            Self::Plain(wire) => wire,
+            Self::Tls(stream) => stream.get_mut().0,
         }
     }
 }

@@ -156,6 +156,7 @@ impl Fickle {
             connect_timeout: LIMIT / 3,
             phase_deadline: LIMIT / 3,
             tls,
+            ends: None,
         };
         Self { listener, acceptor, settings, port }
     }

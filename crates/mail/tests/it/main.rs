@@ -7,6 +7,7 @@ extern crate lockstep_mail as mail;
 
 mod answers;
 mod certificate;
+mod ends;
 mod fuzz;
 mod mime;
 mod numbers;

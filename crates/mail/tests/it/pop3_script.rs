@@ -205,5 +205,6 @@ pub(crate) fn settings(ca_pem: Option<&[u8]>, phase_deadline: Duration) -> Setti
         connect_timeout: Duration::from_secs(20),
         phase_deadline,
         tls: Trust::system().for_profile(ca_pem).unwrap(),
+        ends: None,
     }
 }

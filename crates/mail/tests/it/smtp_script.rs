@@ -218,6 +218,7 @@ pub(crate) fn settings(tls: transport::TlsSettings) -> Settings {
             connect_timeout: patience,
             phase_deadline: patience,
             tls,
+            ends: None,
         },
         client_name: ClientName::parse("client.test").unwrap(),
         message_timeout: patience,

@@ -42,7 +42,7 @@ impl Link {
             }
             coordinator_message::Message::Released(released) => {
                 for id in released.lease_ids.iter().filter_map(|id| parse(id)) {
-                    if let Some(Some(done)) = self.releasing.remove(&id) {
+                    if let Some(done) = self.releasing.remove(&id).and_then(|releasing| releasing.done) {
                         done.send(()).ok();
                     }
                 }

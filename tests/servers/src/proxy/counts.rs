@@ -5,7 +5,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 #[derive(Default)]
@@ -18,6 +21,9 @@ struct Numbers {
     numbered: u64,
     maximum: usize,
     total: usize,
+    /// Connections to the server, and the most of them.
+    behind: usize,
+    most_behind: usize,
 }
 
 impl Counts {
@@ -33,10 +39,16 @@ impl Counts {
         self.lock().total
     }
 
+    pub(super) fn behind(&self) -> (usize, usize) {
+        let numbers = self.lock();
+        (numbers.behind, numbers.most_behind)
+    }
+
     pub(super) fn reset(&self) {
         let mut numbers = self.lock();
         numbers.total = 0;
         numbers.maximum = numbers.open.len();
+        numbers.most_behind = numbers.behind;
     }
 
     fn lock(&self) -> MutexGuard<'_, Numbers> {
@@ -65,6 +77,37 @@ impl Counted {
         }
         drop(numbers);
         Self { counts: Arc::clone(counts), number }
+    }
+}
+
+impl Counted {
+    /// A connection to the server, until it is dropped.
+    pub(super) fn behind(&self) -> Behind {
+        let mut numbers = self.counts.lock();
+        numbers.behind += 1;
+        numbers.most_behind = numbers.most_behind.max(numbers.behind);
+        drop(numbers);
+        Behind { counts: Arc::clone(&self.counts), over: AtomicBool::new(false) }
+    }
+}
+
+/// One connection to the server, from being open until either side of it ended.
+pub(super) struct Behind {
+    counts: Arc<Counts>,
+    over: AtomicBool,
+}
+
+impl Behind {
+    pub(super) fn is_over(&self) {
+        if !self.over.swap(true, Ordering::SeqCst) {
+            self.counts.lock().behind -= 1;
+        }
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.is_over();
     }
 }
 

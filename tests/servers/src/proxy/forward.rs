@@ -1,59 +1,82 @@
 //! One connection through the proxy: bytes both ways until an end, a cut or a budget that is used up.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
+        tcp::{ReadHalf, WriteHalf},
     },
     sync::watch,
     time::sleep,
 };
 
-use super::{Controls, counts::Counted};
+use super::{
+    Controls,
+    counts::{Behind, Counted},
+};
 
 pub(super) async fn forward(
-    client: TcpStream,
+    mut client: TcpStream,
     target: String,
     counted: Counted,
     mut controls: watch::Receiver<Controls>,
 ) {
-    let cuts = controls.borrow().cuts;
-    let mut cut = controls.clone();
+    let Controls { cuts, severed, .. } = *controls.borrow();
+    let (mut cut, mut silent) = (controls.clone(), controls.clone());
+    let life = async {
+        if controls.wait_for(|controls| !controls.blackhole).await.is_err() {
+            return;
+        }
+        let Ok(mut server) = TcpStream::connect(target).await else { return };
+        let _ = client.set_nodelay(true);
+        let _ = server.set_nodelay(true);
+        let behind = counted.behind();
+        let idle = tokio::select! {
+            () = both_ways(&mut client, &mut server, (counted, &behind), &controls) => return,
+            silent = silent.wait_for(|controls| controls.severed != severed) => match silent {
+                Ok(controls) => controls.idle,
+                Err(_) => return,
+            },
+        };
+        // The client hears of nothing any more, and the server only of its own clock.
+        sleep(idle).await;
+        drop((server, behind));
+        pending::<()>().await;
+    };
     tokio::select! {
         // An error means that the proxy's owner is gone, which cuts as well.
         _ = cut.wait_for(|controls| controls.cuts != cuts) => {}
-        () = async {
-            if controls.wait_for(|controls| !controls.blackhole).await.is_ok() {
-                both_ways(client, &target, counted, controls).await;
-            }
-        } => {}
+        () = life => {}
     }
 }
 
-async fn both_ways(client: TcpStream, target: &str, counted: Counted, controls: watch::Receiver<Controls>) {
-    let Ok(server) = TcpStream::connect(target).await else { return };
-    let _ = client.set_nodelay(true);
-    let _ = server.set_nodelay(true);
+async fn both_ways(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    (counted, behind): (Counted, &Behind),
+    controls: &watch::Receiver<Controls>,
+) {
     let Controls { client_bytes, server_bytes, .. } = *controls.borrow();
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     let mut there =
         Box::pin(one_way(from_client, to_server, client_bytes, controls.clone(), |_| Duration::ZERO));
     let mut back =
-        Box::pin(one_way(from_server, to_client, server_bytes, controls, |controls| controls.delay));
+        Box::pin(one_way(from_server, to_client, server_bytes, controls.clone(), |controls| controls.delay));
     // With the end of one side the connection is over for whoever counts; what is on its way still arrives.
     tokio::select! {
         end = &mut there => {
             drop(counted);
+            behind.is_over();
             if end == End::Closed {
                 back.await;
             }
         }
         end = &mut back => {
             drop(counted);
+            behind.is_over();
             if end == End::Closed {
                 there.await;
             }
@@ -70,8 +93,8 @@ enum End {
 }
 
 async fn one_way(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
     mut budget: Option<u64>,
     mut controls: watch::Receiver<Controls>,
     delay: fn(&Controls) -> Duration,

@@ -114,3 +114,26 @@ async fn it_cuts_all_or_after_a_number_of_bytes() {
     let _ = stream.read_to_end(&mut heard).await;
     assert!(heard.len() <= 5, "no more than what was let through can come back");
 }
+
+#[tokio::test]
+async fn what_falls_silent_is_counted_by_its_server_until_that_closes_it() {
+    let proxy = CountingProxy::start(echo().await).await;
+    let mut stream = connect(&proxy).await;
+    assert_eq!(say(&mut stream, b"hello").await, b"hello");
+    proxy.sever(Duration::from_millis(600));
+    stream.write_all(b"are you there?").await.unwrap();
+    stream.shutdown().await.unwrap();
+    // A new one works, and is one more for the server.
+    let mut other = connect(&proxy).await;
+    assert_eq!(say(&mut other, b"hello").await, b"hello");
+    assert_eq!((proxy.behind(), proxy.most_behind()), (2, 2));
+    let closed = async {
+        while proxy.behind() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), closed).await.unwrap();
+    let heard = timeout(Duration::from_millis(100), stream.read(&mut [0; 16])).await;
+    assert!(heard.is_err(), "not even an end is heard: {heard:?}");
+    assert_eq!(say(&mut other, b"hello").await, b"hello");
+}

@@ -39,6 +39,8 @@ pub(super) enum Broken {
     CountedFromTheAnswer,
     /// A slot of a silent worker is free with the end of the lease.
     NoDoubt,
+    /// A worker that heard nothing of the server says that its connection is closed.
+    SilenceTakenForAnEnd,
 }
 
 impl Broken {
@@ -50,6 +52,7 @@ impl Broken {
         Self::ReleasedBeforeClosed,
         Self::CountedFromTheAnswer,
         Self::NoDoubt,
+        Self::SilenceTakenForAnEnd,
     ];
 }
 
@@ -107,6 +110,10 @@ struct Worker {
     frozen: Option<Instant>,
     /// When it has a stream again.
     cut: Option<Instant>,
+    /// The network between it and the server loses everything until then, goodbyes too.
+    severed: Option<Instant>,
+    /// Leases of which it does not know whether the server closed their connections.
+    doubts: Vec<Uuid>,
     heard: VecDeque<(Instant, Content)>,
 }
 
@@ -225,6 +232,7 @@ impl World {
             1 if self.workers[victim].cut.is_none() => self.workers[victim].frozen = Some(self.soon(9_000)),
             // A stream is cut; a frozen process's stream lives as long as its system.
             2 if self.workers[victim].frozen.is_none() => self.cut(victim, true),
+            3 | 4 => self.workers[victim].severed = Some(self.soon(4_000)),
             _ => {}
         }
     }
@@ -277,7 +285,8 @@ impl World {
         self.workers[worker].heard.clear();
     }
 
-    /// The process ends: its connections are closed by the system, and its stream is seen to end.
+    /// The process ends: its connections are closed by the system, and its stream is seen to end. What it could not say
+    /// itself is the gap of decision 0060: here the server hears of it.
     fn kill(&mut self, worker: usize) {
         self.server.retain(|connection| connection.worker != worker);
         self.workers[worker] = Worker::default();

@@ -17,6 +17,7 @@ impl World {
             return;
         }
         self.workers[at].frozen = None;
+        self.workers[at].severed = self.workers[at].severed.filter(|until| *until > now);
         self.reset_what_is_over(at);
         if self.workers[at].cut.is_some_and(|until| until <= now) {
             self.come_again(at);
@@ -47,7 +48,12 @@ impl World {
                 Stage::Holds { until, .. } if until <= self.now || ends <= self.now => {
                     self.release(at, lease);
                 }
-                Stage::Released { closed } if closed <= self.now => self.close(at, lease),
+                // What nobody heard the end of is closed by the server alone, after its idle time.
+                Stage::Released { closed }
+                    if closed <= self.now && !self.workers[at].doubts.contains(&lease) =>
+                {
+                    self.close(at, lease);
+                }
                 _ => {}
             }
         }
@@ -60,13 +66,26 @@ impl World {
     fn release(&mut self, at: usize, lease: Uuid) {
         let late = self.broken == Some(Broken::ReleasedBeforeClosed);
         let closed = if late { self.soon(1_500) } else { self.now };
-        if !late {
+        let severed = self.workers[at].severed.is_some();
+        if !late && !severed {
             self.close(at, lease);
         }
         if let Some(cycle) = self.workers[at].cycles.iter_mut().find(|cycle| cycle.lease == lease) {
             cycle.stage = Stage::Released { closed };
         }
-        self.tell(at, Heard::Release { ids: vec![lease] });
+        if severed {
+            self.workers[at].doubts.push(lease);
+        }
+        let release = self.released(at, vec![lease]);
+        self.tell(at, release);
+    }
+
+    /// What it says of leases at their end: of some it does not know whether the server heard it.
+    fn released(&self, at: usize, ids: Vec<Uuid>) -> Heard {
+        let sure = self.broken == Some(Broken::SilenceTakenForAnEnd);
+        let doubts = &self.workers[at].doubts;
+        let (in_doubt, ids) = ids.into_iter().partition(|id| !sure && doubts.contains(id));
+        Heard::Release { ids, in_doubt }
     }
 
     /// A new stream to whoever took the pen last; everything is said again.
@@ -76,14 +95,14 @@ impl World {
         if let Some(coordinator) = self.coordinators.last_mut() {
             coordinator.streams[at] = Some(stream);
         }
-        let (mut held, mut released, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut held, mut given_back, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for cycle in &mut self.workers[at].cycles {
             match &mut cycle.stage {
                 Stage::Holds { asked_renewal, .. } => {
                     *asked_renewal = self.now;
                     held.push(cycle.lease);
                 }
-                Stage::Released { .. } => released.push(cycle.lease),
+                Stage::Released { .. } => given_back.push(cycle.lease),
                 Stage::Asked { at } => {
                     *at = self.now;
                     asked.push(cycle.lease);
@@ -91,7 +110,8 @@ impl World {
             }
         }
         self.tell(at, Heard::Renew { renewal: 0, ids: held });
-        self.tell(at, Heard::Release { ids: released });
+        let release = self.released(at, given_back);
+        self.tell(at, release);
         for lease in asked {
             let claim = self.claim(lease);
             self.tell(at, claim);
@@ -112,7 +132,7 @@ impl World {
                 {
                     let until = life((asked + waited).min(now));
                     cycle.stage = Stage::Holds { asked_renewal: now, until };
-                    if until > now {
+                    if until > now && self.workers[at].severed.is_none() {
                         self.connections += 1;
                         self.server.push(Connection { worker: at, lease, used: now });
                     }
@@ -147,11 +167,11 @@ impl World {
 
     fn use_what_is_held(&mut self, at: usize) {
         let now = self.now;
-        let mut renew = Vec::new();
+        let (mut renew, severed) = (Vec::new(), self.workers[at].severed.is_some());
         for cycle in &mut self.workers[at].cycles {
             let Stage::Holds { asked_renewal, .. } = &mut cycle.stage else { continue };
             for connection in &mut self.server {
-                if connection.lease == cycle.lease {
+                if connection.lease == cycle.lease && !severed {
                     connection.used = now;
                 }
             }
