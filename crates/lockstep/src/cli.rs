@@ -70,6 +70,9 @@ pub enum Command {
         #[arg(long, value_name = "MAILBOX")]
         mailbox: Option<String>,
     },
+    /// See which connections to mail servers are held, waited for and in doubt, and free those that are closed.
+    #[command(subcommand)]
+    Leases(LeasesCommand),
     /// Set up organizations. Works on the database itself, as whoever holds the configuration.
     #[command(subcommand)]
     Organization(OrganizationCommand),
@@ -87,6 +90,32 @@ pub struct WorkerArguments {
     /// The workloads this worker takes, separated by commas; all by default.
     #[arg(long, value_delimiter = ',', value_name = "WORKLOAD")]
     pub workloads: Vec<Workload>,
+}
+
+/// What is known of connections to mail servers.
+#[derive(Debug, Subcommand)]
+pub enum LeasesCommand {
+    /// Show the coordinators' ledger: every limit that is held, waited for or held back, and the slots in doubt.
+    ///
+    /// A slot is in doubt when its worker fell silent, or heard nothing of the mail server when it gave the connection up:
+    /// the server may go on counting it, so it stays charged for the server's idle time. The first coordinator of
+    /// `throttle.urls` that answers is asked.
+    List {
+        /// Only limits whose key begins so, such as `profile/ID` or `mailbox/ID`.
+        #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+        key: String,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say that the connection of a lease in doubt is closed: its slot is free at once.
+    ///
+    /// Look at the mail server's own list of connections first: a slot that is freed too early is one connection too many.
+    Free {
+        /// The lease, as `lockstep leases list` shows it.
+        #[arg(value_name = "LEASE", value_parser = crate::command::lease)]
+        lease: uuid::Uuid,
+    },
 }
 
 /// Set up organizations.

@@ -4,12 +4,14 @@ pub mod administer;
 mod adopt;
 mod doctor;
 mod failure;
+mod leases;
 mod migrate;
 mod organization;
 
 use std::time::Duration;
 
 pub use failure::Failure;
+pub(crate) use leases::lease;
 
 use crate::cli::{Arguments, Command, WorkerArguments};
 use crate::config::{self, Config};
@@ -41,6 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&config).await,
         Command::Adopt { yes } => adopt::run(&config, yes).await,
         Command::Doctor { mailbox } => doctor::run(&config, mailbox.as_deref()).await,
+        Command::Leases(command) => leases::run(&config, command).await,
         Command::Organization(command) => organization::run(&config, command).await,
         Command::Administer(command) => administer::run(&config.client, command).await,
         Command::Config | Command::Openapi => Ok(()),
