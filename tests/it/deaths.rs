@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lockstep_tests::{Installation, MailProfile, Signal, until};
 use serde_json::json;
-use servers::CountingProxy;
+use servers::{CountingProxy, Fault, Gate};
 
 use crate::house::House;
 
@@ -183,6 +183,72 @@ async fn a_frozen_worker_writes_nothing_once_others_have_its_work() {
         if house.installation.count(live).await == 2 { Ok(()) } else { Err("it has none") }
     })
     .await;
+}
+
+/// Which request of a conversation carries the final dot: EHLO, AUTH, MAIL, RCPT and DATA come before it.
+const DOT: u32 = 6;
+
+#[tokio::test]
+async fn a_worker_that_is_frozen_in_the_middle_of_a_send_records_its_answer_and_says_nothing_more() {
+    let installation = Installation::new().await;
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let gate = Gate::start(mail.submissions_port, mail.ca_pem()).await;
+    let profile = MailProfile::of(mail)
+        .outgoing("localhost", gate.port(), "implicit")
+        .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    let bert = house.address("bert");
+    house.installation.servers.mail.add_mailbox(&bert, "outside");
+    // Two letters: the second would leave right after the first one's answer.
+    let mut emails = Vec::new();
+    for subject in ["first", "second"] {
+        let email = house.draft(&anna, &bert, subject).await;
+        emails.push(email);
+    }
+    gate.forget();
+    gate.set(Fault::Hold(DOT));
+    for email in &emails {
+        house.api.ask_to_send(email).await;
+    }
+    let mut frozen = house.installation.start("worker");
+    gate.reached().await;
+    gate.set(Fault::None);
+    frozen.signal(Signal::Stop).await;
+    assert_eq!(house.api.get(&format!("/emails/{}", emails[0])).await["state"], "sending");
+    until("its session is dead", async || {
+        let dead = "select count(*) from sessions where slots > 0 and ended_at is not null";
+        if house.installation.count(dead).await == 1 { Ok(()) } else { Err("it lives") }
+    })
+    .await;
+    // Others find the first in doubt; the second waits for the connection that may still be open.
+    let _other = house.installation.start("worker");
+    house.api.email_in(&emails[0], &["unknown"]).await;
+    assert_eq!(house.api.alerts("send_unknown").await.len(), 1);
+    let claim = house.schedule(&anna, "outgoing", "claim").await;
+    // The server takes the letter and says so, to a process that does not run.
+    gate.go_on();
+    house.arrived(&bert, 1).await;
+    until("the server has answered", async || {
+        let heard = gate.heard();
+        if heard[0].messages.len() == 1 { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let said = gate.heard()[0].requests.clone();
+    assert_eq!(said.len(), usize::try_from(DOT).unwrap(), "{said:?}");
+    frozen.signal(Signal::Continue).await;
+    let sent = house.api.email_in(&emails[0], &["sent"]).await;
+    assert_eq!(sent["maybe_duplicate"], false, "{sent:#}");
+    assert!(house.api.alerts("send_unknown").await.is_empty(), "the doubt is over");
+    house.api.email_in(&emails[1], &["sent"]).await;
+    assert_eq!(gate.heard()[0].requests, said, "not a command more over the old connection");
+    assert_ne!(house.schedule(&anna, "outgoing", "claim").await, "", "{claim}");
+    assert_eq!(house.arrived(&bert, 2).await.len(), 2, "each letter once");
+    let attempts = "select count(*) from send_attempts where answer = 'accepted'";
+    assert_eq!(house.installation.count(attempts).await, 2);
 }
 
 #[tokio::test]
