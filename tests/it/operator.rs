@@ -31,7 +31,10 @@ async fn an_empty_database_becomes_an_installation_and_another_ones_is_refused()
     let words = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(doctor.status.success(), "{words}{}", String::from_utf8_lossy(&doctor.stderr));
     assert!(words.contains("RabbitMQ") && words.contains("Redis") && words.contains("Postgres"), "{words}");
-    assert!(words.contains("switch on fsync and full_page_writes"), "the tests' Postgres is careless: {words}");
+    assert!(
+        words.contains("switch on fsync and full_page_writes"),
+        "the tests' Postgres is careless: {words}"
+    );
     assert_eq!(process.terminate().await.code(), Some(0), "{}", process.log());
     let doctor = installation.run(&["doctor"]).await;
     let words = String::from_utf8_lossy(&doctor.stdout).into_owned();

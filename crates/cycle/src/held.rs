@@ -72,12 +72,14 @@ impl Drop for Held {
     }
 }
 
-/// Says goodbye to the server and then to the ledger. A lost lease has little time left for that: before its slot may be
-/// somebody else's the connection is reset.
+/// Says goodbye to the server and then to the ledger. A lease that could not be renewed has little time left for that: before
+/// its slot may be somebody else's the connection is reset. One that is over already, because this process was stopped for
+/// long, is in doubt in the ledger, and only the server's end frees its slot.
 async fn part(lease: Lease, ends: Ends, in_doubt: Duration) {
     let charged_for = lease.charged_for();
     let holds = lease.check();
-    let Err(unheard) = ends.part(PATIENCE.min(charged_for / 2)).await else {
+    let patience = if charged_for.is_zero() { PATIENCE } else { PATIENCE.min(charged_for / 2) };
+    let Err(unheard) = ends.part(patience).await else {
         return lease.release().await;
     };
     tracing::warn!(lease.id = %lease.id(), "the mail server did not close the connection: its slot is in doubt");
