@@ -152,6 +152,20 @@ async fn mail_comes_in_and_goes_out_by_the_command_line_alone() {
     let off = house.refused(&["mailbox", "sync", "ben@example.com", "incoming"]);
     assert!(off.contains("not enabled") && off.contains("what to do"), "{off}");
     assert!(house.run(&["job", "list"]).contains("test and enable"));
+
+    assert!(house.run(&["schedule", "list"]).contains("clean-up"));
+    let nightly =
+        ["schedule", "create", "nightly", "key_rotation", "--cron", "0 2 * * *", "--zone", "Europe/Rome"];
+    let made = house.run(&nightly);
+    assert!(made.contains("0 2 * * * (Europe/Rome)") && made.contains("key rotation"), "{made}");
+    assert!(house.run(&["schedule", "pause", "NIGHTLY"]).contains("paused"));
+    let cleaned = house.run(&["job", "start", "clean_up", "--wait"]);
+    assert!(cleaned.contains("nothing was old") && cleaned.contains("1 of 5"), "{cleaned}");
+    let never = house.refused(&["schedule", "create", "never", "clean_up", "--cron", "0 0 30 2 *"]);
+    assert!(
+        never.contains("never comes") && never.contains("field: cron") && never.contains("what to do"),
+        "{never}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,6 +111,12 @@ async fn a_copied_database_is_refused_until_it_is_adopted() {
         matches!(refused, installation::Refused::AnotherInstallation { found, .. } if found == database.installation)
     );
     assert!(refused.to_string().contains("`lockstep adopt`"));
+    let schedules =
+        "insert into job_schedules (organization_id, id, name, kind, cron, zone, due_at, created_by)
+                     select $1, gen_random_uuid(), kind, kind, '@daily', 'UTC', now(), 'operator:operator'
+                     from unnest(array['clean_up', 'key_rotation']) kind";
+    let owner = database.owner().await.unwrap();
+    owner.execute(schedules, &[&organization.0]).await.unwrap();
 
     let adopted = installation::adopt(&database.owner_url, "", configured).await.unwrap();
     assert_eq!((adopted.before, adopted.workloads), (database.installation, 6));
@@ -120,6 +126,9 @@ async fn a_copied_database_is_refused_until_it_is_adopted() {
         vec![],
         "nothing runs before it is tested again"
     );
+    let still = "select array_agg(name) from job_schedules where not paused";
+    let still: Vec<String> = owner.query_one(still, &[]).await.unwrap().get(0);
+    assert_eq!(still, ["clean_up"], "and nothing is asked for by the clock but cleaning up");
     assert_eq!(installation::adopt(&database.owner_url, "", configured).await.unwrap().workloads, 0);
 }
 
