@@ -108,14 +108,12 @@ async fn cancel_children(tenant: &Tenant, job: JobId) -> Result<()> {
 }
 
 /// Asks again for a job that failed or was withdrawn: it begins anew, with all of its tries, and waits again for the job
-/// that it had to wait for when that one did not succeed. Says whether there was such a job.
+/// that it was still waiting for. Says whether there was such a job.
 pub async fn retry(tenant: &Tenant, job: JobId, by: &Author) -> Result<bool> {
     let asked = tenant
         .query_opt(
-            "update jobs j set state = 'waiting', claim = claim + 1, since = now(), due_at = now(), ended_at = null,
-                attempts = 0, progress = '[]', cursor = null, result = null, last_error = null,
-                held = held and not exists (select from jobs a where a.organization_id = j.organization_id
-                                                and a.id = j.after_id and a.state = 'succeeded')
+            "update jobs set state = 'waiting', claim = claim + 1, since = now(), due_at = now(), ended_at = null,
+                attempts = 0, progress = '[]', cursor = null, result = null, last_error = null
              where id = $1 and state in ('failed', 'canceled') returning claim",
             &[&job.0],
         )
