@@ -33,6 +33,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// What a peer that asks for one message after the other is given to fetch where that takes long.
 const FEW: usize = 100;
 
+/// The same of one that starts a process for each message.
+const FEWER: usize = 25;
+
 /// What the messages are fetched with, and what of a peer's rate is to be reached.
 type Beside = [(Peer, usize, Option<f64>)];
 
@@ -52,7 +55,7 @@ pub(super) async fn measure() -> Measured {
     let near = [
         (Peer::Mpop, MESSAGES, Some(2.0)),
         (Peer::Fetchmail, MESSAGES, Some(0.8)),
-        (Peer::Getmail, FEW, None),
+        (Peer::Getmail, FEWER, None),
     ];
     let name = "POP3 into Postgres, 20 × 1,000 × 10 kB, committed";
     let mut lines = fetch(&servers, servers.pop3s_port, &addresses, name, &near).await?;
@@ -61,7 +64,7 @@ pub(super) async fn measure() -> Measured {
         lines.insert(0, alone.reaching(Target::Absolute(20_000.0, 4)));
     }
     let proxy = FarAway::start(servers.pop3s_port, ROUND_TRIP)?;
-    let far = [(Peer::Mpop, MESSAGES, Some(2.0)), (Peer::Fetchmail, FEW, None), (Peer::Getmail, FEW, None)];
+    let far = [(Peer::Mpop, MESSAGES, Some(2.0)), (Peer::Fetchmail, FEW, None), (Peer::Getmail, FEWER, None)];
     let name = "the same at 20 ms round trip, 20 connections";
     lines.extend(fetch(&servers, proxy.port, &addresses, name, &far).await?);
     Ok(lines)
@@ -89,10 +92,14 @@ async fn fetch(
         let begun = Instant::now();
         let fetched = peer.fetch(&accounts, servers.ca_pem(), *most).await?;
         let rate = rate(fetched, begun);
-        if fetched != most * addresses.len() {
-            return Err(format!("{} fetched {fetched} messages", peer.name()).into());
+        let asked = most * addresses.len();
+        let gave_up = *peer == Peer::Getmail && (1..asked).contains(&fetched);
+        if fetched != asked && !gave_up {
+            return Err(format!("{} fetched {fetched} messages instead of {asked}", peer.name()).into());
         }
-        peers.push((peer, rate, target));
+        let gave_up =
+            if gave_up { format!(", which gave up after {fetched} of {asked}") } else { String::new() };
+        peers.push((format!("{} to files{gave_up}", peer.name()), rate, target));
     }
 
     for address in addresses {
@@ -117,7 +124,7 @@ async fn fetch(
 
     let mut lines = vec![line.beside("bare pipelined RETR", ceiling)];
     for (peer, rate, target) in peers {
-        let beside = line.beside(format!("{} to files", peer.name()), rate);
+        let beside = line.beside(peer, rate);
         lines.push(match target {
             Some(least) => beside.reaching(Target::Ratio(*least)),
             None => beside,
