@@ -21,7 +21,7 @@ const WAITING: usize = 1000;
 /// How long they are looked at.
 const LOOKED_AT: Duration = Duration::from_secs(10);
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1800);
 /// What a worker may take above what it has when idle.
 const LIMIT: Target = Target::AtMost(64.0, "MB");
 
