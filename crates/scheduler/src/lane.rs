@@ -20,6 +20,12 @@ const BATCHES: u32 = 8;
 /// The most that one plan looks back for what finished: as much as passes between two scans of a ring that is not hurried.
 const LOOKS_BACK: Duration = Duration::from_secs(1);
 
+/// How long a lane rests before it plans again. Where a plan is dear because much is due that does not fit, planning takes a fifth
+/// of the time at most; what it queued and published meanwhile counts as rest.
+fn rest(planned: Duration, queued: Duration) -> Duration {
+    (planned * 4).min(Duration::from_secs(1)).saturating_sub(queued)
+}
+
 /// A workload, and how its lane is told that something is due.
 pub(crate) struct Lane {
     pub(crate) workload: Workload,
@@ -47,9 +53,8 @@ impl Scheduler {
                 () = self.shutdown.cancelled() => return,
                 () = lane.woken.notified() => {}
             }
-            let spent = self.drain(lane.workload, &mut last).await;
-            // Where a plan is dear because much is due that does not fit, planning takes a fifth of the time at most.
-            let rest = (spent * 4).min(Duration::from_secs(1));
+            let (planned, queued) = self.drain(lane.workload, &mut last).await;
+            let rest = rest(planned, queued);
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return,
@@ -58,18 +63,18 @@ impl Scheduler {
         }
     }
 
-    /// Plans and queues until nothing is left that fits. Says how long the last plan took.
-    async fn drain(&self, workload: Workload, last: &mut Instant) -> Duration {
+    /// Plans and queues until nothing is left that fits. Says how long the last plan took, and how long its queueing.
+    async fn drain(&self, workload: Workload, last: &mut Instant) -> (Duration, Duration) {
         loop {
             let begun = Instant::now();
             let since_last = begun.duration_since(*last).min(LOOKS_BACK);
             let planned = self.plan(workload, since_last).await;
             let spent = begun.elapsed();
-            let Some((plan, queued)) = planned else { return spent };
+            let Some((plan, queued)) = planned else { return (spent, Duration::ZERO) };
             *last = begun;
             let complete = plan.complete;
             if !self.publish_all(plan, queued).await || complete {
-                return spent;
+                return (spent, begun.elapsed().saturating_sub(spent));
             }
         }
     }
@@ -158,4 +163,24 @@ async fn queue(ring: &Ring, plan: &mut Plan, batch: u32) -> store::Result<Option
         crash::point(Point::QueueBefore);
     }
     Ok(queued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_queued_much_needs_no_rest_and_one_that_queued_nothing_rests_four_times_as_long_as_it_took()
+    {
+        let millis = Duration::from_millis;
+        for (planned, queued, expected) in [
+            (millis(10), millis(0), millis(40)),
+            (millis(10), millis(15), millis(25)),
+            (millis(200), millis(1500), millis(0)),
+            (millis(200), millis(100), millis(700)),
+            (millis(5000), millis(0), millis(1000)),
+        ] {
+            assert_eq!(rest(planned, queued), expected, "{planned:?} {queued:?}");
+        }
+    }
 }

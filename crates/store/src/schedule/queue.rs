@@ -40,8 +40,9 @@ pub async fn any_due(ring: &Ring) -> Result<Vec<Workload>> {
     let rows = ring
         .query(
             "select w.place from unnest($1::text[]) with ordinality as w(workload, place)
-             where exists (select from schedules s
-                           where s.workload = w.workload and not s.flying and s.ready_at <= now())",
+             cross join lateral (select from schedules s
+                                 where s.workload = w.workload and not s.flying and s.ready_at <= now()
+                                 order by s.ready_at limit 1) s",
             &[&names],
         )
         .await?;
@@ -80,11 +81,17 @@ pub async fn queue_planned(ring: &Ring, plan: &mut Plan, batch: u32) -> Result<O
     }
     let rows = ring
         .query(
+            // Laterally, so that each row is gone to where it stands, page by page, whatever the planner thinks of the table.
             "with chosen as (
-                select s.ctid as place, s.ready_at from schedules s
-                where s.ctid = any ($2::text[]::tid[]) and s.mailbox_id = any ($3::uuid[]) and s.workload = $1
-                  and not s.flying and s.ready_at <= now()
-                for update skip locked
+                select s.place, s.ready_at
+                from (
+                    select u.place, u.mailbox from unnest($2::text[]::tid[], $3::uuid[]) as u(place, mailbox) order by u.place
+                ) u cross join lateral (
+                    select s.ctid as place, s.ready_at from schedules s
+                    where s.ctid = u.place and s.mailbox_id = u.mailbox and s.workload = $1
+                      and not s.flying and s.ready_at <= now()
+                    for no key update skip locked
+                ) s
             )
             update schedules s
             set state = 'queued', claim = s.claim + 1, since = now(), wished_at = null, due_at = c.ready_at

@@ -11,10 +11,10 @@ use crate::{Error, Result, Store};
 
 /// Requests in one round at most: enough that a commit costs each of them next to nothing.
 const MOST: usize = 256;
-/// With as many waiting another round goes beside the ones under way, so that one connection is not all there is.
-const FULL: usize = 64;
+/// With as many waiting another round goes beside the one under way, so that one connection is not all there is.
+const FULL: usize = 128;
 /// Rounds of one kind under way at once, at most.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// What can be asked for together.
 pub(crate) trait Request: Sized + Send + Sync + 'static {
