@@ -16,3 +16,5 @@ def nothing(number):
 if __name__ == "__main__":
     for number in range(int(os.environ["JOBS"])):
         nothing.send(number)
+    # In order: what is published without confirms can be lost with a connection that merely ends.
+    dramatiq.get_broker().close()
