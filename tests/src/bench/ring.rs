@@ -32,7 +32,7 @@ use super::figure::{Line, Target};
 use super::house::defaults;
 use super::python::Engine;
 use super::schedules::{Rows, Schedules};
-use super::{Measured, Trouble, rate};
+use super::{Measured, Trouble, rate, say};
 
 const TIME: Duration = Duration::from_secs(15);
 const MAILBOXES: u64 = 20_000;
@@ -48,7 +48,7 @@ pub(super) async fn measure() -> Measured {
     let alone = alone(&url_of).await?;
     drop(url_of);
     // Said at once: the engines take minutes, and one that fails takes the figure with it.
-    eprintln!("ring: {ours:.0} cycles/s, the broker alone {alone:.0} messages/s");
+    say(&format!("ring: {ours:.0} cycles/s, the broker alone {alone:.0} messages/s"));
     let line = Line::new("the ring with empty cycles, from due to due again", ours, "cycles/s");
     let mut lines =
         vec![line.beside("the same broker, publish and consume alone", alone).reaching(Target::Ratio(0.4))];
