@@ -98,7 +98,7 @@ async fn fetch(
             return Err(format!("{} fetched {fetched} messages instead of {asked}", peer.name()).into());
         }
         let gave_up =
-            if gave_up { format!(", which gave up after {fetched} of {asked}") } else { String::new() };
+            if gave_up { format!(", which had brought {fetched} of {asked}") } else { String::new() };
         peers.push((format!("{} to files{gave_up}", peer.name()), rate, target));
     }
 

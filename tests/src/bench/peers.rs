@@ -5,15 +5,22 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Trouble;
 use super::house::PASSWORD;
 
 /// The login without rights, and its group.
 const NOBODY: u32 = 65_534;
+
+/// How long getmail is looked at: it was seen to wait for minutes for a delivery, a process of its own, that had ended.
+const ENOUGH: Duration = Duration::from_secs(20);
+/// How long the others are.
+const ALWAYS: Duration = Duration::from_secs(900);
 
 /// A mailbox on a server of this machine, with TLS from the first byte.
 pub(super) struct Account {
@@ -62,10 +69,13 @@ impl Peer {
                 command.uid(NOBODY).gid(NOBODY);
             }
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-            running.spawn(command.output());
+            let patience = if self == Self::Getmail { ENOUGH } else { ALWAYS };
+            running.spawn(timeout(patience, command.output()));
         }
         while let Some(ended) = running.join_next().await {
-            let ended = ended?.map_err(|error| format!("{} cannot be run: {error}", self.name()))?;
+            // Stopped: what it brought until then is its rate.
+            let Ok(ended) = ended? else { continue };
+            let ended = ended.map_err(|error| format!("{} cannot be run: {error}", self.name()))?;
             // 13: fetchmail had more to fetch than it was to. getmail gives up an account when a delivery, a process of its
             // own for each message, takes long: what it brought until then is its rate.
             let expected = ended.status.success()
