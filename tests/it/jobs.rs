@@ -8,6 +8,18 @@ use servers::{Fault, Gate};
 
 use crate::house::House;
 
+/// A house whose mail is read through a gate, with Anna in it.
+async fn behind_a_gate(installation: Installation) -> (Gate, House, Mailbox) {
+    let mail = &installation.servers.mail;
+    let gate = Gate::start(mail.pop3s_port, mail.ca_pem()).await;
+    let profile = MailProfile::of(mail)
+        .incoming("localhost", gate.port(), "implicit")
+        .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.person("anna").await;
+    (gate, house, anna)
+}
+
 /// Starts the test of a mailbox, and returns its job when the gate before the server holds it up at the password.
 async fn held_at(gate: &Gate, house: &House, mailbox: &Mailbox) -> String {
     gate.set(Fault::Hold(2));
@@ -21,13 +33,7 @@ async fn held_at(gate: &Gate, house: &House, mailbox: &Mailbox) -> String {
 async fn a_password_that_is_changed_during_a_test_is_what_the_result_is_about() {
     let installation = Installation::new().await;
     let _process = installation.start_all().await;
-    let mail = &installation.servers.mail;
-    let gate = Gate::start(mail.pop3s_port, mail.ca_pem()).await;
-    let profile = MailProfile::of(mail)
-        .incoming("localhost", gate.port(), "implicit")
-        .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
-    let house = House::furnish(installation, &profile).await;
-    let anna = house.person("anna").await;
+    let (gate, house, anna) = behind_a_gate(installation).await;
     // The password that the test is about to say is wrong by the time it is said, and the right one is stored meanwhile.
     let job = held_at(&gate, &house, &anna).await;
     house.installation.servers.mail.set_password(&anna.address, "another");
@@ -51,13 +57,7 @@ async fn a_password_that_is_changed_during_a_test_is_what_the_result_is_about() 
 async fn a_test_that_is_canceled_while_the_server_is_asked_enables_nothing() {
     let installation = Installation::new().await;
     let process = installation.start_all().await;
-    let mail = &installation.servers.mail;
-    let gate = Gate::start(mail.pop3s_port, mail.ca_pem()).await;
-    let profile = MailProfile::of(mail)
-        .incoming("localhost", gate.port(), "implicit")
-        .with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
-    let house = House::furnish(installation, &profile).await;
-    let anna = house.person("anna").await;
+    let (gate, house, anna) = behind_a_gate(installation).await;
     let job = held_at(&gate, &house, &anna).await;
     house.api.post(&format!("/jobs/{job}/cancel"), &json!({})).await;
     gate.go_on();
