@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lockstep_tests::{Installation, MailProfile, Signal, until};
+use model::crash::Point;
 use serde_json::json;
 use servers::{CountingProxy, Fault, Gate};
 
@@ -183,6 +184,34 @@ async fn a_frozen_worker_writes_nothing_once_others_have_its_work() {
         if house.installation.count(live).await == 2 { Ok(()) } else { Err("it has none") }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_blames_no_message_for_the_connection_that_it_gave_up() {
+    let installation = Installation::new().await.with("cycle.batch_items", 5);
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let profile = MailProfile::of(&installation.servers.mail);
+    let house = House::furnish(installation, &profile).await;
+    let anna = house.enabled("anna").await;
+    for number in 0..40 {
+        house.deliver(&anna, &format!("Message {number}"), 3000);
+    }
+    // It stands still with a transaction open: nobody can take its row, and what it wrote is committed when it goes on.
+    let place = ("LOCKSTEP_CRASH_AT".to_owned(), format!("{}:2:stop", Point::CommitBefore));
+    let mut frozen = house.installation.start_in("worker", &house.installation.configuration, &[place]);
+    house.api.sync(&anna, "incoming").await;
+    until("its session is dead", async || {
+        let dead = "select count(*) from sessions where slots > 0 and ended_at is not null";
+        if house.installation.count(dead).await == 1 { Ok(()) } else { Err("it lives") }
+    })
+    .await;
+    let _other = house.installation.start("worker");
+    frozen.signal(Signal::Continue).await;
+    house.received(&anna, 40).await;
+    let blamed = "select count(*) from mailbox_items where attempts > 0";
+    assert_eq!(house.installation.count(blamed).await, 0);
+    assert!(house.api.list("/alerts").await.is_empty(), "standing still is nobody's alert");
 }
 
 /// Which request of a conversation carries the final dot: EHLO, AUTH, MAIL, RCPT and DATA come before it.

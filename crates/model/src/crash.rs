@@ -1,5 +1,5 @@
-//! The places where a process can be made to die, for tests that prove that dying there costs nothing: before and after
-//! every effect that others see. Absent from release builds, and from every build without the feature `crash-points`;
+//! The places where a process can be made to die or to stand still, for tests that prove that this costs nothing: before and
+//! after every effect that others see. Absent from release builds, and from every build without the feature `crash-points`;
 //! nothing here may ever decide what the product does.
 
 #[cfg(all(feature = "crash-points", debug_assertions))]
@@ -125,8 +125,10 @@ impl FromStr for Point {
 /// Why no death could be arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unarmed {
-    /// Not of the form `point` or `point:pass`.
-    #[error("it must name a point and the pass at which to die, such as dot.after:1")]
+    /// Not of the form `point`, `point:pass` or `point:pass:stop`.
+    #[error(
+        "it must name a point and the pass at which to die, such as dot.after:1, or to stop, such as dot.after:1:stop"
+    )]
     Unreadable,
     /// One is arranged already.
     #[error("a process dies once")]
@@ -136,7 +138,8 @@ pub enum Unarmed {
     Absent,
 }
 
-/// Passes a place: dies there when that is arranged, by SIGKILL, without another instruction.
+/// Passes a place: when that is arranged, dies there by SIGKILL, without another instruction, or stands still by SIGSTOP
+/// until somebody lets it go on.
 #[inline]
 pub fn point(point: Point) {
     #[cfg(all(feature = "crash-points", debug_assertions))]
@@ -145,16 +148,29 @@ pub fn point(point: Point) {
     let _ = point;
 }
 
-/// Arranges the process's death, given as `point:pass`, the first pass being 1.
+/// What happens to a process at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// SIGKILL.
+    Dies,
+    /// SIGSTOP.
+    StandsStill,
+}
+
+/// Arranges the process's death, given as `point:pass`, the first pass being 1; with `:stop` it only stands still.
 pub fn arm(text: &str) -> Result<(), Unarmed> {
+    let (text, fate) = match text.strip_suffix(":stop") {
+        Some(text) => (text, Fate::StandsStill),
+        None => (text, Fate::Dies),
+    };
     let (name, pass) = text.split_once(':').unwrap_or((text, "1"));
     let point: Point = name.parse()?;
     let pass: std::num::NonZeroU32 = pass.parse().map_err(|_| Unarmed::Unreadable)?;
     #[cfg(all(feature = "crash-points", debug_assertions))]
-    return armed::arm(point, pass);
+    return armed::arm(point, pass, fate);
     #[cfg(not(all(feature = "crash-points", debug_assertions)))]
     {
-        let _ = (point, pass);
+        let _ = (point, pass, fate);
         Err(Unarmed::Absent)
     }
 }
@@ -176,7 +192,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_arranges_nothing() {
-        for text in ["", "dot", "dot.after:", "dot.after:0", "dot.after:-1", "dot.after:1:1"] {
+        for text in [
+            "",
+            "dot",
+            "dot.after:",
+            "dot.after:0",
+            "dot.after:-1",
+            "dot.after:1:1",
+            "dot.after:1:stop:1",
+            ":stop",
+        ] {
             assert_eq!(arm(text), Err(Unarmed::Unreadable), "{text}");
         }
     }

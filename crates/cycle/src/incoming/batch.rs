@@ -329,13 +329,17 @@ impl Reading<'_> {
         Ok(Fetch { read, refused, unread, stopped })
     }
 
-    /// Records, item decisions and alerts in one transaction.
+    /// Records, item decisions and alerts in one transaction. Nothing is written once the connection was given up: what
+    /// ended then ended because of us, and no message is to blame.
     #[tracing::instrument(name = "store.record", skip_all, fields(items = items.len()))]
     pub(super) async fn commit(
         &mut self,
         tenant: Tenant,
         items: Vec<IncomingItem>,
     ) -> Result<(), Interrupted> {
+        if self.cycle.ends().is_silent() {
+            return Err(Interrupted::LeaseLost);
+        }
         let by = self.cycle.author();
         let batch = IncomingBatch {
             mailbox: self.cycle.mailbox.id,

@@ -51,7 +51,8 @@ impl Ends {
         self.0.mute.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_silent(&self) -> bool {
+    /// Whether these connections were given up: an error over one of them is no longer the server's.
+    pub fn is_silent(&self) -> bool {
         self.0.mute.load(Ordering::SeqCst)
     }
 
