@@ -70,7 +70,10 @@ impl Schedules {
                 from (
                     select p.organization_id, p.id as profile_id, gen_random_uuid() as id
                     from profiles p, generate_series(1, {mailboxes} / {profiles})
-                ) m, unnest(array[{workloads}]) w, lateral (select random() as chance where w is not null) c
+                ) m, unnest(array[{workloads}]) w, lateral (
+                    -- Of the whole row: joined to the workload alone it would be drawn once for each of them.
+                    select random() as chance where m.id is not null and w is not null
+                ) c
                 order by random();
                 execute array_to_string(definitions, ';');
              end
@@ -85,6 +88,13 @@ impl Schedules {
         let owner = database.owner().await?;
         for statement in split(&seed) {
             owner.batch_execute(&statement).await?;
+        }
+        let times =
+            "select count(distinct due_at), count(*) from (select due_at from schedules limit 1000) s";
+        let row = owner.query_one(times, &[]).await?;
+        let [distinct, all] = [row.get::<_, i64>(0), row.get(1)];
+        if distinct * 2 < all {
+            return Err(format!("{all} rows are due at {distinct} moments and not one by one").into());
         }
         rabbitmq.create_vhost(VHOST).await;
         let broker = broker::Config {
