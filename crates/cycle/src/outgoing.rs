@@ -8,14 +8,14 @@ mod submission;
 use model::alert::AlertKind;
 use model::budget::Used;
 use model::crash::{self, Point};
-use model::id::{EmailId, MailboxId, SessionId};
+use model::id::{EmailId, OrganizationId, SessionId};
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::{Attempt, Pending};
+use store::outgoing::{Answer, Attempt, Pending, Turn};
 use store::schedule::Claim;
-use store::{Tenant, alert, outgoing, schedule};
+use store::{Store, Tenant, alert, outgoing, schedule};
 use tokio::time::Instant;
 
 use self::begun::{Answered, Begun, Desk};
@@ -135,13 +135,11 @@ impl Sending<'_> {
         let (store, organization) = (cycle.parts.store.clone(), cycle.organization);
         let (next, desk) = (self.next(next), Desk::of(cycle));
         let begins = Box::pin(async move {
-            let tenant = store.tenant(organization).await?;
-            schedule::fence(&tenant, next.claim).await?;
-            let attempt = next.begin(&tenant).await?;
-            crash::point(Point::SendingBefore);
-            tenant.commit().await?;
-            crash::point(Point::SendingAfter);
-            Ok(attempt)
+            let turn = next.turn(organization, None);
+            match outgoing::turn_together(&store, turn).await?.begun {
+                Some(attempt) => Ok(Some(attempt)),
+                None => next.alone(&store, organization).await,
+            }
         });
         let begun = async move {
             let attempt: store::Result<_> = begins.await;
@@ -155,9 +153,9 @@ impl Sending<'_> {
         let cycle = self.cycle;
         Next {
             claim: cycle.claimed.claim,
-            mailbox: cycle.mailbox.id,
             session: cycle.session,
             email: pending.email,
+            has_files: pending.attached > 0,
             by: cycle.author(),
         }
     }
@@ -166,16 +164,34 @@ impl Sending<'_> {
 /// The try that begins next, apart from the cycle, which may be dropped meanwhile.
 struct Next {
     claim: Claim,
-    mailbox: MailboxId,
     session: SessionId,
     email: EmailId,
+    /// What is read with it makes it no part of a round.
+    has_files: bool,
     by: Author,
 }
 
 impl Next {
     /// Begins it, under the fence of whoever asks.
     async fn begin(&self, tenant: &Tenant) -> store::Result<Option<Attempt>> {
-        let claim = self.claim.number;
-        outgoing::begin_attempt(tenant, self.mailbox, claim, self.session, self.email, &self.by).await
+        let Claim { mailbox, number, .. } = self.claim;
+        outgoing::begin_attempt(tenant, mailbox, number, self.session, self.email, &self.by).await
+    }
+
+    /// Begins it in a transaction of its own, committed, which says what it is that no round did.
+    async fn alone(&self, store: &Store, organization: OrganizationId) -> store::Result<Option<Attempt>> {
+        let tenant = store.tenant(organization).await?;
+        schedule::fence(&tenant, self.claim).await?;
+        let attempt = self.begin(&tenant).await?;
+        crash::point(Point::SendingBefore);
+        tenant.commit().await?;
+        crash::point(Point::SendingAfter);
+        Ok(attempt)
+    }
+
+    /// As a part of a round, with the answer of the one before it.
+    fn turn(&self, organization: OrganizationId, answer: Option<(Answer, i64)>) -> Turn {
+        let next = outgoing::Next { email: self.email, claim: self.claim, session: self.session };
+        Turn { organization, answer, next: (!self.has_files).then_some(next), by: self.by.clone() }
     }
 }

@@ -11,7 +11,7 @@ use model::secret::Secret;
 use serde::Deserialize;
 use tokio_postgres::{NoTls, Row};
 
-use crate::schedule::Meeting;
+use crate::round::Meeting;
 use crate::{Error, Result};
 
 mod address;
@@ -98,6 +98,18 @@ impl Store {
         Ok(Tenant::new(self.begin(&begin).await?, organization))
     }
 
+    /// The same for statements over many rows that are named by their keys: their plans go by indexes whatever a table held when they
+    /// were made, and are made once per connection.
+    pub(crate) async fn tenant_by_keys(&self, organization: OrganizationId) -> Result<Tenant> {
+        let begin = format!(
+            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
+             set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
+             set local enable_hashjoin = off; set local enable_mergejoin = off",
+            organization.0
+        );
+        Ok(Tenant::new(self.begin(&begin).await?, organization))
+    }
+
     /// Begins a transaction that sees one organization as it was at one moment, whatever is committed meanwhile: what
     /// an answer put together from several statements needs, so that its parts belong together. What it writes fails
     /// when another transaction changed the same row since.
@@ -151,7 +163,7 @@ impl Store {
         &self.config
     }
 
-    /// Where cycles meet whose claims and ends go to the database together.
+    /// Where those meet who go to the database together.
     pub(crate) fn meeting(&self) -> &Meeting {
         &self.meeting
     }

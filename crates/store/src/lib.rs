@@ -43,6 +43,7 @@ pub mod profile;
 pub mod queue;
 pub mod record_type;
 mod refusal;
+mod round;
 mod row;
 pub mod seal;
 pub mod setting;

@@ -11,6 +11,7 @@ mod permission;
 pub mod report;
 mod request;
 mod state;
+mod turn;
 mod waiting;
 mod withdraw;
 
@@ -23,6 +24,7 @@ pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete,
 pub use permission::may_send_from;
 pub use request::{Request, cancel, request_send};
 pub use state::{AttemptState, RecipientReport, RecipientStatus, SendState, earlier, state_of};
+pub use turn::{Next, Turn, Turned, turn_together};
 pub use waiting::{Backlog, ProfileBacklog, backlog, backlog_by_profile};
 pub(crate) use withdraw::{withdraw_from, withdraw_of};
 

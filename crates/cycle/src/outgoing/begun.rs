@@ -12,7 +12,7 @@ use model::id::{EmailId, OrganizationId};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
-use store::outgoing::{Answer, Attempt};
+use store::outgoing::{Answer, Attempt, Turn, Turned};
 use store::{Store, Tenant, alert, outgoing, schedule};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -143,7 +143,7 @@ impl Begun {
         self.open = false;
         let (answer, told) = self.known.take().unwrap_or_else(|| self.broken_off());
         let doubled = self.told(AlertKind::MaybeSentTwice, json!({}), None);
-        Writing { desk: self.desk.clone(), answer, told, doubled }
+        Writing { desk: self.desk.clone(), answer, version: self.attempt.version, told, doubled }
     }
 }
 
@@ -165,7 +165,15 @@ impl Answered {
     /// Writes the end of the try, not fenced: a server's word is true whoever holds the claim by now.
     pub(super) async fn write(mut self) -> Result<(), Interrupted> {
         let desk = self.0.desk.clone();
-        Ok(desk.finished(Box::pin(async move { self.0.close().run().await })).await??)
+        let work = async move {
+            let writing = self.0.close();
+            // Whatever came of the round, what it did not write is written.
+            match writing.together(None).await {
+                Ok(turned) if turned.answered => Ok(()),
+                _ => writing.run().await,
+            }
+        };
+        Ok(desk.finished(Box::pin(work)).await??)
     }
 
     /// Writes the end of the try and begins the next one in one transaction: one commit a message instead of two, and never
@@ -211,12 +219,27 @@ impl Drop for Begun {
 struct Writing {
     desk: Desk,
     answer: Answer,
+    /// Of the email, since its try began.
+    version: i64,
     told: Vec<Told>,
     /// What is told when the email turns out to be accepted twice.
     doubled: Told,
 }
 
 impl Writing {
+    /// Writes it as a part of a round, with the beginning of the next try; nothing when there is more to tell than that it was sent.
+    async fn together(&self, next: Option<&Next>) -> store::Result<Turned> {
+        if !self.told.is_empty() {
+            return Ok(Turned::default());
+        }
+        let (organization, answer) = (self.desk.organization, Some((self.answer.clone(), self.version)));
+        let turn = match next {
+            Some(next) => next.turn(organization, answer),
+            None => Turn { organization, answer, next: None, by: self.desk.by.clone() },
+        };
+        outgoing::turn_together(&self.desk.store, turn).await
+    }
+
     async fn run(&self) -> store::Result<()> {
         let mut tries = 1;
         loop {
@@ -236,8 +259,25 @@ impl Writing {
         }
     }
 
-    /// The fence first, as everybody locks the schedule row before the emails; what it says holds only for what begins.
+    /// Together with what else is asked for at this moment; what the round did not do, in a transaction of its own.
     async fn exchange(&self, next: &Next) -> store::Result<Exchanged> {
+        if next.has_files {
+            return self.exchange_alone(next).await;
+        }
+        let turned = self.together(Some(next)).await?;
+        match (turned.answered, turned.begun) {
+            (true, Some(begun)) => Ok(Exchanged::Began(Some(Box::new(begun)))),
+            (true, None) => match next.alone(&self.desk.store, self.desk.organization).await {
+                Ok(begun) => Ok(Exchanged::Began(begun.map(Box::new))),
+                Err(store::Error::Fenced) => Ok(Exchanged::Fenced),
+                Err(error) => Err(error),
+            },
+            (false, _) => self.exchange_alone(next).await,
+        }
+    }
+
+    /// The fence first, as everybody locks the schedule row before the emails; what it says holds only for what begins.
+    async fn exchange_alone(&self, next: &Next) -> store::Result<Exchanged> {
         let tenant = self.desk.store.tenant(self.desk.organization).await?;
         let ours = match schedule::fence(&tenant, next.claim).await {
             Ok(()) => true,

@@ -50,6 +50,8 @@ pub struct Attempt {
     pub id: AttemptId,
     /// Of which email.
     pub email: EmailId,
+    /// The email's version since the try began.
+    pub version: i64,
     /// Under which request.
     pub request: SendRequestId,
     /// The message to build.
@@ -106,11 +108,12 @@ pub async fn begin_attempt(
          values (current_organization(), $1, $2, $3, $4, $5)",
         &parameters,
     );
-    tokio::try_join!(attempt, set_state(tenant, &held, EmailState::Sending, by))?;
-    let mut message = message(&content, &parties, row.try_get("message_id")?, row.try_get("requested_at")?)?;
+    let (_, version) = tokio::try_join!(attempt, set_state(tenant, &held, EmailState::Sending, by))?;
+    let parties = parties.iter().map(party).collect::<Result<Vec<_>>>()?;
+    let mut message = message(&content, parties, row.try_get("message_id")?, row.try_get("requested_at")?)?;
     let stored = attach(tenant, &mut message, &files).await?;
     let delivery_receipt_requested = content.try_get("delivery_receipt_requested")?;
-    Ok(Some(Attempt { id, email, request, message, stored, recipients, delivery_receipt_requested }))
+    Ok(Some(Attempt { id, email, version, request, message, stored, recipients, delivery_receipt_requested }))
 }
 
 /// A row when another email of the mailbox is in Sending.
@@ -197,14 +200,23 @@ async fn files(tenant: &Tenant, email: EmailId) -> Result<Vec<Row>> {
         .await
 }
 
+fn party(row: &Row) -> Result<(PartyRole, NamedAddress)> {
+    let name: String = row.try_get("name")?;
+    let party = NamedAddress { name: Some(name).filter(|name| !name.is_empty()), address: address(row)? };
+    Ok((named(row, "role")?, party))
+}
+
 /// The message as it is to be built, without its attachments.
-fn message(email: &Row, parties: &[Row], message_id: String, date: Timestamp) -> Result<OutgoingMessage> {
+pub(super) fn message(
+    email: &Row,
+    parties: Vec<(PartyRole, NamedAddress)>,
+    message_id: String,
+    date: Timestamp,
+) -> Result<OutgoingMessage> {
     let (mut from, mut sender) = (None, None);
     let (mut to, mut cc, mut bcc, mut reply_to) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in parties {
-        let name: String = row.try_get("name")?;
-        let party = NamedAddress { name: Some(name).filter(|name| !name.is_empty()), address: address(row)? };
-        match named(row, "role")? {
+    for (role, party) in parties {
+        match role {
             PartyRole::From => from = Some(party),
             PartyRole::To => to.push(party),
             PartyRole::Cc => cc.push(party),

@@ -10,8 +10,8 @@ use model::id::{OrganizationId, SessionId};
 use uuid::Uuid;
 
 use super::claim::{Written, claimed, counter};
-use super::round::{Request, Rounds, together};
 use super::{Claim, ClaimedCycle};
+use crate::round::{Request, Rounds, together};
 use crate::{Error, Result, Store};
 
 /// Takes the cycle that a message invites to, as [`claim`](super::claim()) does, in one statement and commit with what else is being
@@ -57,13 +57,6 @@ pub async fn finish_together(store: &Store, end: End) -> Result<bool> {
     Ok(together(store, end).await?.is_some())
 }
 
-/// Where the cycles of a process meet.
-#[derive(Default)]
-pub(crate) struct Meeting {
-    claims: Arc<Rounds<Wanted>>,
-    ends: Arc<Rounds<End>>,
-}
-
 /// A claim that is asked for.
 pub(crate) struct Wanted {
     organization: OrganizationId,
@@ -73,6 +66,9 @@ pub(crate) struct Wanted {
 
 impl Request for Wanted {
     type Answer = ClaimedCycle;
+    type Key = ();
+
+    fn key(&self) {}
 
     fn rounds(store: &Store) -> &Arc<Rounds<Self>> {
         &store.meeting().claims
@@ -131,6 +127,9 @@ impl Request for Wanted {
 
 impl Request for End {
     type Answer = ();
+    type Key = ();
+
+    fn key(&self) {}
 
     fn rounds(store: &Store) -> &Arc<Rounds<Self>> {
         &store.meeting().ends

@@ -29,5 +29,6 @@ mod support;
 mod together;
 mod tokens;
 mod turned_away;
+mod turns;
 mod windows;
 mod world;

@@ -2,24 +2,30 @@
 //! commit. Nobody waits for company: who comes while nothing is under way goes at once and alone. What a round did not do for a
 //! request its asker does alone; a round never refuses anybody.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::{Error, Result, Store};
 
-/// Requests in one round at most: enough that a commit costs each of them next to nothing.
-const MOST: usize = 256;
-/// With as many waiting another round goes beside the one under way, so that one connection is not all there is.
-const FULL: usize = 128;
-/// Rounds of one kind under way at once, at most.
-const AT_ONCE: usize = 2;
-
 /// What can be asked for together.
 pub(crate) trait Request: Sized + Send + Sync + 'static {
     /// What its asker is told.
     type Answer: Send + 'static;
+    /// Only those of one key go together.
+    type Key: Copy + Eq + Hash + Send + Sync;
+
+    /// Requests in one round at most: enough that a commit costs each of them next to nothing.
+    const MOST: usize = 256;
+    /// With as many waiting another round goes beside those under way, so that one connection is not all there is.
+    const FULL: usize = 128;
+    /// Rounds of one key under way at once, at most.
+    const AT_ONCE: usize = 2;
+
+    /// With whom it may go.
+    fn key(&self) -> Self::Key;
 
     /// Where those of the store meet.
     fn rounds(store: &Store) -> &Arc<Rounds<Self>>;
@@ -34,7 +40,8 @@ pub(crate) trait Request: Sized + Send + Sync + 'static {
 
 /// Requests of one kind, on their way and waiting.
 pub(crate) struct Rounds<R: Request> {
-    state: Mutex<State<R>>,
+    /// Of each key with a round under way.
+    state: Mutex<HashMap<R::Key, State<R>>>,
 }
 
 struct State<R: Request> {
@@ -45,21 +52,29 @@ struct State<R: Request> {
 /// A request and who waits for it.
 type Asked<R> = (R, oneshot::Sender<Told<R>>);
 
+/// Where those of one process meet.
+#[derive(Default)]
+pub(crate) struct Meeting {
+    pub(crate) claims: Arc<Rounds<crate::schedule::Wanted>>,
+    pub(crate) ends: Arc<Rounds<crate::schedule::End>>,
+    pub(crate) turns: Arc<Rounds<crate::outgoing::Turn>>,
+}
+
 /// An answer; none when it is to be asked alone; the reason when the database is away.
 type Told<R> = std::result::Result<Option<<R as Request>::Answer>, String>;
 
 impl<R: Request> Default for Rounds<R> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), under_way: 0 }) }
+        Self { state: Mutex::default() }
     }
 }
 
 /// Goes with the next round. None when the round did nothing for it: ask alone. Fails as [`Error::Away`] alone.
-pub(super) async fn together<R: Request>(store: &Store, request: R) -> Result<Option<R::Answer>> {
+pub(crate) async fn together<R: Request>(store: &Store, request: R) -> Result<Option<R::Answer>> {
     let (tell, told) = oneshot::channel();
-    let rounds = R::rounds(store);
-    if rounds.join((request, tell)) {
-        tokio::spawn(go::<R>(store.clone()));
+    let key = request.key();
+    if R::rounds(store).join(key, (request, tell)) {
+        tokio::spawn(go::<R>(store.clone(), key));
     }
     match told.await {
         Ok(Ok(answer)) => Ok(answer),
@@ -70,9 +85,9 @@ pub(super) async fn together<R: Request>(store: &Store, request: R) -> Result<Op
 }
 
 /// Round after round, until nobody waits.
-async fn go<R: Request>(store: Store) {
+async fn go<R: Request>(store: Store, key: R::Key) {
     let rounds = R::rounds(&store);
-    let mut way = Way { rounds, ended: false };
+    let mut way = Way { rounds, key, ended: false };
     while let Some(round) = way.next() {
         let (requests, mut askers): (Vec<_>, Vec<_>) =
             round.into_iter().map(|(request, tell)| (request, Some(tell))).unzip();
@@ -104,16 +119,27 @@ async fn go<R: Request>(store: Store) {
 
 impl<R: Request> Rounds<R> {
     /// Says whether another round is to begin.
-    fn join(&self, asked: Asked<R>) -> bool {
+    fn join(&self, key: R::Key, asked: Asked<R>) -> bool {
         let mut state = self.state();
+        let state = state.entry(key).or_insert_with(|| State { waiting: VecDeque::new(), under_way: 0 });
         state.waiting.push_back(asked);
-        let full = state.waiting.len() >= FULL && state.under_way < AT_ONCE;
+        let full = state.waiting.len() >= R::FULL && state.under_way < R::AT_ONCE;
         let begins = state.under_way == 0 || full;
         state.under_way += usize::from(begins);
         begins
     }
 
-    fn state(&self) -> MutexGuard<'_, State<R>> {
+    /// One round less is under way; with the last one goes the key, and whoever waits for it no longer does.
+    fn leave(state: &mut HashMap<R::Key, State<R>>, key: R::Key) {
+        if let Some(of_key) = state.get_mut(&key) {
+            of_key.under_way -= 1;
+            if of_key.under_way == 0 {
+                state.remove(&key);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<R::Key, State<R>>> {
         // Nothing can fail while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,19 +148,25 @@ impl<R: Request> Rounds<R> {
 /// One of the rounds under way. Broken off, it leaves nobody waiting who would wait for ever.
 struct Way<'a, R: Request> {
     rounds: &'a Rounds<R>,
+    key: R::Key,
     ended: bool,
 }
 
 impl<R: Request> Way<'_, R> {
     fn next(&mut self) -> Option<Vec<Asked<R>>> {
         let mut state = self.rounds.state();
-        if state.waiting.is_empty() {
-            state.under_way -= 1;
-            self.ended = true;
-            return None;
+        let waiting = state.get_mut(&self.key).map(|of_key| &mut of_key.waiting);
+        match waiting.filter(|waiting| !waiting.is_empty()) {
+            Some(waiting) => {
+                let most = waiting.len().min(R::MOST);
+                Some(waiting.drain(..most).collect())
+            }
+            None => {
+                Rounds::<R>::leave(&mut state, self.key);
+                self.ended = true;
+                None
+            }
         }
-        let most = state.waiting.len().min(MOST);
-        Some(state.waiting.drain(..most).collect())
     }
 }
 
@@ -142,8 +174,10 @@ impl<R: Request> Drop for Way<'_, R> {
     fn drop(&mut self) {
         if !self.ended {
             let mut state = self.rounds.state();
-            state.under_way -= 1;
-            state.waiting.clear();
+            if let Some(of_key) = state.get_mut(&self.key) {
+                of_key.waiting.clear();
+            }
+            Rounds::<R>::leave(&mut state, self.key);
         }
     }
 }
