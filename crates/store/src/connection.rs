@@ -104,7 +104,8 @@ impl Store {
         let begin = format!(
             "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
              set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
-             set local enable_hashjoin = off; set local enable_mergejoin = off",
+             set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_material = off; \
+             set local enable_memoize = off",
             organization.0
         );
         Ok(Tenant::new(self.begin(&begin).await?, organization))

@@ -11,10 +11,11 @@ use model::crash::{self, Point};
 use model::email::{EmailState, RecipientState, SendAnswer};
 use model::id::{AttemptId, EmailId, OrganizationId, SendRequestId, SessionId};
 use model::message::NamedAddress;
+use serde_json::{Value, json};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::answer::Answer;
+use super::answer::{Answer, RecipientAnswer};
 use super::attempt::{Attempt, DueRecipient, message};
 use crate::change::{self, Author, Change, Fields};
 use crate::round::{Request, Rounds, together};
@@ -136,8 +137,7 @@ fn moved(email: EmailId, version: i64, from: EmailState, to: EmailState, by: &Au
 async fn answer_all(tenant: &Tenant, turns: &[Turn]) -> Result<Vec<(usize, EmailId, i64)>> {
     let (mut places, mut attempts, mut versions) = (Vec::new(), Vec::new(), Vec::new());
     let (mut words, mut authors, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut of, mut positions, mut codes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut enhanced, mut said, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut recipients = Vec::new();
     for (place, turn) in turns.iter().enumerate() {
         let Some((answer, version)) = &turn.answer else { continue };
         places.push(wide(place));
@@ -146,71 +146,95 @@ async fn answer_all(tenant: &Tenant, turns: &[Turn]) -> Result<Vec<(usize, Email
         words.push(answer.said.as_deref());
         authors.push(turn.by.name());
         counts.push(wide(answer.recipients.len()));
-        for recipient in &answer.recipients {
-            of.push(answer.attempt.0);
-            positions.push(recipient.position);
-            codes.push(recipient.reply_code);
-            enhanced.push(recipient.enhanced_code.as_deref());
-            said.push(recipient.said.as_deref());
-            retries.push(recipient.retry_after.as_secs_f64());
-        }
+        recipients.push(Value::Array(answer.recipients.iter().map(described).collect()));
     }
     if places.is_empty() {
         return Ok(Vec::new());
     }
     let rows = tenant
         .query(
+            // Row by row and each by its key, whatever the planner thinks of the tables: `offset 0` keeps it from joining them in
+            // another order, and what was found is gone to where it stands. An email is read as everything else is seen and
+            // then locked; one that was changed in between has moved, and is passed over.
             "with held as materialized (
-                select u.*, h.* from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[])
-                    as u(place, attempt, version, words, author, recipients)
+                select u.*, a.place as try, a.request, r.place as asked, r.email, e.place
+                from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::jsonb[])
+                    as u(turn, attempt, version, words, author, count, recipients)
                 cross join lateral (
-                    select e.id as email, r.id as request
-                    from send_attempts a
-                    join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
-                                        and r.ended_at is null
-                    join emails e on e.organization_id = r.organization_id and e.id = r.email_id
-                                 and e.state = 'sending' and e.version = u.version
-                    where a.id = u.attempt and a.answered_at is null
-                      and not exists (select from send_attempts l where l.send_request_id = r.id
-                                         and (l.id > a.id or l.answer = 'accepted'))
-                      -- It was for everybody who waits, and nobody waits any more.
-                      and (select count(*) = u.recipients and bool_and(rc.state in ('waiting', 'deferred'))
-                           from send_recipients rc where rc.send_request_id = r.id)
-                      -- An alert that passes with it is more to write.
-                      and not exists (select from alerts t where t.email_id = e.id
-                                         and t.resolved_at is null and t.dismissed_at is null)
-                    for no key update of e skip locked
-                ) h
+                    select a.ctid as place, a.send_request_id as request, a.answered_at from send_attempts a
+                    where a.id = u.attempt offset 0
+                ) a
+                cross join lateral (
+                    select r.ctid as place, r.email_id as email, r.ended_at from send_requests r
+                    where r.id = a.request offset 0
+                ) r
+                cross join lateral (
+                    select f.ctid as place, f.state, f.version from emails f where f.id = r.email offset 0
+                ) f
+                -- It was for everybody who waits, and nobody waits any more.
+                cross join lateral (
+                    select count(*) = u.count and bool_and(rc.state in ('waiting', 'deferred')) as everybody
+                    from send_recipients rc where rc.send_request_id = a.request
+                ) w
+                cross join lateral (
+                    select count(*) filter (where l.id > u.attempt or l.answer = 'accepted') as tries
+                    from send_attempts l where l.send_request_id = a.request
+                ) o
+                -- An alert that passes with it is more to write.
+                cross join lateral (
+                    select count(*) filter (where t.resolved_at is null and t.dismissed_at is null) as alerts
+                    from alerts t where t.email_id = r.email
+                ) t
+                cross join lateral (
+                    select e.ctid as place from emails e
+                    where e.ctid = f.place and f.state = 'sending' and f.version = u.version
+                      and a.answered_at is null and r.ended_at is null and w.everybody and o.tries = 0 and t.alerts = 0
+                    for no key update skip locked
+                ) e
+                where e.place = f.place
              ),
              tries as (
                 update send_attempts a set answered_at = now(), answer = 'accepted', server_said = h.words, turned_away = '{}'
-                from held h where a.id = h.attempt
+                from held h where a.ctid = h.try
              ),
              recipients as (
                 update send_recipients rc set state = 'accepted', reply_code = n.code, enhanced_code = n.enhanced,
                     server_said = n.said, attempts = rc.attempts + 1,
                     next_try_at = now() + make_interval(secs => n.retry)
-                from unnest($7::uuid[], $8::integer[], $9::integer[], $10::text[], $11::text[], $12::float8[])
-                    as n(attempt, position, code, enhanced, said, retry)
-                join held h on h.attempt = n.attempt
-                where rc.send_request_id = h.request and rc.position = n.position
+                from (
+                    select n.*, rc.place from held h
+                    cross join lateral jsonb_to_recordset(h.recipients)
+                        as n(position integer, code integer, enhanced text, said text, retry float8)
+                    cross join lateral (
+                        select rc.ctid as place from send_recipients rc
+                        where rc.send_request_id = h.request and rc.position = n.position offset 0
+                    ) rc
+                ) n
+                where rc.ctid = n.place
              ),
              requests as (
-                update send_requests r set ended_at = now() from held h where r.id = h.request
+                update send_requests r set ended_at = now() from held h where r.ctid = h.asked
              )
              update emails e set state = 'sent', version = h.version + 1, modified_at = now(), modified_by = h.author,
                  sent_at = coalesce(e.sent_at, now())
-             from held h where e.id = h.email
-             returning h.place, e.id, e.version",
-            &[
-                &places, &attempts, &versions, &words, &authors, &counts, &of, &positions, &codes, &enhanced,
-                &said, &retries,
-            ],
+             from held h where e.ctid = h.place
+             returning h.turn, e.id, e.version",
+            &[&places, &attempts, &versions, &words, &authors, &counts, &recipients],
         )
         .await?;
     rows.iter()
         .map(|row| Ok((place(row)?, EmailId(row.try_get("id")?), row.try_get("version")?)))
         .collect()
+}
+
+fn described(answer: &RecipientAnswer) -> Value {
+    json!({
+        "position": answer.position,
+        "code": answer.reply_code,
+        "enhanced": answer.enhanced_code,
+        "said": answer.said,
+        "retry": answer.retry_after.as_secs_f64(),
+    })
 }
 
 /// Begins the tries of emails that nobody else holds, under claims that nobody else holds either. Their places, and the tries.
@@ -235,45 +259,57 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
     let permitted = super::permission::may_send("r.rests_on");
     let rows = tenant
         .query(
-            // The email is read twice: as it is locked, and as all that belongs to it is seen. Both are the same, or it is passed over.
             &format!(
                 "with begun as materialized (
-                    select u.*, h.*, d.* from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[],
-                                                     $7::uuid[])
-                        as u(place, email, mailbox, claim, session, author, attempt)
+                    select u.*, e.place, f.*, r.*, c.*, d.*
+                    from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[])
+                        as u(turn, email, mailbox, claim, session, author, attempt)
                     cross join lateral (
-                        select s.claim as ours from schedules s
-                        where s.mailbox_id = u.mailbox and s.workload = 'outgoing' and s.claim = u.claim
-                          and s.state = 'running'
+                        select s.ctid as running, s.claim as number, s.state as runs from schedules s
+                        where s.mailbox_id = u.mailbox and s.workload = 'outgoing' offset 0
+                    ) q
+                    cross join lateral (
+                        select s.ctid as fence from schedules s
+                        where s.ctid = q.running and q.number = u.claim and q.runs = 'running'
                         for share skip locked
                     ) s
                     cross join lateral (
-                        select r.id as request, r.message_id, r.requested_at, e.version,
-                               f.subject, f.in_reply_to, f.message_references, f.importance, f.auto_submitted,
-                               f.read_receipt_requested, f.delivery_receipt_requested, c.id as copy
-                        from emails e
-                        join emails f on f.organization_id = e.organization_id and f.id = e.id and f.version = e.version
-                        join mailboxes m on m.organization_id = e.organization_id and m.id = e.mailbox_id
-                        join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id
-                                            and r.ended_at is null and (r.not_before is null or r.not_before <= now())
-                        join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id
-                        where e.id = u.email and e.mailbox_id = u.mailbox and e.direction = 'outgoing'
-                          and e.state = 'pending_send'
-                          and not exists (select from emails b where b.mailbox_id = u.mailbox and b.state = 'sending')
-                          and (r.rests_on is null or coalesce({permitted}, false))
-                          and not exists (select from attachments a where a.copy_id = c.id)
-                        for no key update of e skip locked
-                    ) h
+                        select f.ctid as found, f.state, f.mailbox_id, f.version, f.subject, f.in_reply_to, f.message_references,
+                               f.importance, f.auto_submitted, f.read_receipt_requested, f.delivery_receipt_requested
+                        from emails f where f.id = u.email and f.direction = 'outgoing' offset 0
+                    ) f
+                    cross join lateral (
+                        select r.id as request, r.message_id, r.requested_at, r.rests_on,
+                               coalesce(r.not_before <= now(), true) as due
+                        from send_requests r where r.email_id = u.email and r.ended_at is null offset 0
+                    ) r
+                    cross join lateral (
+                        select c.id as copy, c.text_body, c.html_body from email_copies c where c.email_id = u.email offset 0
+                    ) c
                     cross join lateral (
                         select array_agg(rc.position order by rc.position) as due_positions,
                                array_agg(rc.address order by rc.position) as due_addresses,
                                array_agg(rc.role order by rc.position) as due_roles,
                                array_agg(rc.attempts order by rc.position) as due_tries
                         from send_recipients rc
-                        where rc.send_request_id = h.request and rc.state in ('waiting', 'deferred')
+                        where rc.send_request_id = r.request and rc.state in ('waiting', 'deferred')
                           and rc.next_try_at <= now()
                     ) d
-                    where d.due_positions is not null
+                    cross join lateral (
+                        select count(*) as sending from emails b where b.mailbox_id = u.mailbox and b.state = 'sending'
+                    ) b
+                    cross join lateral (select count(*) as files from attachments a where a.copy_id = c.copy) a
+                    cross join lateral (
+                        select r.rests_on is null or coalesce({permitted}, false) as permitted
+                        from mailboxes m where m.id = u.mailbox offset 0
+                    ) m
+                    cross join lateral (
+                        select e.ctid as place from emails e
+                        where e.ctid = f.found and f.state = 'pending_send' and f.mailbox_id = u.mailbox
+                          and r.due and d.due_positions is not null and b.sending = 0 and a.files = 0 and m.permitted
+                        for no key update skip locked
+                    ) e
+                    where s.fence = q.running and e.place = f.found
                  ),
                  tries as (
                     insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id)
@@ -281,11 +317,10 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
                  ),
                  moved as (
                     update emails e set state = 'sending', version = b.version + 1, modified_at = now(), modified_by = b.author
-                    from begun b where e.id = b.email
+                    from begun b where e.ctid = b.place
                  )
-                 select b.*, b.version + 1 as next_version, c.text_body, c.html_body, p.*
+                 select b.*, b.version + 1 as next_version, p.*
                  from begun b
-                 join email_copies c on c.id = b.copy
                  cross join lateral (
                     select array_agg(p.role order by p.position) as roles,
                            array_agg(p.address order by p.position) as addresses,
@@ -340,6 +375,6 @@ fn broken(error: impl std::fmt::Display) -> Error {
 }
 
 fn place(row: &Row) -> Result<usize> {
-    usize::try_from(row.try_get::<_, i64>("place")?)
+    usize::try_from(row.try_get::<_, i64>("turn")?)
         .map_err(|_| Error::Broken("an answer to what nobody asked".to_owned()))
 }
