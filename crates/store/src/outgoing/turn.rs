@@ -222,9 +222,7 @@ async fn answer_all(tenant: &Tenant, turns: &[Turn]) -> Result<Vec<(usize, Email
             &[&places, &attempts, &versions, &words, &authors, &counts, &recipients],
         )
         .await?;
-    rows.iter()
-        .map(|row| Ok((place(row)?, EmailId(row.try_get("id")?), row.try_get("version")?)))
-        .collect()
+    rows.iter().map(|row| Ok((place(row)?, EmailId(row.try_get("id")?), row.try_get("version")?))).collect()
 }
 
 fn described(answer: &RecipientAnswer) -> Value {

@@ -66,7 +66,8 @@ async fn turns_taken_at_once_are_one_commit_and_each_is_told_of_its_own() {
     let world = world().await;
     let boxes = [world.ada_box, world.bob_box, world.support_box];
     let (first, second) = (asked(&world, &boxes).await, asked(&world, &boxes).await);
-    let begun = join_all(boxes.iter().zip(&first).map(|(mailbox, email)| begins(&world, *mailbox, *email))).await;
+    let begun =
+        join_all(boxes.iter().zip(&first).map(|(mailbox, email)| begins(&world, *mailbox, *email))).await;
     let begun: Vec<_> = begun.into_iter().map(Option::unwrap).collect();
     for (attempt, email) in begun.iter().zip(&first) {
         assert_eq!(attempt.email, *email);
@@ -103,12 +104,22 @@ async fn rows(world: &World, email: EmailId) -> Vec<serde_json::Value> {
         )
         .await
         .unwrap();
-    let own = ["id", "email_id", "send_request_id", "record_id", "message_id", "transaction_id", "sequence", "session_id"];
+    let own = [
+        "id",
+        "email_id",
+        "send_request_id",
+        "record_id",
+        "message_id",
+        "transaction_id",
+        "sequence",
+        "session_id",
+    ];
     rows.iter()
         .map(|row| {
             let mut row: serde_json::Value = row.get(0);
             for (name, value) in row.as_object_mut().unwrap() {
-                if own.contains(&name.as_str()) || (name.ends_with("_at") || name == "at") && !value.is_null() {
+                if own.contains(&name.as_str()) || (name.ends_with("_at") || name == "at") && !value.is_null()
+                {
                     *value = json!("its own");
                 }
             }
@@ -123,7 +134,8 @@ async fn a_turn_leaves_the_same_rows_as_its_parts_alone_and_gives_the_same_messa
     let emails = asked(&world, &[world.ada_box, world.ada_box]).await;
     let tenant = world.tenant().await;
     let session = SessionId(uuid::Uuid::nil());
-    let alone = begin_attempt(&tenant, world.ada_box, CLAIM, session, emails[0], &author()).await.unwrap().unwrap();
+    let alone =
+        begin_attempt(&tenant, world.ada_box, CLAIM, session, emails[0], &author()).await.unwrap().unwrap();
     tenant.commit().await.unwrap();
     let begun_alone = rows(&world, emails[0]).await;
     let tenant = world.tenant().await;
@@ -149,7 +161,10 @@ async fn nothing_begins_together_that_would_not_begin_alone() {
     let [mine, later] = asked(&world, &[world.ada_box; 2]).await[..] else { panic!("two were asked for") };
     let none = async |mailbox, email| assert!(begins(&world, mailbox, email).await.is_none());
     none(world.bob_box, mine).await;
-    let other = Next { claim: Claim { number: CLAIM + 1, ..next(world.ada_box, mine).claim }, ..next(world.ada_box, mine) };
+    let other = Next {
+        claim: Claim { number: CLAIM + 1, ..next(world.ada_box, mine).claim },
+        ..next(world.ada_box, mine)
+    };
     assert!(turn(&world, None, Some(other)).await.begun.is_none(), "a claim that is not ours");
     let elsewhere = Turn {
         organization: world.database.organization("other").await.unwrap(),
@@ -159,10 +174,19 @@ async fn nothing_begins_together_that_would_not_begin_alone() {
     };
     assert!(turn_together(&world.store, elsewhere).await.unwrap().begun.is_none(), "somebody else's email");
     for (change, back) in [
-        ("update schedules set state = 'idle', session_id = null", "update schedules set state = 'running', session_id = gen_random_uuid()"),
-        ("update send_requests set not_before = now() + interval '1 hour'", "update send_requests set not_before = null"),
+        (
+            "update schedules set state = 'idle', session_id = null",
+            "update schedules set state = 'running', session_id = gen_random_uuid()",
+        ),
+        (
+            "update send_requests set not_before = now() + interval '1 hour'",
+            "update send_requests set not_before = null",
+        ),
         ("update send_requests set rests_on = gen_random_uuid()", "update send_requests set rests_on = null"),
-        ("update send_recipients set next_try_at = now() + interval '1 hour'", "update send_recipients set next_try_at = now()"),
+        (
+            "update send_recipients set next_try_at = now() + interval '1 hour'",
+            "update send_recipients set next_try_at = now()",
+        ),
         ("update emails set state = 'draft'", "update emails set state = 'pending_send'"),
     ] {
         owner(&world, change).await;
@@ -203,9 +227,18 @@ async fn an_answer_that_decides_more_than_sent_is_passed_over_with_what_follows_
     passed_over(plain.clone(), version - 1).await;
     passed_over(plain.clone(), version + 1).await;
     for (change, back) in [
-        ("update emails set state = 'unknown' where state = 'sending'", "update emails set state = 'sending' where state = 'unknown'"),
-        ("update send_recipients set state = 'canceled' where position = 1", "update send_recipients set state = 'waiting' where position = 1"),
-        ("update send_recipients set state = 'accepted' where position = 1", "update send_recipients set state = 'waiting' where position = 1"),
+        (
+            "update emails set state = 'unknown' where state = 'sending'",
+            "update emails set state = 'sending' where state = 'unknown'",
+        ),
+        (
+            "update send_recipients set state = 'canceled' where position = 1",
+            "update send_recipients set state = 'waiting' where position = 1",
+        ),
+        (
+            "update send_recipients set state = 'accepted' where position = 1",
+            "update send_recipients set state = 'waiting' where position = 1",
+        ),
     ] {
         owner(&world, change).await;
         passed_over(plain.clone(), version).await;
@@ -235,7 +268,9 @@ async fn an_email_that_somebody_holds_holds_up_nobody_else() {
     let world = world().await;
     let emails = asked(&world, &[world.ada_box, world.bob_box]).await;
     let tenant = world.tenant().await;
-    begin_attempt(&tenant, world.ada_box, CLAIM, SessionId(uuid::Uuid::nil()), emails[0], &author()).await.unwrap();
+    begin_attempt(&tenant, world.ada_box, CLAIM, SessionId(uuid::Uuid::nil()), emails[0], &author())
+        .await
+        .unwrap();
     let both = [(world.ada_box, emails[0]), (world.bob_box, emails[1])];
     let turned = join_all(both.map(|(mailbox, email)| begins(&world, mailbox, email))).await;
     assert!(turned[0].is_none() && turned[1].is_some());
