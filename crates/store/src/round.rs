@@ -156,16 +156,13 @@ impl<R: Request> Way<'_, R> {
     fn next(&mut self) -> Option<Vec<Asked<R>>> {
         let mut state = self.rounds.state();
         let waiting = state.get_mut(&self.key).map(|of_key| &mut of_key.waiting);
-        match waiting.filter(|waiting| !waiting.is_empty()) {
-            Some(waiting) => {
-                let most = waiting.len().min(R::MOST);
-                Some(waiting.drain(..most).collect())
-            }
-            None => {
-                Rounds::<R>::leave(&mut state, self.key);
-                self.ended = true;
-                None
-            }
+        if let Some(waiting) = waiting.filter(|waiting| !waiting.is_empty()) {
+            let most = waiting.len().min(R::MOST);
+            Some(waiting.drain(..most).collect())
+        } else {
+            Rounds::<R>::leave(&mut state, self.key);
+            self.ended = true;
+            None
         }
     }
 }

@@ -17,6 +17,8 @@ use store::schedule::Claim;
 use crate::outgoing::{answer, draft, requested, state};
 use crate::world::{World, author, world};
 
+use RecipientState::{Accepted, Deferred, Refused};
+
 const CLAIM: i64 = 7;
 
 /// Emails without files, one for each of these mailboxes, whose outgoing cycles run.
@@ -215,7 +217,6 @@ async fn an_answer_that_decides_more_than_sent_is_passed_over_with_what_follows_
         assert!(!turned.answered && turned.begun.is_none());
         assert_eq!(world.count("select count(*) from send_attempts where answered_at is null").await, 1);
     };
-    use RecipientState::{Accepted, Deferred, Refused};
     for states in [[Accepted, Accepted, Deferred], [Refused, Accepted, Accepted]] {
         passed_over(answer(&attempt, SendAnswer::Accepted, &states), version).await;
     }
