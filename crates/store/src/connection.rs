@@ -11,7 +11,7 @@ use model::secret::Secret;
 use serde::Deserialize;
 use tokio_postgres::{NoTls, Row};
 
-use crate::round::Meeting;
+use crate::schedule::Meeting;
 use crate::{Error, Result};
 
 mod address;

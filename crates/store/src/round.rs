@@ -52,14 +52,6 @@ struct State<R: Request> {
 /// A request and who waits for it.
 type Asked<R> = (R, oneshot::Sender<Told<R>>);
 
-/// Where those of one process meet.
-#[derive(Default)]
-pub(crate) struct Meeting {
-    pub(crate) claims: Arc<Rounds<crate::schedule::Wanted>>,
-    pub(crate) ends: Arc<Rounds<crate::schedule::End>>,
-    pub(crate) turns: Arc<Rounds<crate::outgoing::Turn>>,
-}
-
 /// An answer; none when it is to be asked alone; the reason when the database is away.
 type Told<R> = std::result::Result<Option<<R as Request>::Answer>, String>;
 

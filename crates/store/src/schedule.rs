@@ -13,6 +13,7 @@ mod listen;
 mod picture;
 mod plan;
 mod queue;
+mod round;
 mod sweep;
 mod together;
 
@@ -24,7 +25,7 @@ pub use plan::{Plan, Turn, plan};
 pub use queue::{Queued, Scan, any_due, claim_due, queue_planned, unpublish};
 pub(crate) use sweep::as_seconds;
 pub use sweep::{SweepTimes, Swept, queue_lost, repair_outgoing, sweep};
-pub(crate) use together::Wanted;
+pub(crate) use together::Meeting;
 pub use together::{End, claim_together, finish_together};
 
 /// One claim of one workload: what a cycle writes under. A newer claim makes this one worthless.

@@ -10,8 +10,8 @@ use model::id::{OrganizationId, SessionId};
 use uuid::Uuid;
 
 use super::claim::{Written, claimed, counter};
+use super::round::{Request, Rounds, together};
 use super::{Claim, ClaimedCycle};
-use crate::round::{Request, Rounds, together};
 use crate::{Error, Result, Store};
 
 /// Takes the cycle that a message invites to, as [`claim`](super::claim()) does, in one statement and commit with what else is being
@@ -55,6 +55,14 @@ pub async fn finish_together(store: &Store, end: End) -> Result<bool> {
         return Ok(false);
     }
     Ok(together(store, end).await?.is_some())
+}
+
+/// Where those of a process meet who go to the database together.
+#[derive(Default)]
+pub(crate) struct Meeting {
+    claims: Arc<Rounds<Wanted>>,
+    ends: Arc<Rounds<End>>,
+    pub(crate) turns: Arc<Rounds<crate::outgoing::Turn>>,
 }
 
 /// A claim that is asked for.
