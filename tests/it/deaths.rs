@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockstep_tests::{Installation, MailProfile, Signal, until};
+use lockstep_tests::{Installation, MailProfile, Mailbox, Signal, until};
 use model::crash::Point;
 use serde_json::json;
 use servers::{CountingProxy, Fault, Gate};
@@ -212,6 +212,79 @@ async fn a_worker_that_stood_still_blames_no_message_for_the_connection_that_it_
     let blamed = "select count(*) from mailbox_items where attempts > 0";
     assert_eq!(house.installation.count(blamed).await, 0);
     assert!(house.api.list("/alerts").await.is_empty(), "standing still is nobody's alert");
+}
+
+/// A worker that stood still at a point, past the end of its session and its lease, and goes on there: what the server hears
+/// over the connection that it had.
+async fn stands_still(point: Point, workload: &str) -> (House, Mailbox, Vec<String>, Vec<String>) {
+    let installation = Installation::new().await;
+    let mut process = installation.start("scheduler,coordinator,jobs,api");
+    installation.ready(&mut process).await;
+    let mail = &installation.servers.mail;
+    let incoming = workload == "incoming";
+    let gate =
+        Gate::start(if incoming { mail.pop3s_port } else { mail.submissions_port }, mail.ca_pem()).await;
+    let profile = MailProfile::of(mail).with("ca_certificate", format!("{}{}", gate.ca_pem(), mail.ca_pem()));
+    let profile = if incoming {
+        profile.incoming("localhost", gate.port(), "implicit")
+    } else {
+        profile.outgoing("localhost", gate.port(), "implicit")
+    };
+    let house = House::furnish(installation, &profile).await;
+    let anna = if incoming { house.deleting_queue("anna").await } else { house.enabled("anna").await };
+    gate.forget();
+    let place = ("LOCKSTEP_CRASH_AT".to_owned(), format!("{point}:1:stop"));
+    let mut frozen = house.installation.start_in("worker", &house.installation.configuration, &[place]);
+    if incoming {
+        house.deliver(&anna, "Offer", 0);
+        house.api.sync(&anna, "incoming").await;
+    } else {
+        let email = house.draft(&anna, &house.address("bert"), "Offer").await;
+        house.api.ask_to_send(&email).await;
+    }
+    until("its session is dead", async || {
+        let dead = "select count(*) from sessions where slots > 0 and ended_at is not null";
+        if house.installation.count(dead).await == 1 { Ok(()) } else { Err("it lives") }
+    })
+    .await;
+    let before = gate.heard()[0].requests.clone();
+    frozen.signal(Signal::Continue).await;
+    // Its next life does what is left.
+    house.scheduled(&anna, workload, "last_outcome", "done").await;
+    house.scheduled(&anna, workload, "state", "idle").await;
+    let after = gate.heard()[0].requests.clone();
+    (house, anna, before, after)
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_after_signing_in_asks_for_nothing_over_that_connection() {
+    let (house, anna, before, after) = stands_still(Point::SignInAfter, "incoming").await;
+    assert!(!before.contains(&"LIST".to_owned()), "{before:?}");
+    assert_eq!(after, before);
+    house.received(&anna, 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_before_its_quit_deletes_nothing_over_that_connection() {
+    let (house, anna, before, after) = stands_still(Point::DeleAfter, "incoming").await;
+    assert!(before.last().is_some_and(|request| request.starts_with("DELE")), "{before:?}");
+    assert_eq!(after, before);
+    house.received(&anna, 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_before_the_envelope_sends_nothing_over_that_connection() {
+    let (house, _, before, after) = stands_still(Point::DataBefore, "outgoing").await;
+    assert!(before.iter().all(|request| !request.starts_with("MAIL")), "{before:?}");
+    assert_eq!(after, before);
+    // The thawed worker knows that nothing left; should its word come too late, a person decides.
+    let sent = house.installation.count("select count(*) from emails where state = 'sent'").await;
+    let unknown = house.installation.count("select count(*) from emails where state = 'unknown'").await;
+    assert_eq!(
+        (sent + unknown, house.api.alerts("send_unknown").await.len()),
+        (1, usize::try_from(unknown).unwrap())
+    );
+    house.arrived(&house.address("bert"), usize::try_from(sent).unwrap()).await;
 }
 
 /// Which request of a conversation carries the final dot: EHLO, AUTH, MAIL, RCPT and DATA come before it.

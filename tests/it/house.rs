@@ -44,6 +44,19 @@ impl House {
         self.api.mailbox(&self.profile, owner, &address, PASSWORD).await
     }
 
+    /// A queue whose mailbox is tested and enabled, and whose messages are deleted on the server once they are recorded.
+    pub(crate) async fn deleting_queue(&self, name: &str) -> Mailbox {
+        let address = self.address(name);
+        self.installation.servers.mail.add_mailbox(&address, PASSWORD);
+        let owner = self.api.queue(&address).await;
+        let mailbox = self.api.mailbox(&self.profile, owner, &address, PASSWORD).await;
+        self.api
+            .patch(&format!("/mailboxes/{}", mailbox.id), &json!({"delete_after_processing": true}))
+            .await;
+        self.api.enable(&mailbox).await;
+        mailbox
+    }
+
     /// A person whose mailbox is tested and enabled, and whose first cycle is over.
     pub(crate) async fn enabled(&self, name: &str) -> Mailbox {
         let mailbox = self.person(name).await;

@@ -137,7 +137,19 @@ async fn after_a_rotation_everything_opens_and_the_old_key_can_go() {
         house.installation.configuration.clone().with("client.url", url).with("client.key", secret.as_str());
     let file = house.installation.file("cli.toml");
     configuration.write(&file);
-    let output = command(&["job", "rotate-keys", "--wait"], &file).output().await.unwrap();
+    // One secret is in use: the job keeps no slot while it waits for that, and knows what it has done.
+    let sql = house.installation.sql().await;
+    sql.batch_execute("begin; select from credentials order by id desc limit 1 for update").await.unwrap();
+    let mut rotating = command(&["job", "rotate-keys", "--wait"], &file);
+    let rotating = tokio::spawn(async move { rotating.output().await.unwrap() });
+    until("it waits for its turn", async || {
+        let waiting =
+            "select count(*) from jobs where kind = 'key_rotation' and state = 'waiting' and cursor = '1'";
+        if house.installation.count(waiting).await == 1 { Ok(()) } else { Err("it does not") }
+    })
+    .await;
+    sql.batch_execute("rollback").await.unwrap();
+    let output = rotating.await.unwrap();
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("2 secrets sealed again"), "{:?} {said}", output.status);

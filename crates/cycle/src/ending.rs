@@ -52,6 +52,12 @@ impl Ending {
         Self::held("the coordinator, which did not renew a lease in time")
     }
 
+    /// Of an ending over connections that were given up meanwhile: no failure of the server's or the mailbox's.
+    #[must_use]
+    pub fn given_up(self) -> Self {
+        if matches!(self.outcome, Outcome::Failed(_)) { Self::ours() } else { self }
+    }
+
     /// One of our own parts is away.
     fn held(part: impl Into<String>) -> Self {
         Self { outcome: Outcome::Failed(Failure::ours()), held_by: Some(part.into()), ..Self::idle() }

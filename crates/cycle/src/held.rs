@@ -26,10 +26,13 @@ pub struct Held {
 }
 
 impl Under {
-    /// Waits for a lease, for connections that leave their ends here.
+    /// Waits for a lease, for connections that leave their ends here. Nothing is said over them that the lease and the session
+    /// do not cover.
     pub async fn acquire(&self, request: AcquireRequest, ends: &Ends) -> Result<Held, Denied> {
         let in_doubt = request.limits.iter().map(|limit| limit.in_doubt).max().unwrap_or_default();
         let lease = self.throttle.acquire(request).await?;
+        let (validity, lost) = (lease.validity(), self.lost.clone());
+        ends.speak_while(move || validity.holds() && !lost.is_cancelled());
         Ok(Held { lease: Some(lease), ends: ends.clone(), in_doubt, partings: self.partings.clone() })
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod ending;
 mod failure;
 mod finish;
+pub mod hand;
 mod held;
 mod incoming;
 pub mod life;

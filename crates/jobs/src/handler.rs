@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::{Claimed, Delivery, Handler, Invitation, JobInvitation};
+use cycle::hand::{Hand, until_heard};
 use cycle::life::Under;
 use model::actor::Actor;
 use model::crash::{self, Point};
@@ -15,15 +16,12 @@ use store::{Error, Store, Tenant};
 
 use crate::{clean_up, key_rotation, re_examine, test_and_enable, test_profile};
 
-/// How often the end of a job is tried to be written, a second apart; after that its session's end, or its time, makes it
-/// due again.
-const END_TRIES: u32 = 30;
-
 /// Runs jobs for one session.
 pub(crate) struct Jobs {
     parts: cycle::Parts,
     under: Under,
     backoff: Backoff,
+    hand: Hand<Claim>,
 }
 
 /// How a job went; nothing else decides what happens to it.
@@ -67,7 +65,10 @@ impl Handler for Jobs {
     async fn handle(&self, delivery: Delivery) -> Claimed {
         let Invitation::Job(invitation) = delivery.invitation else { return Claimed::Asked };
         crash::point(Point::JobClaimBefore);
-        let claimed = match self.claim(&invitation).await {
+        let Some(_in_hand) = self.hand.take(Claim { job: invitation.job, number: invitation.claim }) else {
+            return Claimed::Asked;
+        };
+        let claimed = match until_heard(&self.under.lost, |unheard| self.claim(&invitation, unheard)).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!("the claim cannot be asked: {error}");
@@ -95,14 +96,17 @@ impl Handler for Jobs {
 
 impl Jobs {
     pub(crate) fn new(parts: cycle::Parts, under: Under, backoff: Backoff) -> Self {
-        Self { parts, under, backoff }
+        Self { parts, under, backoff, hand: Hand::default() }
     }
 
-    async fn claim(&self, invitation: &JobInvitation) -> store::Result<Option<ClaimedJob>> {
+    async fn claim(&self, invitation: &JobInvitation, unheard: bool) -> store::Result<Option<ClaimedJob>> {
         let claim = Claim { job: invitation.job, number: invitation.claim };
         self.parts
             .store
             .in_tenant(invitation.organization, async |tenant| {
+                if unheard {
+                    return job::claim_unheard(tenant, claim, self.under.session).await;
+                }
                 job::claim(tenant, claim, self.under.session).await
             })
             .await
@@ -123,28 +127,19 @@ impl Jobs {
                 test_profile::run(&context, &claimed.payload, claimed.cursor.as_ref()).await
             }
             JobKind::ReExamine => re_examine::run(&context, &claimed.payload, claimed.cursor.as_ref()).await,
-            JobKind::KeyRotation => key_rotation::run(&context).await,
+            JobKind::KeyRotation => key_rotation::run(&context, claimed.cursor.as_ref()).await,
             JobKind::CleanUp => clean_up::run(&context, claimed.cursor.as_ref()).await,
         };
         self.end(&context, &claimed, &result).await;
     }
 
-    /// Writes the end down; while Postgres is away it is tried again, for as long as it makes sense.
+    /// Writes the end down; while Postgres is away it is tried again, for as long as the session lives.
     async fn end(&self, context: &Context<'_>, claimed: &ClaimedJob, result: &store::Result<Outcome>) {
-        for attempt in 1..=END_TRIES {
-            match self.written(context, claimed, result).await {
-                Ok(()) => return,
-                Err(Error::Fenced) => return tracing::info!("the job was withdrawn or is somebody else's"),
-                Err(error @ Error::Away(_)) if attempt < END_TRIES => {
-                    tracing::warn!("the end of the job could not be written, trying again: {error}");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        "the end of the job could not be written and is left to the sweep: {error}"
-                    );
-                    return;
-                }
+        match until_heard(&self.under.lost, |_| self.written(context, claimed, result)).await {
+            Ok(()) => {}
+            Err(Error::Fenced) => tracing::info!("the job was withdrawn or is somebody else's"),
+            Err(error) => {
+                tracing::error!("the end of the job could not be written and is left to the sweep: {error}");
             }
         }
     }

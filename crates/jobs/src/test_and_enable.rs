@@ -177,10 +177,14 @@ async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Resul
     };
     let by = context.author();
     let finding = tokio::select! {
+        biased;
         () = lease.lost() => None,
+        () = context.under.lost.cancelled() => None,
         // On the heap: whatever waits for it stays small.
         finding = Box::pin(test(&keeper, mailbox, &by)) => Some(finding),
     };
+    // What was found over a connection that was given up says nothing about the server.
+    let finding = finding.filter(|_| !ends.is_silent());
     lease.release().await;
     match finding {
         Some(Ok(finding)) => Ok(Ok(Tested { finding, with })),

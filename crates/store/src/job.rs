@@ -19,7 +19,7 @@ pub use many::{Children, Unhappy, children, create_all, go_on, unhappy};
 pub use payload::checked;
 pub(crate) use ring::sweep;
 pub use ring::{QueuedJob, claim_due, queue_lost, unpublish};
-pub use run::{ClaimedJob, Later, claim, fence, finish, progress, retry_later};
+pub use run::{ClaimedJob, Later, claim, claim_unheard, fence, finish, progress, retry_later};
 pub use upkeep::forget;
 
 /// What an async operation is to be.

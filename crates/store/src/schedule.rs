@@ -17,7 +17,7 @@ mod round;
 mod sweep;
 mod together;
 
-pub use claim::{ClaimedCycle, claim, fence, finish, ours};
+pub use claim::{ClaimedCycle, claim, claim_unheard, fence, finish, ours};
 pub use due::{bump, create, make_due, poke, set_profile, wish, wish_all};
 pub use listen::{Pokes, listen};
 pub use picture::{InFlight, Lateness, in_flight, lateness};

@@ -42,6 +42,17 @@ impl Life {
     }
 }
 
+/// Asks of a lease whether it holds, wherever its owner is. It does not hold the lease.
+#[derive(Clone, Debug)]
+pub struct Validity(watch::Receiver<Life>);
+
+impl Validity {
+    /// As [`Lease::check`].
+    pub fn holds(&self) -> bool {
+        self.0.borrow().holds()
+    }
+}
+
 impl Lease {
     pub(crate) fn new(
         id: Uuid,
@@ -59,6 +70,11 @@ impl Lease {
     /// Whether the connection may still be used: ask right before what cannot be undone, such as a final dot.
     pub fn check(&self) -> bool {
         self.life.borrow().holds()
+    }
+
+    /// The same, for whoever has not the lease itself.
+    pub fn validity(&self) -> Validity {
+        Validity(self.life.clone())
     }
 
     /// How long its slot is charged at least, whatever becomes of the lease: zero when the ledger said that it is lost.

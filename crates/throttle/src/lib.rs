@@ -13,7 +13,7 @@ mod share;
 
 pub use client::{Session, Throttle};
 pub use config::{Config, ConfigError};
-pub use lease::{Doubt, Lease};
+pub use lease::{Doubt, Lease, Validity};
 pub use operator::{CheckError, Report, check, free, status};
 pub use request::{AcquireRequest, Denied, Holder, Limit, class_from_wire, class_to_wire};
 pub use share::{ClassShare, Quota, Served, Shares, quotas};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
+use cycle::hand::{Hand, until_heard};
 use cycle::life::Under;
 use cycle::{Cycle, Ending, Held};
 use model::cadence::Outcome;
@@ -20,14 +21,12 @@ pub(crate) struct Cycles {
     parts: cycle::Parts,
     under: Under,
     instruments: Instruments,
+    hand: Hand<Claim>,
 }
 
 /// How long a cycle that must stop still takes in what its server said already: a process that goes on after it was stopped
 /// learns of the time before it learns what came in.
 const HEARING: Duration = Duration::from_millis(100);
-
-/// How often the end of a cycle is tried to be written before it is left to the sweep.
-const FINISH_TRIES: u32 = 5;
 
 impl Handler for Cycles {
     async fn handle(&self, delivery: Delivery) -> Claimed {
@@ -44,12 +43,13 @@ impl Handler for Cycles {
 
 impl Cycles {
     pub(crate) fn new(parts: cycle::Parts, under: Under) -> Self {
-        Self { parts, under, instruments: Instruments::default() }
+        Self { parts, under, instruments: Instruments::default(), hand: Hand::default() }
     }
 
     async fn deliver(&self, delivery: Delivery, invitation: CycleInvitation) -> Claimed {
         crash::point(Point::ClaimBefore);
-        let claimed = match self.claim(&invitation).await {
+        let Some(_in_hand) = self.hand.take(claim(&invitation)) else { return Claimed::Asked };
+        let claimed = match until_heard(&self.under.lost, |unheard| self.claim(&invitation, unheard)).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!("the claim cannot be asked: {error}");
@@ -77,15 +77,25 @@ impl Cycles {
         Claimed::Asked
     }
 
-    async fn claim(&self, invitation: &CycleInvitation) -> store::Result<Option<ClaimedCycle>> {
-        let claim =
-            Claim { mailbox: invitation.mailbox, workload: invitation.workload, number: invitation.claim };
-        schedule::claim_together(&self.parts.store, invitation.organization, claim, self.under.session).await
+    async fn claim(
+        &self,
+        invitation: &CycleInvitation,
+        unheard: bool,
+    ) -> store::Result<Option<ClaimedCycle>> {
+        let (store, organization) = (&self.parts.store, invitation.organization);
+        let (claim, session) = (claim(invitation), self.under.session);
+        if unheard {
+            let ask = async |tenant: &_| schedule::claim_unheard(tenant, claim, session).await;
+            return store.in_tenant(organization, ask).await;
+        }
+        schedule::claim_together(store, organization, claim, session).await
     }
 
     async fn run(&self, invitation: &CycleInvitation, claimed: ClaimedCycle) {
         let started = Instant::now();
-        let cycle = Cycle::start(&self.parts, invitation.organization, self.under.session, claimed).await;
+        let (organization, session) = (invitation.organization, self.under.session);
+        let start = |_| Cycle::start(&self.parts, organization, session, claimed.clone());
+        let cycle = until_heard(&self.under.lost, start).await;
         let mut cycle = match cycle {
             Ok(Some(cycle)) => cycle,
             Ok(None) => return,
@@ -134,40 +144,39 @@ impl Cycles {
         }
     }
 
-    /// Writes the end down; while Postgres is away it is tried again, for as long as it makes sense.
+    /// Writes the end down; while Postgres is away it is tried again, for as long as the session lives.
     async fn finish(&self, cycle: &Cycle, ending: &Ending, took: Duration) {
-        for attempt in 1..=FINISH_TRIES {
-            match cycle.finish(ending).await {
-                Ok(next) => {
-                    self.instruments.record(cycle, ending, took);
-                    tracing::debug!(next.reason = %next.reason, "finished");
-                    return;
-                }
-                Err(store::Error::Fenced) => return tracing::info!("finished by somebody else"),
-                Err(error) if attempt == FINISH_TRIES => {
-                    tracing::error!(
-                        "the end of the cycle could not be written and is left to the sweep: {error}"
-                    );
-                }
-                Err(error) => {
-                    tracing::warn!("the end of the cycle could not be written, trying again: {error}");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+        match until_heard(&self.under.lost, |_| cycle.finish(ending)).await {
+            Ok(next) => {
+                self.instruments.record(cycle, ending, took);
+                tracing::debug!(next.reason = %next.reason, "finished");
+            }
+            Err(store::Error::Fenced) => tracing::info!("finished by somebody else"),
+            Err(error) => {
+                tracing::error!(
+                    "the end of the cycle could not be written and is left to the sweep: {error}"
+                );
             }
         }
     }
+}
+
+fn claim(invitation: &CycleInvitation) -> Claim {
+    Claim { mailbox: invitation.mailbox, workload: invitation.workload, number: invitation.claim }
 }
 
 /// Runs the cycle for as long as its lease and its session hold. Without them nothing more is said to the server; what it
 /// answered already, when this process was stopped and went on, is still heard, for an answer to a send is true whoever
 /// holds the claim by now. Then the connection is given up.
 async fn leased(cycle: &mut Cycle, lease: &Held, under: &Under) -> Option<Ending> {
+    let cycle_ends = cycle.ends().clone();
     let mut running = Box::pin(cycle.run(|| lease.check() && !under.lost.is_cancelled()));
     tokio::select! {
         biased;
         () = under.lost.cancelled() => {}
         () = lease.lost() => tracing::warn!("the lease is lost: the connection is given up"),
-        ending = &mut running => return ending,
+        // What ended over a connection that was given up says nothing about its server.
+        ending = &mut running => return ending.map(|ending| if cycle_ends.is_silent() { ending.given_up() } else { ending }),
     }
     lease.fall_silent();
     timeout(HEARING, running).await.ok();

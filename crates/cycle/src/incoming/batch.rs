@@ -81,7 +81,7 @@ impl Reading<'_> {
         while batch.len() < fitting.max(1)
             && let Some(new) = waiting.pop_front()
         {
-            bytes += new.listed.size;
+            bytes = sum([bytes, new.listed.size]);
             let first = batch.is_empty();
             let alone = new.listed.size > config.whole_bytes() || self.is_dangerous(&new);
             if !first && (bytes > room || alone) {
@@ -103,7 +103,7 @@ impl Reading<'_> {
             self.take_in_hand(one).await?;
         }
         self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        self.used.bytes += batch.iter().map(|new| new.listed.size).sum::<u64>();
+        self.used.bytes = sum(batch.iter().map(|new| new.listed.size).chain([self.used.bytes]));
 
         let limit = self.cycle.mailbox.max_message_bytes;
         let (fetchable, oversize): (Vec<New>, Vec<New>) =
@@ -121,7 +121,7 @@ impl Reading<'_> {
         {
             return large::record(self, session, one, items).await;
         }
-        let reserved = self.cycle.parts.mail.reserve(fetchable.iter().map(|new| new.listed.size).sum()).await;
+        let reserved = self.cycle.parts.mail.reserve(sum(fetchable.iter().map(|new| new.listed.size))).await;
         crash::point(Point::FetchBefore);
         let Fetch { read, refused, unread, stopped } = self.fetch(session, fetchable, room).await?;
         crash::point(Point::FetchAfter);
@@ -418,6 +418,11 @@ impl New {
             verdict,
         }
     }
+}
+
+/// Of sizes that a server says: it may say anything.
+fn sum(sizes: impl IntoIterator<Item = u64>) -> u64 {
+    sizes.into_iter().fold(0, u64::saturating_add)
 }
 
 fn is_old(item: &IncomingItem) -> bool {

@@ -118,6 +118,22 @@ async fn a_message_that_says_more_than_its_octets_and_has_one_long_line_is_recor
 }
 
 #[tokio::test]
+async fn sizes_that_add_up_to_more_than_a_number_holds_cost_nobody_anything() {
+    let drop = Maildrop::with(3).await;
+    drop.says(|line| {
+        let listing = format!("+OK\r\n1 10\r\n2 {0}\r\n3 {0}\r\n.\r\n", u64::MAX);
+        (line == "LIST").then(|| say(listing))
+    });
+    let (house, id) = drop.house(config()).await;
+    // Each is more than a cycle may have, and goes alone.
+    for _ in 0..2 {
+        let (ending, _) = house.cycle(id, Workload::Incoming).await;
+        assert!(matches!(ending.outcome, Outcome::Done { .. }), "{:?}", ending.outcome);
+    }
+    expect(&house, &[("emails", 1), ("mailbox_items where decision = 'too_large'", 2)]).await;
+}
+
+#[tokio::test]
 async fn mail_in_utf8_comes_as_it_was_written_where_the_server_offers_it() {
     let drop = Maildrop::with(0).await;
     drop.state().capabilities = "USER\r\nUIDL\r\nTOP\r\nPIPELINING\r\nUTF8 USER\r\n";

@@ -3,6 +3,7 @@
 //!
 //! It must never take a server's silence for a yes: a FIN or a reset may be lost on the way, and the server goes on counting.
 
+use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +18,20 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Clone, Debug, Default)]
 pub struct Ends(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     left: Mutex<Vec<Left>>,
     mute: AtomicBool,
+    may_speak: Mutex<Option<MaySpeak>>,
+}
+
+/// Whether something may still be said.
+type MaySpeak = Arc<dyn Fn() -> bool + Send + Sync>;
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("left", &self.left).field("mute", &self.mute).finish_non_exhaustive()
+    }
 }
 
 /// A connection that was dropped before the server had closed it.
@@ -51,8 +62,21 @@ impl Ends {
         self.0.mute.store(true, Ordering::SeqCst);
     }
 
+    /// From now on `may` is asked before each word over these connections; once it has said no, they have fallen silent.
+    /// A process that stood still may say nothing more before anybody could tell it that its time is over.
+    pub fn speak_while(&self, may: impl Fn() -> bool + Send + Sync + 'static) {
+        *self.0.may_speak.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(may));
+    }
+
     /// Whether these connections were given up: an error over one of them is no longer the server's.
     pub fn is_silent(&self) -> bool {
+        if self.0.mute.load(Ordering::SeqCst) {
+            return true;
+        }
+        let may = self.0.may_speak.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if may.is_some_and(|may| !may()) {
+            self.fall_silent();
+        }
         self.0.mute.load(Ordering::SeqCst)
     }
 

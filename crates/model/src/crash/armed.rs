@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -11,6 +12,9 @@ use super::{Fate, Point, Unarmed};
 
 /// Arranged before the first thread starts, and read by all of them.
 static ARMED: OnceLock<Armed> = OnceLock::new();
+
+/// By then the whole process stands still.
+const STOPPING: Duration = Duration::from_millis(200);
 
 struct Armed {
     point: Point,
@@ -28,6 +32,8 @@ pub(super) fn pass(point: Point) {
     if armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
         if armed.fate == Fate::StandsStill {
             let _ = kill_process(getpid(), Signal::STOP);
+            // Another thread may take the signal: until it has stopped all of them, this one does nothing.
+            std::thread::sleep(STOPPING);
             return;
         }
         let _ = kill_process(getpid(), Signal::KILL);

@@ -30,15 +30,31 @@ pub struct ClaimedJob {
 /// Takes the job that a message invites to; `None` when it is anybody else's by now or was withdrawn, or the session
 /// is no longer alive.
 pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<Option<ClaimedJob>> {
+    take(tenant, claim, session, false).await
+}
+
+/// The same for a claim that was asked for before under this session, without an answer: it may have been granted, and is no
+/// other try then. Only for who has not begun with it.
+pub async fn claim_unheard(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<Option<ClaimedJob>> {
+    take(tenant, claim, session, true).await
+}
+
+async fn take(
+    tenant: &Tenant,
+    claim: Claim,
+    session: SessionId,
+    unheard: bool,
+) -> Result<Option<ClaimedJob>> {
     let row = tenant
         .query_opt(
-            "update jobs set state = 'running', session_id = $3, since = now(), attempts = attempts + 1,
+            "update jobs set state = 'running', session_id = $3, since = now(), attempts = attempts + (state = 'queued')::int,
                 progress = case when cursor is null then '[]' else progress end
-             where id = $1 and claim = $2 and state = 'queued'
+             where id = $1 and claim = $2
+               and (state = 'queued' or $4 and state = 'running' and session_id = $3)
                and exists (select from sessions l
                            where l.id = $3 and l.ended_at is null and l.seen_at + l.dead_after > now())
              returning kind, payload, attempts, max_attempts, cursor",
-            &[&claim.job.0, &claim.number, &session.0],
+            &[&claim.job.0, &claim.number, &session.0, &unheard],
         )
         .await?;
     row.map(|row| {

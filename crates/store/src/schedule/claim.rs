@@ -35,16 +35,36 @@ pub struct ClaimedCycle {
 /// else's by now, was switched off, or the session is no longer alive. A wish that came in while it was queued is
 /// answered by this cycle.
 pub async fn claim(tenant: &Tenant, claim: Claim, session: SessionId) -> Result<Option<ClaimedCycle>> {
+    take(tenant, claim, session, false).await
+}
+
+/// The same for a claim that was asked for before under this session, without an answer: it may have been granted. Only for who
+/// has not begun with it.
+pub async fn claim_unheard(
+    tenant: &Tenant,
+    claim: Claim,
+    session: SessionId,
+) -> Result<Option<ClaimedCycle>> {
+    take(tenant, claim, session, true).await
+}
+
+async fn take(
+    tenant: &Tenant,
+    claim: Claim,
+    session: SessionId,
+    unheard: bool,
+) -> Result<Option<ClaimedCycle>> {
     let row = tenant
         .query_opt(
             "update schedules s set state = 'running', session_id = $4, since = now(), wished_at = null
-             where mailbox_id = $1 and workload = $2 and claim = $3 and state = 'queued'
+             where mailbox_id = $1 and workload = $2 and claim = $3
+               and (state = 'queued' or $5 and state = 'running' and session_id = $4)
                and exists (select from sessions l
                            where l.id = $4 and l.ended_at is null and l.seen_at + l.dead_after > now())
              returning profile_id, due_reason, quiet_cycles, failures, refusals, deaths, held_since is not null as held_back,
                        greatest(extract(epoch from now() - due_at), 0)::float8 as waited,
                        greatest(extract(epoch from now() - first_refused_at), 0)::float8 as first_refused",
-            &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number, &session.0],
+            &[&claim.mailbox.0, &claim.workload.as_str(), &claim.number, &session.0, &unheard],
         )
         .await?;
     row.map(|row| claimed(&row, claim)).transpose()

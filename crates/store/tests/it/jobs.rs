@@ -11,7 +11,7 @@ use store::job::{self, Claim, Later, NewJob, Page, QueuedJob};
 use store::testing::pass;
 use store::{Error, session};
 
-use crate::support::{One, SWEEP, in_ring, one};
+use crate::support::{One, SWEEP, in_ring, one, start};
 
 async fn create(one: &One, max_attempts: u32) -> JobId {
     let job = NewJob {
@@ -44,6 +44,23 @@ async fn running(one: &One) -> Claim {
 
 async fn look(one: &One, job: JobId) -> job::Job {
     job::get(&one.tenant().await, job).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_no_other_try_and_nobody_elses() {
+    let one = one().await;
+    let id = create(&one, 3).await;
+    let claim = scan(&one).await[0].place.claim;
+    let tenant = one.tenant().await;
+    // Never granted: then it is now.
+    assert_eq!(job::claim_unheard(&tenant, claim, one.session).await.unwrap().unwrap().attempt, 1);
+    // Granted, and nobody heard it.
+    assert_eq!(job::claim_unheard(&tenant, claim, one.session).await.unwrap().unwrap().attempt, 1);
+    let other = start(&one.store).await;
+    assert!(job::claim_unheard(&tenant, claim, other).await.unwrap().is_none());
+    job::finish(&tenant, claim, true, &json!({})).await.unwrap();
+    assert!(job::claim_unheard(&tenant, claim, one.session).await.unwrap().is_none());
+    assert_eq!(job::get(&tenant, id).await.unwrap().unwrap().state, JobState::Succeeded);
 }
 
 #[tokio::test]

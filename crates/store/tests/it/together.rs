@@ -249,3 +249,17 @@ async fn an_end_that_must_write_more_than_its_row_is_not_written_with_others() {
     assert_eq!(one.column("state").await.as_deref(), Some("running"));
     assert!(finish_together(&one.store, sound("pop3://another.test:995".to_owned())).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_taken_again_by_its_own_session_alone() {
+    let one = one().await;
+    let queued = scan(&one.store, 10).await.remove(0).place;
+    assert!(claimed(&one.store, &[queued], one.session).await[0].is_some());
+    let (tenant, other) = (one.tenant().await, start(&one.store).await);
+    assert!(schedule::claim(&tenant, queued.claim, one.session).await.unwrap().is_none());
+    assert!(schedule::claim_unheard(&tenant, queued.claim, other).await.unwrap().is_none());
+    assert!(schedule::claim_unheard(&tenant, queued.claim, one.session).await.unwrap().is_some());
+    let (outcome, next) = done();
+    schedule::finish(&tenant, queued.claim, &outcome, &next).await.unwrap();
+    assert!(schedule::claim_unheard(&tenant, queued.claim, one.session).await.unwrap().is_none());
+}
