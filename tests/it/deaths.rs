@@ -239,7 +239,9 @@ async fn stands_still(point: Point, workload: &str) -> (House, Mailbox, Vec<Stri
         house.deliver(&anna, "Offer", 0);
         house.api.sync(&anna, "incoming").await;
     } else {
-        let email = house.draft(&anna, &house.address("bert"), "Offer").await;
+        let bert = house.address("bert");
+        house.installation.servers.mail.add_mailbox(&bert, "outside");
+        let email = house.draft(&anna, &bert, "Offer").await;
         house.api.ask_to_send(&email).await;
     }
     until("its session is dead", async || {
