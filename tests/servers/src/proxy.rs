@@ -5,6 +5,7 @@ mod counts;
 mod forward;
 
 use std::{
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -14,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::yield_now,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -41,6 +42,8 @@ struct Controls {
     cuts: u64,
     /// Raised once each time that all connections fall silent.
     severed: u64,
+    /// The clients' ports of what fell silent then: those that had not ended their connection yet.
+    silenced: Arc<HashSet<u16>>,
     /// After how long a server closes a connection that fell silent.
     idle: Duration,
     client_bytes: Option<u64>,
@@ -105,7 +108,7 @@ impl CountingProxy {
         self.controls.send_modify(|controls| controls.refuse = refuse);
     }
 
-    /// Accepts connections and takes bytes but passes nothing on, or passes on what was held and goes on.
+    /// Accepts connections and takes bytes but passes nothing on, ends neither, or passes on what was held and goes on.
     pub fn blackhole(&self, blackhole: bool) {
         self.controls.send_modify(|controls| controls.blackhole = blackhole);
     }
@@ -118,13 +121,26 @@ impl CountingProxy {
     /// Every connection that is open now falls silent for good: nothing passes any more, neither bytes nor ends. Its server
     /// goes on counting it, and closes it after `idle`, as servers do whose clients say nothing.
     pub fn sever(&self, idle: Duration) {
+        let silenced = Arc::new(counts::established_to(self.port()));
         self.controls.send_modify(|controls| {
             controls.severed += 1;
+            controls.silenced = silenced;
             controls.idle = idle;
         });
     }
 
-    /// How many connections the server has open now, as it counts: those that fell silent too.
+    /// Waits until the server has this many connections, and says whether it came to that: not for longer than a busy
+    /// machine takes to make them.
+    pub async fn connected(&self, wanted: usize) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.behind() < wanted && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.behind() >= wanted
+    }
+
+    /// How many connections the server has open now, as it counts: those that fell silent too, and those whose ends a
+    /// blackhole holds.
     pub fn behind(&self) -> usize {
         self.counts.behind().0
     }
@@ -177,7 +193,13 @@ async fn serve(
                 yield_now().await;
             }
             let counted = Counted::new(&counts, address, peer);
-            tokio::spawn(forward::forward(client, target.clone(), counted, controls.clone()));
+            tokio::spawn(forward::forward(
+                client,
+                (address, peer),
+                target.clone(),
+                counted,
+                controls.clone(),
+            ));
         }
         let refuse = controls.borrow().refuse;
         if refuse {

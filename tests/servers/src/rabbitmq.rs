@@ -2,7 +2,7 @@
 
 mod http;
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use lapin::{Connection, ConnectionProperties, options::QueueDeclareOptions, types::FieldTable};
 use tokio::{
@@ -163,6 +163,16 @@ impl RabbitMq {
     /// Asks the node to end and returns when it has.
     pub async fn stop(&self) {
         self.node.stop().await;
+    }
+
+    /// Removes everything that a stopped node has on disk: it starts as one that has never run, with `/` and `guest` alone.
+    ///
+    /// # Panics
+    /// When it cannot be removed.
+    pub fn wipe(&self) {
+        let data = self.node.directory().join("mnesia");
+        let removed = fs::remove_dir_all(&data).map_err(Error::io("cannot remove RabbitMQ's data"));
+        or_panic("cannot wipe RabbitMQ", removed);
     }
 
     /// Starts the node again on the same ports with what was durable.

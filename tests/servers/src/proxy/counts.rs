@@ -1,14 +1,12 @@
 //! How many connections there are and were. The proxy hears of a connection's end a moment after its client closed
-//! it, and on a busy machine even after the client's next connection; so the maximum asks the kernel, which knows.
+//! it, and on a busy machine even after the client's next connection; so a maximum asks the kernel, which knows. Where
+//! the proxy itself keeps the end from the server, the kernel is not asked: the server counts on, whatever the client did.
 
 use std::{
     collections::{HashMap, HashSet},
     fs,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 #[derive(Default)]
@@ -21,9 +19,16 @@ struct Numbers {
     numbered: u64,
     maximum: usize,
     total: usize,
-    /// Connections to the server, and the most of them.
-    behind: usize,
+    /// Connections to the server, each under the number that it has as a client's, and the most of them.
+    behind: HashMap<u64, Server>,
     most_behind: usize,
+}
+
+/// One connection as its server has it.
+struct Server {
+    client: SocketAddr,
+    /// Whether the proxy passes nothing on, so that the server cannot have heard of the client's end.
+    held: bool,
 }
 
 impl Counts {
@@ -41,14 +46,14 @@ impl Counts {
 
     pub(super) fn behind(&self) -> (usize, usize) {
         let numbers = self.lock();
-        (numbers.behind, numbers.most_behind)
+        (numbers.behind.len(), numbers.most_behind)
     }
 
     pub(super) fn reset(&self) {
         let mut numbers = self.lock();
         numbers.total = 0;
         numbers.maximum = numbers.open.len();
-        numbers.most_behind = numbers.behind;
+        numbers.most_behind = numbers.behind.len();
     }
 
     fn lock(&self) -> MutexGuard<'_, Numbers> {
@@ -82,25 +87,35 @@ impl Counted {
 
 impl Counted {
     /// A connection to the server, until it is dropped.
-    pub(super) fn behind(&self) -> Behind {
+    pub(super) fn behind(&self, proxy: u16, client: SocketAddr) -> Behind {
         let mut numbers = self.counts.lock();
-        numbers.behind += 1;
-        numbers.most_behind = numbers.most_behind.max(numbers.behind);
+        numbers.behind.insert(self.number, Server { client, held: false });
+        if numbers.behind.len() > numbers.most_behind {
+            let established = established_to(proxy);
+            let counts_on = |server: &&Server| server.held || established.contains(&server.client.port());
+            let open = numbers.behind.values().filter(counts_on).count();
+            numbers.most_behind = numbers.most_behind.max(open);
+        }
         drop(numbers);
-        Behind { counts: Arc::clone(&self.counts), over: AtomicBool::new(false) }
+        Behind { counts: Arc::clone(&self.counts), number: self.number }
     }
 }
 
-/// One connection to the server, from being open until either side of it ended.
+/// One connection to the server, from being open until an end of either side has passed.
 pub(super) struct Behind {
     counts: Arc<Counts>,
-    over: AtomicBool,
+    number: u64,
 }
 
 impl Behind {
     pub(super) fn is_over(&self) {
-        if !self.over.swap(true, Ordering::SeqCst) {
-            self.counts.lock().behind -= 1;
+        self.counts.lock().behind.remove(&self.number);
+    }
+
+    /// Nothing passes any more, or something does again.
+    pub(super) fn hold(&self, held: bool) {
+        if let Some(server) = self.counts.lock().behind.get_mut(&self.number) {
+            server.held = held;
         }
     }
 }
@@ -120,7 +135,7 @@ impl Drop for Counted {
 /// The local ports of the sockets on this machine that have a connection to `port` and have not closed it; see
 /// proc(5): each line has its number, the local and the remote address as `HEX:PORT`, and the state, 01 of which
 /// is established.
-fn established_to(port: u16) -> HashSet<u16> {
+pub(super) fn established_to(port: u16) -> HashSet<u16> {
     let port_of = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! One connection through the proxy: bytes both ways until an end, a cut or a budget that is used up.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,6 +19,7 @@ use super::{
 
 pub(super) async fn forward(
     mut client: TcpStream,
+    (proxy, peer): (SocketAddr, SocketAddr),
     target: String,
     counted: Counted,
     mut controls: watch::Receiver<Controls>,
@@ -32,15 +33,20 @@ pub(super) async fn forward(
         let Ok(mut server) = TcpStream::connect(target).await else { return };
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
-        let behind = counted.behind();
+        let behind = counted.behind(proxy.port(), peer);
         let idle = tokio::select! {
-            () = both_ways(&mut client, &mut server, (counted, &behind), &controls) => return,
+            // Nothing passes that comes after.
+            biased;
             silent = silent.wait_for(|controls| controls.severed != severed) => match silent {
+                // What the client had ended by then has passed.
+                Ok(controls) if !controls.silenced.contains(&peer.port()) => return,
                 Ok(controls) => controls.idle,
                 Err(_) => return,
             },
+            () = both_ways(&mut client, &mut server, (counted, &behind), &controls) => return,
         };
         // The client hears of nothing any more, and the server only of its own clock.
+        behind.hold(true);
         sleep(idle).await;
         drop((server, behind));
         pending::<()>().await;
@@ -62,9 +68,13 @@ async fn both_ways(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let mut there =
-        Box::pin(one_way(from_client, to_server, client_bytes, controls.clone(), |_| Duration::ZERO));
+        Box::pin(one_way(from_client, to_server, client_bytes, (controls.clone(), behind), |_| {
+            Duration::ZERO
+        }));
     let mut back =
-        Box::pin(one_way(from_server, to_client, server_bytes, controls.clone(), |controls| controls.delay));
+        Box::pin(one_way(from_server, to_client, server_bytes, (controls.clone(), behind), |controls| {
+            controls.delay
+        }));
     // With the end of one side the connection is over for whoever counts; what is on its way still arrives.
     tokio::select! {
         end = &mut there => {
@@ -96,12 +106,21 @@ async fn one_way(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut budget: Option<u64>,
-    mut controls: watch::Receiver<Controls>,
+    (mut controls, behind): (watch::Receiver<Controls>, &Behind),
     delay: fn(&Controls) -> Duration,
 ) -> End {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let count = match from.read(&mut buffer).await {
+        let read = from.read(&mut buffer).await;
+        // What is held is held with its ends: the other side hears of none while the network loses everything.
+        if controls.borrow().blackhole {
+            behind.hold(true);
+        }
+        let pause = match controls.wait_for(|controls| !controls.blackhole).await {
+            Ok(controls) => delay(&controls),
+            Err(_) => return End::Cut,
+        };
+        let count = match read {
             Ok(0) => {
                 let _ = to.shutdown().await;
                 return End::Closed;
@@ -109,10 +128,7 @@ async fn one_way(
             Ok(count) => count,
             Err(_) => return End::Cut,
         };
-        let pause = match controls.wait_for(|controls| !controls.blackhole).await {
-            Ok(controls) => delay(&controls),
-            Err(_) => return End::Cut,
-        };
+        behind.hold(false);
         if !pause.is_zero() {
             sleep(pause).await;
         }

@@ -96,6 +96,31 @@ async fn it_holds_what_is_said_and_lets_it_go() {
 }
 
 #[tokio::test]
+async fn an_end_that_it_holds_is_not_heard_and_the_server_counts_on() {
+    let proxy = CountingProxy::start(echo().await).await;
+    let mut stream = connect(&proxy).await;
+    assert_eq!(say(&mut stream, b"before").await, b"before");
+    proxy.blackhole(true);
+    drop(stream);
+    let over = async {
+        while proxy.behind() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(Duration::from_millis(100), over).await.is_err(), "its end is lost");
+    // Nor does it get through while the next one waits to be let in.
+    let mut next = connect(&proxy).await;
+    next.write_all(b"held").await.unwrap();
+    assert_eq!(proxy.behind(), 1);
+    proxy.blackhole(false);
+    let mut heard = [0; 4];
+    next.read_exact(&mut heard).await.unwrap();
+    drop(next);
+    nobody_left(&proxy).await;
+    assert_eq!(proxy.behind(), 0);
+}
+
+#[tokio::test]
 async fn it_cuts_all_or_after_a_number_of_bytes() {
     let proxy = CountingProxy::start(echo().await).await;
     let mut stream = connect(&proxy).await;

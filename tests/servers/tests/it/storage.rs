@@ -89,4 +89,18 @@ async fn rabbitmq_counts_what_waits_and_blocks_who_publishes() {
     assert!(rabbitmq.queue_depth("a test/1", "work").await >= 2);
     rabbitmq.delete_vhost("a test/1").await;
     rabbitmq.delete_vhost("a test/1").await;
+
+    rabbitmq.create_vhost("kept").await;
+    rabbitmq.stop().await;
+    rabbitmq.start_again().await;
+    let vhost = async |name: &str| {
+        let properties = ConnectionProperties::default();
+        Connection::connect(&rabbitmq.amqp_uri(name), properties).await.map(drop)
+    };
+    vhost("kept").await.unwrap();
+    rabbitmq.stop().await;
+    rabbitmq.wipe();
+    rabbitmq.start_again().await;
+    vhost("/").await.unwrap();
+    assert!(vhost("kept").await.is_err(), "it knows nothing of what was there");
 }
