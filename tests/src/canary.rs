@@ -1,6 +1,8 @@
 //! A secret that goes in, and the forms in which it could come out: for searching what must not tell it. The same forms
 //! everywhere, so that no search knows fewer of them than another.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -16,11 +18,8 @@ impl Canary {
     /// A secret as it is, in hexadecimal digits, and in Base64 wherever it stands in what was encoded: a sign-in by LOGIN
     /// encodes it alone, one by PLAIN after other words (RFC 4616).
     pub fn new(kind: &'static str, secret: &[u8]) -> Self {
-        let digits = |upper: bool| {
-            let digit = |byte: &u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
-            secret.iter().map(digit).collect::<String>()
-        };
-        let mut forms = vec![digits(false), digits(true)];
+        let digits = hexadecimal(secret);
+        let mut forms = vec![digits.to_uppercase(), digits];
         if let Ok(text) = std::str::from_utf8(secret) {
             forms.push(text.to_owned());
         }
@@ -52,6 +51,13 @@ impl Canary {
     }
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +70,7 @@ mod tests {
         for before in ["", "a", "ab", "abc", "anna@mail.example"] {
             for after in ["", "!", "?!"] {
                 let text = format!("{before}{SECRET}{after}");
-                let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let digits = hexadecimal(text.as_bytes());
                 for told in [BASE64_STANDARD.encode(&text), digits.to_uppercase(), digits, text] {
                     assert!(canary.is_in(&format!("C: {told} .")), "{told}");
                 }

@@ -107,7 +107,9 @@ fn write_value(value: &redis::Value, text: &mut String) {
             let _ = write!(text, "{} ", String::from_utf8_lossy(bytes));
         }
         redis::Value::Array(values) | redis::Value::Set(values) => {
-            values.iter().for_each(|value| write_value(value, text));
+            for value in values {
+                write_value(value, text);
+            }
         }
         redis::Value::Map(pairs) => {
             for (name, value) in pairs {
