@@ -10,9 +10,10 @@ mod history;
 mod office;
 mod points;
 mod run;
+mod schedule;
 mod witness;
 mod world;
 
 pub use history::{Arrived, Connections, Delivered, History, Send, Violation, violations};
-pub use run::run;
-pub use world::World;
+pub use run::{WHOLE, run};
+pub use world::{CANARY, LEASE, LIMIT, World};

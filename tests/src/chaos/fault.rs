@@ -9,11 +9,11 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _};
 use tokio::time::sleep;
 
-use super::world::{LEASE, World};
+use super::world::{IN_DOUBT, LEASE, QUIET, World};
 use crate::Signal;
 
 /// One way to break something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     /// One process of a role is killed.
     Kill(&'static str),
@@ -47,8 +47,11 @@ pub(crate) enum Fault {
     FlushRedis,
     /// Every connection to a mail server is cut.
     CutMail,
-    /// Mail servers fall silent, while they go on counting their connections.
+    /// Mail servers fall silent, while they go on counting their connections, and are heard again.
     SilentMail,
+    /// The network loses everything on the connections that are open, their ends too, and never again gives anything back.
+    /// The servers count them for as long as their idle time.
+    SeverMail,
     /// Nobody listens where mail servers were.
     RefuseMail,
     /// The mail servers themselves are stopped and started.
@@ -78,8 +81,15 @@ impl Fault {
         F::Freeze("scheduler"),
         F::Freeze("coordinator"),
         F::WrongClock("worker", "+1h"),
+        F::WrongClock("worker", "-1h"),
         F::WrongClock("scheduler", "+1h"),
+        F::WrongClock("scheduler", "-1h"),
+        F::WrongClock("coordinator", "+1h"),
         F::WrongClock("coordinator", "-1h"),
+        F::WrongClock("jobs", "+1h"),
+        F::WrongClock("jobs", "-1h"),
+        F::WrongClock("api", "+1h"),
+        F::WrongClock("api", "-1h"),
         F::KillBroker,
         F::RestartBroker,
         F::BlockBroker,
@@ -91,11 +101,45 @@ impl Fault {
         F::FlushRedis,
         F::CutMail,
         F::SilentMail,
+        F::SeverMail,
         F::RefuseMail,
         F::RestartMail,
         F::SilentCoordinators,
         F::StrangeMessages,
     ];
+
+    /// What must be waited for when it is mended, before everything must be on schedule again: the end of a lease, of a slot
+    /// in doubt, of the quiet time after a lost ledger. A message that was lost in its queue owes nothing.
+    pub(crate) fn owes(self) -> Duration {
+        match self {
+            // Who dies holds leases, or knew of them.
+            F::Kill("worker" | "coordinator")
+            | F::KillAll("worker" | "coordinator")
+            | F::KillEverything
+            | F::Freeze("coordinator" | "scheduler")
+            | F::WrongClock("worker" | "coordinator", _) => LEASE,
+            // It said nothing while its leases ended, so that its slots are in doubt since; and what a cycle could not end
+            // in the server's hearing is.
+            F::Freeze(_) | F::SilentMail | F::SeverMail => IN_DOUBT,
+            // The leases end first, which makes the connections doubtful.
+            F::SilentCoordinators => LEASE + IN_DOUBT,
+            F::KillRedis | F::StopRedis | F::FlushRedis => QUIET,
+            F::Kill(_)
+            | F::KillAll(_)
+            | F::Terminate(_)
+            | F::WrongClock(..)
+            | F::KillBroker
+            | F::RestartBroker
+            | F::BlockBroker
+            | F::WipeBroker
+            | F::KillPostgres
+            | F::RestartPostgres
+            | F::CutMail
+            | F::RefuseMail
+            | F::RestartMail
+            | F::StrangeMessages => Duration::ZERO,
+        }
+    }
 
     /// Breaks it, lets some time pass, and mends it.
     pub(crate) async fn strike(self, world: &mut World, chance: &mut StdRng) {
@@ -152,10 +196,12 @@ impl Fault {
                 servers.rabbitmq.set_disk_alarm(false).await;
             }
             F::WipeBroker => {
-                let virtual_host = &world.installation.virtual_host;
-                servers.rabbitmq.delete_vhost(virtual_host).await;
+                servers.rabbitmq.stop().await;
+                servers.rabbitmq.wipe();
+                servers.rabbitmq.start_again().await;
+                // The node is there and knows nothing of anybody.
                 sleep(while_it_lasts / 4).await;
-                servers.rabbitmq.create_vhost(virtual_host).await;
+                servers.rabbitmq.create_vhost(&world.installation.virtual_host).await;
             }
             F::KillPostgres => {
                 servers.postgres.kill().await;
@@ -186,12 +232,15 @@ impl Fault {
             }
             F::SilentMail => {
                 let length = if chance.random_bool(0.5) { while_it_lasts } else { while_it_lasts * 3 };
+                // Nobody keeps a slot for longer than the server's idle time, nor does the server.
+                let length = length.min(IN_DOUBT * 7 / 8);
                 world.pop3.blackhole(true);
                 world.smtp.blackhole(true);
                 sleep(length).await;
                 world.pop3.blackhole(false);
                 world.smtp.blackhole(false);
             }
+            F::SeverMail => world.sever_mail().await,
             F::RefuseMail => {
                 world.pop3.refuse(true);
                 world.smtp.refuse(true);
@@ -228,7 +277,7 @@ impl fmt::Display for Fault {
             F::KillBroker => f.write_str("RabbitMQ is killed"),
             F::RestartBroker => f.write_str("RabbitMQ is stopped and started"),
             F::BlockBroker => f.write_str("RabbitMQ raises its disk alarm"),
-            F::WipeBroker => f.write_str("RabbitMQ loses its data"),
+            F::WipeBroker => f.write_str("RabbitMQ comes back without any data"),
             F::KillPostgres => f.write_str("Postgres is killed in the middle of commits"),
             F::RestartPostgres => f.write_str("Postgres is stopped and started"),
             F::KillRedis => f.write_str("Redis is killed and comes back empty"),
@@ -236,6 +285,9 @@ impl fmt::Display for Fault {
             F::FlushRedis => f.write_str("Redis is flushed"),
             F::CutMail => f.write_str("connections to mail servers are cut"),
             F::SilentMail => f.write_str("mail servers fall silent and go on counting"),
+            F::SeverMail => {
+                f.write_str("connections to mail servers fall silent for good and are counted on")
+            }
             F::RefuseMail => f.write_str("mail servers refuse connections"),
             F::RestartMail => f.write_str("mail servers are stopped and started"),
             F::SilentCoordinators => f.write_str("coordinators cannot be reached"),
@@ -246,4 +298,27 @@ impl fmt::Display for Fault {
 
 fn any(places: &[usize], chance: &mut StdRng) -> Option<usize> {
     if places.is_empty() { None } else { Some(places[chance.random_range(0..places.len())]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_owes_what_it_lets_wait_and_no_more() {
+        for (fault, owes) in [
+            (F::Kill("worker"), LEASE),
+            (F::Kill("coordinator"), LEASE),
+            (F::Kill("api"), Duration::ZERO),
+            (F::Terminate("worker"), Duration::ZERO),
+            (F::Freeze("worker"), IN_DOUBT),
+            (F::FlushRedis, QUIET),
+            (F::WipeBroker, Duration::ZERO),
+            (F::KillPostgres, Duration::ZERO),
+            (F::SeverMail, IN_DOUBT),
+        ] {
+            assert_eq!(fault.owes(), owes, "{fault}");
+        }
+        assert!(F::ALL.iter().all(|fault| fault.owes() <= QUIET));
+    }
 }

@@ -15,11 +15,13 @@ pub struct History {
     pub without_receipt: usize,
     /// Items of mailboxes that are neither recorded nor duplicates, in words.
     pub undecided: Vec<String>,
-    /// What was asked to be sent.
+    /// The ids of the emails that the API said it would send.
+    pub taken: BTreeSet<String>,
+    /// What the store has of sends: everything that is no draft.
     pub sends: Vec<Send>,
     /// What arrived at the recipients, once for each copy.
     pub arrived: Vec<Arrived>,
-    /// The most connections that each server ever had, with its limit.
+    /// The most connections that each server ever counted, with its limit.
     pub connections: Vec<Connections>,
     /// Rows of the ring that are not where they should be, in words.
     pub off_schedule: Vec<String>,
@@ -88,6 +90,8 @@ pub enum Violation {
     Orphans(usize),
     /// An item of which it is not decided what it is.
     Undecided(String),
+    /// A send that the API answered for, and of which the store knows nothing.
+    Forgotten(String),
     /// Sent, they say, and it is not there.
     NeverArrived(Arrived),
     /// It was received more than once and nobody was told.
@@ -118,6 +122,9 @@ impl fmt::Display for Violation {
             Self::FromNowhere(what) => write!(f, "recorded, and never delivered: {what}"),
             Self::Orphans(count) => write!(f, "{count} incoming emails have no receipt"),
             Self::Undecided(what) => write!(f, "an item without a good decision: {what}"),
+            Self::Forgotten(email) => {
+                write!(f, "the API took the send of email {email}, which is not on its way")
+            }
             Self::NeverArrived(what) => write!(f, "said to be sent, and not received: {what}"),
             Self::SentTwice(what, times) => write!(f, "received {times} times without a word: {what}"),
             Self::NotSentButArrived(what) => write!(f, "said to be not sent, and received: {what}"),
@@ -213,6 +220,9 @@ fn outgoing(history: &History) -> Vec<Violation> {
             }
         }
     }
+    let asked: BTreeSet<&String> = history.sends.iter().map(|send| &send.email).collect();
+    let forgotten = history.taken.iter().filter(|email| !asked.contains(email));
+    found.extend(forgotten.cloned().map(Violation::Forgotten));
     let strangers = arrived.keys().filter(|copy| !known.contains(**copy));
     found.extend(strangers.map(|copy| Violation::SentByNobody((*copy).clone())));
     found
@@ -253,6 +263,7 @@ mod tests {
         History {
             delivered: vec![message("a"), message("b")],
             recorded: vec![message("b"), message("a")],
+            taken: ["email c", "email d"].map(str::to_owned).into(),
             sends: vec![send("c", "sent", &[]), send("d", "unknown", &["send_unknown"])],
             arrived: vec![copy("c")],
             connections: vec![Connections { server: "POP3".into(), most: 2, limit: 2 }],
@@ -270,6 +281,8 @@ mod tests {
             (|h| h.recorded.push(message("z")), Violation::FromNowhere(message("z"))),
             (|h| h.without_receipt = 1, Violation::Orphans(1)),
             (|h| h.undecided.push("failed".into()), Violation::Undecided("failed".into())),
+            (|h| drop(h.sends.pop()), Violation::Forgotten("email d".into())),
+            (|h| h.taken.extend(["email e".to_owned()]), Violation::Forgotten("email e".into())),
             (|h| h.arrived.clear(), Violation::NeverArrived(copy("c"))),
             (|h| h.arrived.push(copy("c")), Violation::SentTwice(copy("c"), 2)),
             (|h| h.arrived.extend([copy("d"), copy("d")]), Violation::SentTwice(copy("d"), 2)),

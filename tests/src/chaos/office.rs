@@ -1,5 +1,8 @@
 //! People who write and ask, over an API that may be away: every request is repeated under its key until it is answered.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use model::clock;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,6 +19,9 @@ pub(crate) struct Office {
     pub(crate) spare: Mailbox,
     /// Who gets what is sent.
     pub(crate) recipients: [String; 2],
+    /// The emails of which the API said that it took the wish to send them. One that it forgets stays a draft, and no
+    /// other record tells.
+    pub(crate) taken: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Office {
@@ -29,7 +35,13 @@ impl Office {
             let email = email["id"].as_str().unwrap_or_default();
             // Only a service may send as anybody.
             ask(&self.service, &format!("/emails/{email}/send"), &json!({})).await;
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(email.to_owned());
         }
+    }
+
+    /// Which sends were answered for.
+    pub(crate) fn taken(&self) -> BTreeSet<String> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for the test of the spare mailbox: a job.

@@ -1,5 +1,5 @@
 //! A whole run of `make chaos`: every named place, then every fault in an order that the seed decides, until the time is
-//! over. After each, the world must settle and its history must be without fault.
+//! over. After each four places and after each fault the world must settle, and its history must be without fault.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,17 @@ use servers::Postgres;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::fault::Fault;
-use super::world::World;
+use super::world::{LEASE, World};
 use crate::{Servers, until};
 
 /// Mailboxes of a world: more than a server may have connections.
 const MAILBOXES: usize = 6;
 /// How much time must be left for another fault.
 const LEAST: Duration = Duration::from_secs(60);
+/// A run of at least this length is a whole one: it reaches every place and strikes with every fault, or fails.
+pub const WHOLE: Duration = Duration::from_secs(1200);
 
-/// Runs for `length`, prints what it does, and says whether everything held.
+/// Runs for `length`, prints what it does, and says whether everything held, and was tried where the run is a whole one.
 ///
 /// # Panics
 /// When the servers cannot be started or a process does not do what it must.
@@ -33,54 +35,39 @@ pub async fn run(seed: u64, length: Duration) -> bool {
     let mut world = World::new(servers, MAILBOXES, 2).await;
     say(&format!("chaos: {MAILBOXES} mailboxes are enabled after {} s", begun.elapsed().as_secs()));
 
-    let mut points = Point::ALL.to_vec();
-    points.shuffle(&mut chance);
-    // Half of the time at most: what is not reached now is reached with another seed.
-    let half = begun + length / 2;
-    let mut reached = 0;
-    for chunk in points.chunks(4) {
-        if Instant::now() + LEAST > half {
+    let mut agenda = Agenda::new(&mut chance);
+    // A short run spends half of its time here at most: what it does not reach, it says.
+    let places = if length >= WHOLE { until } else { begun + length / 2 };
+    while Instant::now() + LEAST < places {
+        let points = agenda.next_points();
+        if points.is_empty() {
             break;
         }
-        for point in chunk {
+        for point in &points {
             world.die_at(*point).await;
         }
-        reached += chunk.len();
-        let names: Vec<&str> = chunk.iter().map(|point| point.name()).collect();
-        if !settled(&world, &format!("a process died at {}", names.join(", ")), begun).await {
+        let names: Vec<&str> = points.iter().map(|point| point.name()).collect();
+        // Whoever died held a lease, or knew of one.
+        if !settled(&world, LEASE, &format!("a process died at {}", names.join(", ")), begun).await {
             return false;
         }
     }
-    say(&format!("chaos: {reached} of {} places were died at", Point::ALL.len()));
-    if Instant::now() + 2 * LEAST < until && !full_disk(begun).await {
-        return false;
+    if Instant::now() + 2 * LEAST < until {
+        if !full_disk(begun).await {
+            return false;
+        }
+        agenda.disk_was_full = true;
     }
 
-    let (mut struck, mut deck) = (0, Vec::new());
+    let mut struck = 0;
     while Instant::now() + LEAST < until {
-        if deck.is_empty() {
-            deck = Fault::ALL.to_vec();
-            deck.shuffle(&mut chance);
-        }
-        let Some(fault) = deck.pop() else { break };
-        world.deliver();
-        let office = world.office.clone();
-        let asks = async {
-            office.clone().send().await;
-            office.test().await;
-        };
-        world.due().await;
+        let Some(fault) = agenda.next_fault(&mut chance) else { break };
         let also = chance.random_bool(0.3).then_some(Fault::Kill("worker"));
-        let strikes = async {
-            fault.strike(&mut world, &mut chance).await;
-            if let Some(also) = also {
-                also.strike(&mut world, &mut chance).await;
-            }
-        };
-        tokio::join!(asks, strikes);
+        strike(&mut world, fault, also, &mut chance).await;
         struck += 1;
+        let owed = also.map_or(fault.owes(), |also| fault.owes().max(also.owes()));
         let also = also.map(|also| format!(", and then {also}")).unwrap_or_default();
-        if !settled(&world, &format!("{fault}{also}"), begun).await {
+        if !settled(&world, owed, &format!("{fault}{also}"), begun).await {
             return false;
         }
     }
@@ -89,7 +76,93 @@ pub async fn run(seed: u64, length: Duration) -> bool {
         "chaos: {struck} faults, {delivered} messages in and {arrived} copies out, everything held, in {} s (SEED={seed})",
         begun.elapsed().as_secs()
     ));
-    true
+    let Some(missed) = agenda.missed() else {
+        say(&format!(
+            "chaos: every one of {} places and {} faults was tried",
+            Point::ALL.len(),
+            Fault::ALL.len()
+        ));
+        return true;
+    };
+    if length < WHOLE {
+        say(&format!("chaos: too short for all of it: {missed}"));
+        return true;
+    }
+    say(&format!(
+        "chaos: BROKEN: what was not tried does not hold: {missed}. The machine is too slow or too busy for {} s: give more SECONDS",
+        length.as_secs()
+    ));
+    false
+}
+
+/// Breaks something while mail comes and goes, and perhaps kills a worker on top of it.
+async fn strike(world: &mut World, fault: Fault, also: Option<Fault>, chance: &mut StdRng) {
+    world.deliver();
+    let office = world.office.clone();
+    let asks = async {
+        office.clone().send().await;
+        office.test().await;
+    };
+    world.due().await;
+    let strikes = async {
+        fault.strike(world, chance).await;
+        if let Some(also) = also {
+            also.strike(world, chance).await;
+        }
+    };
+    tokio::join!(asks, strikes);
+}
+
+/// What a whole run must have tried, each in an order of its own.
+struct Agenda {
+    points: Vec<Point>,
+    faults: Vec<Fault>,
+    /// Faults that struck already, to be tried again in another order.
+    again: Vec<Fault>,
+    disk_was_full: bool,
+}
+
+impl Agenda {
+    fn new(chance: &mut StdRng) -> Self {
+        let (mut points, mut faults) = (Point::ALL.to_vec(), Fault::ALL.to_vec());
+        points.shuffle(chance);
+        faults.shuffle(chance);
+        Self { points, faults, again: Vec::new(), disk_was_full: false }
+    }
+
+    /// The places to die at before the world has to settle; none when all of them were.
+    fn next_points(&mut self) -> Vec<Point> {
+        self.points.split_off(self.points.len().saturating_sub(4))
+    }
+
+    /// Each of them once, and then all of them again.
+    fn next_fault(&mut self, chance: &mut StdRng) -> Option<Fault> {
+        if let Some(fault) = self.faults.pop() {
+            return Some(fault);
+        }
+        if self.again.is_empty() {
+            self.again = Fault::ALL.to_vec();
+            self.again.shuffle(chance);
+        }
+        self.again.pop()
+    }
+
+    /// What was not tried, by name; none when everything was.
+    fn missed(&self) -> Option<String> {
+        let mut missed = Vec::new();
+        if !self.points.is_empty() {
+            let names: Vec<&str> = self.points.iter().map(|point| point.name()).collect();
+            missed.push(format!("nobody died at {}", names.join(", ")));
+        }
+        if !self.faults.is_empty() {
+            let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+            missed.push(format!("it never was that {}", faults.join("; that ")));
+        }
+        if !self.disk_was_full {
+            missed.push("the disk of Postgres was never full".to_owned());
+        }
+        (!missed.is_empty()).then(|| missed.join(", and "))
+    }
 }
 
 /// A world whose Postgres has a disk of its own, which fills up twice while mail comes and goes.
@@ -112,7 +185,7 @@ async fn full_disk(begun: Instant) -> bool {
             refused.unwrap_or_else(|why| panic!("the disk was not full all the time: {why}"));
         };
         tokio::join!(office.send(), fills);
-        if !settled(&world, "the disk of Postgres was full", begun).await {
+        if !settled(&world, Duration::ZERO, "the disk of Postgres was full", begun).await {
             return false;
         }
     }
@@ -130,8 +203,8 @@ async fn servers(postgres: Postgres) -> Option<Arc<Servers>> {
 }
 
 /// Waits for the world to settle and prints one line; what is wrong is printed with where the logs are.
-async fn settled(world: &World, what: &str, begun: Instant) -> bool {
-    match world.settle().await {
+async fn settled(world: &World, owed: Duration, what: &str, begun: Instant) -> bool {
+    match world.settle(owed).await {
         Ok(took) => {
             let (at, took) = (begun.elapsed().as_secs(), took.as_secs_f64());
             say(&format!("chaos: {at:>4} s  {what}: settled in {took:.1} s"));
@@ -151,4 +224,38 @@ async fn settled(world: &World, what: &str, begun: Instant) -> bool {
 #[expect(clippy::print_stdout, reason = "what a person reads while it runs")]
 fn say(text: &str) {
     println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_tried_is_named_until_all_of_it_was() {
+        let mut agenda = Agenda::new(&mut StdRng::seed_from_u64(1));
+        let mut points = Vec::new();
+        loop {
+            let next = agenda.next_points();
+            if next.is_empty() {
+                break;
+            }
+            let missed = agenda.missed().expect("much is left");
+            assert!(next.iter().all(|point| !missed.contains(&format!(" {}", point.name()))), "{missed}");
+            assert!(agenda.points.iter().all(|point| missed.contains(point.name())), "{missed}");
+            points.extend(next);
+        }
+        assert_eq!(points.len(), Point::ALL.len());
+        agenda.disk_was_full = true;
+        let mut struck = Vec::new();
+        while let Some(missed) = agenda.missed() {
+            assert!(agenda.faults.iter().all(|fault| missed.contains(&fault.to_string())), "{missed}");
+            struck.extend(agenda.next_fault(&mut StdRng::seed_from_u64(2)));
+        }
+        assert_eq!(struck.len(), Fault::ALL.len());
+        assert!(Fault::ALL.iter().all(|fault| struck.contains(fault)));
+        assert!(agenda.next_fault(&mut StdRng::seed_from_u64(2)).is_some(), "and then once more");
+        assert_eq!(agenda.missed(), None);
+        agenda.disk_was_full = false;
+        assert_eq!(agenda.missed().as_deref(), Some("the disk of Postgres was never full"));
+    }
 }

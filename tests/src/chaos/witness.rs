@@ -8,19 +8,20 @@ use tokio_postgres::Row;
 
 use super::history::{Connections, Delivered, History, Send, Violation, violations};
 use super::world::{CANARY, IN_DOUBT, LEASE, LIMIT, QUEUED, QUIET, World};
+use crate::Canary;
 
-/// How long it may take to be on schedule again, after the last wait that is owed: a lease, a slot in doubt, the quiet time
-/// of the ledger, a message in its queue.
+/// How long it may take to be on schedule again after the last wait that is owed.
 const SETTLING: Duration = Duration::from_secs(30);
 
 impl World {
-    /// Waits until everything is on schedule and everything that was put in is through, and says how long it took.
+    /// Waits until everything is on schedule, at most 30 s after `owed` has passed: what the fault that was mended a moment
+    /// ago lets leases, slots in doubt or a lost ledger wait for. Then until everything that was put in is through. Says how
+    /// long it took.
     ///
     /// # Errors
     /// Everything that is wrong in the end.
-    pub async fn settle(&self) -> Result<Duration, Vec<Violation>> {
+    pub async fn settle(&self, owed: Duration) -> Result<Duration, Vec<Violation>> {
         let begun = Instant::now();
-        let owed = LEASE + IN_DOUBT + QUIET + QUEUED;
         let deadline = begun + owed + SETTLING;
         // First without help: what waits for its time must have one, and what is held must come free.
         loop {
@@ -41,16 +42,18 @@ impl World {
                 _ => sleep(Duration::from_millis(300)).await,
             }
         }
-        // Then as if hours had passed, until all of it is through.
-        let deadline = Instant::now() + SETTLING + owed;
+        // Then as if hours had passed, until all of it is through. Nothing is said of how long that may take: what is let
+        // through now may meet a slot in doubt, or be lost on its way once more.
+        let deadline = Instant::now() + LEASE + IN_DOUBT + QUIET + QUEUED + SETTLING;
         loop {
             self.pass_waits().await;
             sleep(Duration::from_millis(700)).await;
             let history = self.history(false).await;
             let found = violations(&history);
             if found.is_empty() {
-                let whole = violations(&self.history(true).await);
-                return if whole.is_empty() { Ok(begun.elapsed()) } else { Err(whole) };
+                let leaks = self.leaks().await;
+                let told: Vec<_> = leaks.into_iter().map(Violation::Told).collect();
+                return if told.is_empty() { Ok(begun.elapsed()) } else { Err(told) };
             }
             // No time mends these. What arrived and is not yet said to be sent may be in the moment before that is committed.
             let hopeless = found.iter().any(|violation| {
@@ -69,7 +72,8 @@ impl World {
     pub async fn history(&self, whole: bool) -> History {
         // The servers' side first: what comes in between is known to the store a moment later, never earlier.
         let arrived = self.arrived();
-        let most = [("POP3", self.pop3.maximum()), ("SMTP", self.smtp.maximum())];
+        // As the server counts: what the client closed and the server has not heard of is one of its connections.
+        let most = [("POP3", self.pop3.most_behind()), ("SMTP", self.smtp.most_behind())];
         let connections =
             most.map(|(server, most)| Connections { server: server.to_owned(), most, limit: LIMIT });
         History {
@@ -77,6 +81,7 @@ impl World {
             recorded: self.recorded().await,
             without_receipt: self.without_receipt().await,
             undecided: self.undecided().await,
+            taken: self.office.taken(),
             sends: self.sends().await,
             arrived,
             connections: connections.to_vec(),
@@ -156,45 +161,6 @@ impl World {
         rows.iter().map(send).collect()
     }
 
-    /// What nobody will do: an enabled workload is due in the future, or queued or running under a live session; outgoing
-    /// has no due time when nothing is pending. What a server's outage holds back is on schedule too, as long as that pause
-    /// has an end.
-    async fn off_schedule(&self) -> Vec<String> {
-        let rows = self
-            .rows(
-                "select s.workload || ' of ' || m.address || ' is ' || s.state || ', due ' ||
-                        coalesce((s.due_at - now())::text, 'at no time') || ' because ' || s.due_reason ||
-                        case when w.enabled then '' else ', switched off' end
-                 from schedules s
-                 join mailboxes m on m.organization_id = s.organization_id and m.id = s.mailbox_id
-                 join mailbox_workloads w on w.organization_id = s.organization_id
-                     and w.mailbox_id = s.mailbox_id and w.workload = s.workload
-                 where w.method = 'server_side' and not coalesce(case
-                     when not w.enabled then false
-                     when s.state = 'idle' and exists (
-                         select from endpoints p where p.organization_id = s.organization_id
-                             and p.profile_id = s.profile_id
-                             and p.protocol = case s.workload when 'incoming' then 'pop3' else 'smtp' end
-                             and p.open_until between now() and now() + interval '1 hour') then true
-                     when s.state = 'running' then exists (
-                         select from sessions l where l.id = s.session_id and l.ended_at is null
-                             and l.seen_at + l.dead_after > now())
-                     when s.state = 'queued' then s.since > now() - interval '13 seconds'
-                     when s.workload = 'incoming' then s.due_at between now() - interval '2 seconds'
-                                                                   and now() + interval '1 hour'
-                     when s.due_at is null then not exists (
-                         select from emails e where e.organization_id = s.organization_id
-                             and e.mailbox_id = s.mailbox_id and e.state = 'pending_send')
-                     else s.due_at between now() - interval '2 seconds' and now() + interval '1 hour'
-                 end, false)
-                 union all
-                 select 'job ' || kind || ' is ' || state from jobs
-                 where ended_at is null and since < now() - interval '25 seconds'",
-            )
-            .await;
-        rows.iter().map(|row| row.get(0)).collect()
-    }
-
     /// Leases that are held, waited for or in doubt, as the first coordinator says that answers.
     async fn leases(&self) -> Result<usize, String> {
         let status = throttle::status(&self.throttle, "").await.map_err(|error| error.to_string())?;
@@ -203,26 +169,16 @@ impl World {
         Ok(held + status.in_doubt.len() + usize::from(status.quiet_for_ms > 0))
     }
 
-    /// Where the canary is seen: logs, spans, and every column of every table.
+    /// Where the canary is seen: logs, spans, every column of every table, dead letters and the ledger.
     async fn leaks(&self) -> Vec<String> {
-        let mut leaks: Vec<String> = self
-            .installation
-            .logs()
-            .into_iter()
-            .filter(|(_, text)| text.contains(CANARY))
-            .map(|(name, _)| name)
-            .collect();
-        leaks.extend(format!("{:?}", self.spans.spans()).contains(CANARY).then(|| "a trace".to_owned()));
-        let hexadecimal = CANARY.bytes().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
-        let tables = "select c.relname::text from pg_class c
-             where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace";
-        for table in self.rows(tables).await {
-            let table: String = table.get(0);
-            let statement = format!(
-                "select from \"{table}\" t where t::text like '%{CANARY}%' or t::text like '%{hexadecimal}%' limit 1"
-            );
-            leaks.extend((!self.rows(&statement).await.is_empty()).then_some(format!("table {table}")));
-        }
+        let names: Vec<&str> = self.office.mailboxes.iter().map(|mailbox| mailbox.address.as_str()).collect();
+        let canary = Canary::password("password", CANARY, &names);
+        let logs = self.installation.logs().into_iter();
+        let mut leaks: Vec<String> =
+            logs.filter(|(_, text)| canary.is_in(text)).map(|(name, _)| name).collect();
+        let told = format!("{:?} {:?}", self.spans.spans(), self.spans.metrics());
+        leaks.extend(canary.is_in(&told).then(|| "a trace or a metric".to_owned()));
+        leaks.extend(self.installation.keeps(&canary).await);
         leaks
     }
 }

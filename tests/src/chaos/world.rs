@@ -18,13 +18,14 @@ use super::office::Office;
 use crate::{Api, Configuration, Installation, MailProfile, Mailbox, Otlp, Servers, free_port, until};
 
 /// The password of everyone: what must never be seen anywhere.
-pub(crate) const CANARY: &str = "Kanarienvogel-4802";
+pub const CANARY: &str = "Kanarienvogel-4802";
 /// Connections that each server may have.
-pub(crate) const LIMIT: usize = 3;
+pub const LIMIT: usize = 3;
 /// How long a lease lasts.
-pub(crate) const LEASE: Duration = Duration::from_secs(3);
-/// For how long a slot stays charged when nobody knows of its connection. What a server's idle timeout is elsewhere, a
-/// frozen process is here: it must go on, or be killed, before its lease and this have passed.
+pub const LEASE: Duration = Duration::from_secs(3);
+/// For how long a slot stays charged when nobody knows of its connection: what a server's idle timeout is elsewhere. A
+/// severed connection is closed by its server after it, a silence ends before it, and a frozen process must go on, or be
+/// killed, before its lease and this have passed.
 pub(crate) const IN_DOUBT: Duration = Duration::from_secs(8);
 /// How long nothing is granted after Redis lost its data: the lease and the time in doubt.
 pub(crate) const QUIET: Duration = Duration::from_secs(12);
@@ -33,11 +34,14 @@ pub(crate) const QUEUED: Duration = Duration::from_secs(13);
 
 /// An installation with mailboxes, and what was put into it.
 pub struct World {
-    pub(crate) installation: Installation,
+    /// What is attacked.
+    pub installation: Installation,
     pub(crate) office: Office,
     pub(crate) fleet: Fleet,
-    pub(crate) pop3: CountingProxy,
-    pub(crate) smtp: CountingProxy,
+    /// In front of the server that mail is read from.
+    pub pop3: CountingProxy,
+    /// In front of the server that mail is submitted to.
+    pub smtp: CountingProxy,
     /// In front of each coordinator.
     pub(crate) coordinators: Vec<CountingProxy>,
     pub(crate) throttle: throttle::Config,
@@ -99,7 +103,7 @@ impl World {
         for recipient in &recipients {
             mail.add_mailbox(recipient, "somebody else's");
         }
-        let office = Office { api, service, mailboxes: made, spare, recipients };
+        let office = Office { api, service, mailboxes: made, spare, recipients, taken: Arc::default() };
         Self {
             installation,
             office,

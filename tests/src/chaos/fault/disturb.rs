@@ -1,4 +1,4 @@
-//! The faults that take more than a command: wrong clocks, a forgetful Redis, and messages that nobody should send.
+//! The faults that take more than a command: wrong clocks, a network that loses everything, a forgetful Redis, and messages that nobody should send.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -8,9 +8,9 @@ use broker::{CycleInvitation, Invitation, Publication, Publisher, Queue};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use model::workload::Workload;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::chaos::world::World;
+use crate::chaos::world::{IN_DOUBT, World};
 
 /// Debian's package `faketime`, which `make chaos` installs.
 const LIBRARIES: &[&str] = &[
@@ -36,6 +36,29 @@ impl World {
         sleep(Duration::from_secs(3) + length).await;
         assert!(self.fleet.members[place].runs(), "a {role} with a wrong clock ended");
         // It stays as it is until the next fault that ends it.
+    }
+
+    /// Makes the network lose everything on the connections that are open now, and lets others want theirs until the
+    /// servers' idle time is over: a worker that died before that would leave nobody who doubts.
+    ///
+    /// # Panics
+    /// When no mail is read meanwhile.
+    pub(super) async fn sever_mail(&mut self) {
+        // Cycles last long enough to be caught in their middle.
+        self.pop3.delay(Duration::from_millis(100));
+        self.smtp.delay(Duration::from_millis(100));
+        self.deliver();
+        self.due().await;
+        assert!(self.pop3.connected(1).await, "nobody reads mail");
+        self.pop3.sever(IN_DOUBT);
+        self.smtp.sever(IN_DOUBT);
+        self.pop3.delay(Duration::ZERO);
+        self.smtp.delay(Duration::ZERO);
+        let closed = Instant::now() + IN_DOUBT;
+        while Instant::now() < closed {
+            self.due().await;
+            sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// Removes everything from the ledger's database.
