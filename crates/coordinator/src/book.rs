@@ -9,6 +9,7 @@ mod limit;
 #[cfg(test)]
 mod oracle;
 mod record;
+mod remembered;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 pub(crate) use self::claim::{Claim, ClaimedLimit, Terms, class_at};
 use self::limit::Limit;
 pub(crate) use self::record::Changes;
+use self::remembered::Remembered;
 
 /// What the book says to a request, now or when its turn comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ pub(crate) struct Book {
     deadlines: BTreeSet<(Instant, Uuid)>,
     next_place: u64,
     holds: BTreeSet<(Instant, Arc<str>)>,
+    remembered: Remembered,
     quiet_until: Option<Instant>,
     /// Limits where a slot may have come free, or that may have nothing left to remember.
     touched: Vec<Arc<str>>,
@@ -121,6 +124,7 @@ impl Book {
             deadlines: BTreeSet::new(),
             next_place: 0,
             holds: BTreeSet::new(),
+            remembered: Remembered::default(),
             quiet_until: None,
             touched: Vec::new(),
             decisions: Vec::new(),
@@ -134,7 +138,8 @@ impl Book {
     pub(crate) fn acquire(&mut self, claim: Claim, received: Instant, deadline: Instant, now: Instant) {
         let mut held_back = None;
         for wanted in &claim.limits {
-            let limit = self.limits.entry(Arc::clone(&wanted.key)).or_default();
+            let limit = self.limits.entry(Arc::clone(&wanted.key));
+            let limit = limit.or_insert_with(|| self.remembered.limit(&wanted.key, now));
             if limit.configure(wanted.version, &wanted.terms) {
                 self.touched.push(Arc::clone(&wanted.key));
             }
@@ -173,7 +178,10 @@ impl Book {
         let (id, stream, class) = (ticket.claim.id, ticket.claim.stream, ticket.claim.class);
         let mut full: Vec<Arc<str>> = Vec::new();
         for wanted in &ticket.claim.limits {
-            let limit = self.limits.entry(Arc::clone(&wanted.key)).or_insert_with(|| Limit::new(wanted));
+            let limit = self
+                .limits
+                .entry(Arc::clone(&wanted.key))
+                .or_insert_with(|| Limit::new(wanted.version, wanted.terms));
             if !limit.fits(class, ticket.place) {
                 full.push(Arc::clone(&wanted.key));
             }
@@ -450,6 +458,7 @@ impl Book {
             let Some(key) = self.touched.pop() else { return };
             let Some(limit) = self.limits.get(&key) else { continue };
             if limit.is_forgotten(now) {
+                self.remembered.keep(Arc::clone(&key), limit, now, now + self.lifetime);
                 self.limits.remove(&key);
                 continue;
             }

@@ -6,7 +6,7 @@ use model::workload::ServiceClass;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::claim::{ClaimedLimit, Terms};
+use super::claim::Terms;
 use super::{CLASSES, class_at};
 
 #[derive(Clone, Debug, Default)]
@@ -39,8 +39,8 @@ struct Paper {
 }
 
 impl Limit {
-    pub(super) fn new(claimed: &ClaimedLimit) -> Self {
-        Self { version: claimed.version, terms: claimed.terms, ..Self::default() }
+    pub(super) fn new(version: u64, terms: Terms) -> Self {
+        Self { version, terms, ..Self::default() }
     }
 
     /// Takes over what a setting of this version allows; true when that changed something. An older version never

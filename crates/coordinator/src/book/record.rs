@@ -77,16 +77,16 @@ impl Book {
         if lease.state == State::InDoubt {
             lease.ends = now + lease.in_doubt;
         }
+        // A scan of Redis may find it twice.
+        let Entry::Vacant(entry) = self.leases.entry(id) else { return true };
         for (key, version, terms) in limits {
             let limit = self.limits.entry(Arc::clone(&key)).or_default();
             limit.configure(version, &terms);
             limit.charge(lease.class, lease.state == State::InDoubt);
             lease.keys.push(key);
         }
-        if let Entry::Vacant(entry) = self.leases.entry(id) {
-            self.endings.insert((lease.ends, id));
-            entry.insert(lease);
-        }
+        self.endings.insert((lease.ends, id));
+        entry.insert(lease);
         true
     }
 
