@@ -62,6 +62,8 @@ pub(crate) struct Link {
     renew_every: Duration,
     /// Dropped with the link, which tells the caller that the goodbye was said.
     said_goodbye: Option<oneshot::Sender<()>>,
+    /// Nobody asks for anything any more; until then a coordinator is looked for that hears what it is owed.
+    leaving: Option<Instant>,
 }
 
 /// A request without an answer yet.
@@ -95,9 +97,14 @@ struct Held {
 enum Ended {
     /// The coordinator went away.
     Cut,
-    /// Nobody is left who could ask, or goodbye was said.
+    /// Nobody is left who could ask, and no coordinator is owed a word, or none was there in time to hear it.
     Done,
 }
+
+/// For how long what is owed is tried to be said after goodbye, whose caller waits for it.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The same when nobody waits for it.
+const AFTERWARDS: Duration = Duration::from_secs(60);
 
 type Outgoing = mpsc::UnboundedSender<v1::WorkerMessage>;
 
@@ -123,6 +130,7 @@ impl Link {
             next_renewal: 0,
             renew_every: Duration::from_secs(1),
             said_goodbye: None,
+            leaving: None,
         }
     }
 
@@ -161,7 +169,9 @@ impl Link {
                 }
                 None => return,
             }
-            let pause = Duration::from_millis(50 << failures.min(6)).mul_f64(0.5 + clock::random_fraction());
+            // Who leaves has no time to lose.
+            let doublings = if self.leaving.is_some() { 0 } else { failures.min(6) };
+            let pause = Duration::from_millis(50 << doublings).mul_f64(0.5 + clock::random_fraction());
             failures += 1;
             if self.idle_until(Instant::now() + pause).await == Ended::Done {
                 return;
@@ -192,10 +202,12 @@ impl Link {
         tokio::pin!(opening);
         let limit = Instant::now() + Duration::from_secs(10);
         loop {
+            let leaving = self.leaving;
             tokio::select! {
                 opened = &mut opening => return Some(opened),
                 () = tokio::time::sleep_until(limit) => return Some(Err(tonic::Status::deadline_exceeded("no answer"))),
-                command = self.inbox.recv() => self.hear(command?, None)?,
+                () = passed(leaving) => return None,
+                command = self.inbox.recv(), if leaving.is_none() => self.hear(command, None)?,
             }
         }
     }
@@ -203,12 +215,16 @@ impl Link {
     /// Waits without a coordinator.
     async fn idle_until(&mut self, until: Instant) -> Ended {
         loop {
+            let leaving = self.leaving;
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return Ended::Cut,
-                command = self.inbox.recv() => {
-                    let Some(command) = command else { return Ended::Done };
+                () = passed(leaving) => return Ended::Done,
+                command = self.inbox.recv(), if leaving.is_none() => {
                     if self.hear(command, None).is_none() {
                         return Ended::Done;
+                    }
+                    if self.leaving.is_some() {
+                        return Ended::Cut;
                     }
                 }
             }
@@ -219,17 +235,17 @@ impl Link {
     async fn serve(&mut self, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) -> Ended {
         self.renewals.clear();
         self.say_everything(&outgoing);
+        if self.leaving.is_some() {
+            return self.part(outgoing, incoming).await;
+        }
         loop {
             let tick = tokio::time::sleep(self.renew_every / 4);
             tokio::pin!(tick);
             loop {
                 tokio::select! {
                     command = self.inbox.recv() => {
-                        let heard = command.and_then(|command| self.hear(command, Some(&outgoing)));
-                        if heard.is_none() {
-                            let ids = self.held.keys().chain(self.asked.keys()).map(Uuid::to_string).collect();
-                            part(ids, outgoing, incoming).await;
-                            return Ended::Done;
+                        if self.hear(command, Some(&outgoing)).is_none() {
+                            return self.part(outgoing, incoming).await;
                         }
                     }
                     message = incoming.message() => match message {
@@ -273,8 +289,10 @@ impl Link {
         }
     }
 
-    /// Does what a handle asked; none after goodbye.
-    fn hear(&mut self, command: Command, outgoing: Option<&Outgoing>) -> Option<()> {
+    /// Does what a handle asked, or what is left to do when there is none any more. None when that is to leave: at once
+    /// with a stream, and without one when nobody is owed a word.
+    fn hear(&mut self, command: Option<Command>, outgoing: Option<&Outgoing>) -> Option<()> {
+        let Some(command) = command else { return self.leave(AFTERWARDS, outgoing) };
         match command {
             Command::Acquire { id, request, deadline, answer } => {
                 let mut asked = Asked { request, deadline, at: Instant::now(), sent_before: false, answer };
@@ -307,10 +325,46 @@ impl Link {
             },
             Command::Goodbye { done } => {
                 self.said_goodbye = Some(done);
-                return None;
+                return self.leave(FAREWELL, outgoing);
             }
         }
         Some(())
+    }
+
+    /// Everything that this process had is to be given back, in doubt what is in doubt.
+    fn leave(&mut self, patience: Duration, outgoing: Option<&Outgoing>) -> Option<()> {
+        self.leaving = Some(Instant::now() + patience);
+        let mut rest = v1::Release::default();
+        let asked = self.asked.drain().filter(|(_, asked)| asked.sent_before).map(|(id, _)| id);
+        for id in self.held.drain().map(|(id, _)| id).chain(asked) {
+            rest.push(id, false);
+            self.releasing.insert(id, Releasing { in_doubt: false, done: None });
+        }
+        match outgoing {
+            Some(outgoing) => say(outgoing, worker_message::Message::Release(rest)),
+            None if !self.releasing.is_empty() => return Some(()),
+            None => {}
+        }
+        None
+    }
+
+    /// Says goodbye and keeps the stream open until the coordinator has read it and closed its side. When it goes away
+    /// instead, another may have to hear it all.
+    async fn part(&mut self, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) -> Ended {
+        say(&outgoing, worker_message::Message::Goodbye(v1::Goodbye {}));
+        drop(outgoing);
+        let closed = async {
+            loop {
+                match incoming.message().await {
+                    Ok(Some(v1::CoordinatorMessage { message: Some(message) })) => self.learn(message),
+                    Ok(Some(_)) => {}
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        };
+        let heard = tokio::time::timeout(FAREWELL, closed).await.unwrap_or(true);
+        if heard || self.releasing.is_empty() { Ended::Done } else { Ended::Cut }
     }
 
     /// Asks to keep what was last confirmed at least `age` ago.
@@ -353,14 +407,12 @@ impl Asked {
     }
 }
 
-/// Gives back what is left, says goodbye and keeps the stream open until the coordinator has read it and closed its side.
-async fn part(lease_ids: Vec<String>, outgoing: Outgoing, mut incoming: Streaming<v1::CoordinatorMessage>) {
-    let release = v1::Release { lease_ids, ..v1::Release::default() };
-    say(&outgoing, worker_message::Message::Release(release));
-    say(&outgoing, worker_message::Message::Goodbye(v1::Goodbye {}));
-    drop(outgoing);
-    let closed = async { while let Ok(Some(_)) = incoming.message().await {} };
-    tokio::time::timeout(Duration::from_secs(2), closed).await.ok();
+/// A moment that may never come.
+async fn passed(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Puts a message on the stream. When the stream is gone its end is heard soon, and everything is said again.
