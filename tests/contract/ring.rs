@@ -1,6 +1,7 @@
 //! A real coordinator with a real Redis behind it, for the lines where leases matter.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use coordinator::Config;
 use model::clock;
@@ -44,6 +45,8 @@ impl Ring {
             quiet_after_loss_millis: 60_000,
             batch: 128,
         };
+        let patience = Duration::from_secs(5);
+        coordinator::begin_ledger(&config.redis_url, &config.key_prefix, patience).await.unwrap();
         let shutdown = CancellationToken::new();
         tokio::spawn(coordinator::serve(config, listener, shutdown.clone()));
         Self { address, shutdown }

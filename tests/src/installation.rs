@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use model::clock;
-use model::secret::ExposeSecret as _;
+use model::secret::{ExposeSecret as _, Secret};
 use serde_json::Value;
 use store::testing::{self, TestDatabase};
 use tempfile::TempDir;
@@ -54,6 +54,11 @@ impl Installation {
         let virtual_host = clock::new_id::<Uuid>().simple().to_string();
         servers.rabbitmq.create_vhost(&virtual_host).await;
         let configuration = configuration(&servers, &database, &virtual_host);
+        // As the migration of a database does that is new.
+        let ledger = format!("{virtual_host}:{}", database.installation);
+        let redis = Secret::from(configuration.get("coordinator.redis_url").unwrap_or_default());
+        let begun = coordinator::begin_ledger(&redis, &ledger, Duration::from_secs(5)).await;
+        begun.unwrap_or_else(|error| panic!("no ledger could be begun: {error}"));
         let directory = tempfile::Builder::new().prefix("lockstep-test.").tempdir().expect("a directory");
         let (owner, started) = (OnceCell::new(), AtomicU32::new(0));
         Self { servers, database, configuration, virtual_host, owner, directory, started }

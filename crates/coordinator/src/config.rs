@@ -32,7 +32,8 @@ pub struct Config {
     pub retry_seconds: u64,
     /// How often the coordinator that decides shows that it is there, and the others look.
     pub beat_millis: u64,
-    /// How long nothing is granted after Redis lost its data: the longest lease and the longest time in doubt.
+    /// How long nothing is granted where Redis has no ledger, or lost some of it that nobody remembers: the longest lease
+    /// and the longest time in doubt.
     pub quiet_after_loss_millis: u64,
     /// How many messages of workers are decided on in one go at most.
     pub batch: usize,
@@ -114,11 +115,6 @@ impl Config {
             return Err(ConfigError::HalfTls);
         }
         Ok(())
-    }
-
-    /// The beginning of every key, with the one hash tag.
-    pub(crate) fn prefix(&self) -> String {
-        format!("{{{}}}:", self.key_prefix)
     }
 
     pub(crate) fn redis_timeout(&self) -> Duration {

@@ -7,6 +7,7 @@
 mod following;
 mod lead;
 mod leading;
+mod rules;
 mod search;
 #[cfg(test)]
 mod simulation;
@@ -21,7 +22,8 @@ use tonic::Status;
 use uuid::Uuid;
 
 pub(crate) use self::lead::Heard;
-use self::search::{Found, Known};
+use self::rules::Known;
+use self::search::Found;
 use crate::config::Config;
 use crate::ledger::Ledger;
 
@@ -77,8 +79,6 @@ pub(crate) struct Term {
     pub(crate) over: CancellationToken,
 }
 
-/// After how many beats in silence another takes the pen.
-const SILENT: u32 = 20;
 /// How long to wait before Redis is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -8,6 +8,7 @@ pub(crate) mod line;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::clock;
 use model::secret::{ExposeSecret as _, Secret};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands as _, AsyncConnectionConfig, RedisError, RedisResult, Script};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use crate::book::Changes;
 use crate::config::Config;
+use crate::redis_check::RedisProblem;
 
 /// What the ledger says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) id: String,
-    /// It has every write in a log, so that a restart forgets nothing.
+    /// It has every write in a log, so that a restart forgets nothing. One that was a replica before may have lagged.
     pub(crate) keeps: bool,
 }
 
@@ -53,6 +55,16 @@ pub(crate) struct Pen {
 pub(crate) struct Written {
     pub(crate) leases: Vec<(Uuid, String)>,
     pub(crate) holds: Vec<(String, Duration)>,
+}
+
+/// What came of putting everything back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    Done,
+    /// Somebody else took the pen.
+    AnothersPen,
+    /// The ledger is not as it was seen a moment ago.
+    Moved,
 }
 
 #[derive(Debug)]
@@ -80,17 +92,16 @@ pub(crate) struct Connection {
 
 impl Ledger {
     pub(crate) fn new(config: &Config) -> RedisResult<Self> {
+        Self::at(&config.redis_url, prefix(&config.key_prefix), config.redis_timeout())
+    }
+
+    fn at(url: &Secret, prefix: String, timeout: Duration) -> RedisResult<Self> {
         let scripts = Scripts {
             commit: Script::new(include_str!("ledger/commit.lua")),
             take: Script::new(include_str!("ledger/take.lua")),
             restore: Script::new(include_str!("ledger/restore.lua")),
         };
-        Ok(Self {
-            client: open(&config.redis_url)?,
-            scripts: Arc::new(scripts),
-            prefix: config.prefix(),
-            timeout: config.redis_timeout(),
-        })
+        Ok(Self { client: open(url)?, scripts: Arc::new(scripts), prefix, timeout })
     }
 
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
@@ -132,9 +143,10 @@ impl Connection {
     pub(crate) async fn run(&mut self) -> RedisResult<Run> {
         let info: String = redis::cmd("INFO").query_async(&mut self.connection).await?;
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let was_replica = field("second_repl_offset:").is_some_and(|offset| offset != "-1");
         Ok(Run {
             id: field("run_id:").unwrap_or_default().to_owned(),
-            keeps: field("aof_enabled:") == Some("1"),
+            keeps: field("aof_enabled:") == Some("1") && !was_replica,
         })
     }
 
@@ -148,23 +160,24 @@ impl Connection {
         Ok(listeners > 0)
     }
 
-    /// Takes the pen from whom it was seen with; none when somebody was quicker.
+    /// Takes the pen, if the ledger is still as it was seen; none otherwise.
     pub(crate) async fn take(
         &mut self,
-        seen: Option<Uuid>,
+        seen: &Seen,
         pen: Uuid,
         epoch: String,
         run: &str,
         quiet: bool,
     ) -> RedisResult<Option<Pen>> {
-        let seen = seen.map(|seen| seen.to_string()).unwrap_or_default();
         let sequence: Option<u64> = self
             .ledger
             .scripts
             .take
             .key(&self.ledger.prefix)
             .arg(pen.to_string())
-            .arg(seen)
+            .arg(named(seen.pen))
+            .arg(seen.epoch.as_deref().unwrap_or_default())
+            .arg(seen.sequence)
             .arg(&epoch)
             .arg(run)
             .arg(flag(quiet))
@@ -221,15 +234,15 @@ impl Connection {
         call.invoke_async(&mut self.connection).await
     }
 
-    /// Puts everything in the place of what Redis has, and takes a new pen for the old one; false when somebody else
-    /// took it meanwhile.
+    /// Puts everything in the place of what Redis has, and takes a new pen for the old one, if the ledger is still as it
+    /// was seen.
     pub(crate) async fn restore(
         &mut self,
-        old: Uuid,
+        seen: &Seen,
         pen: &Pen,
         run: &str,
         whole: &Changes,
-    ) -> RedisResult<bool> {
+    ) -> RedisResult<Restored> {
         let new = self.ledger.key(&format!("lease:{}", pen.id));
         for part in whole.written.chunks(1000) {
             let fields: Vec<(String, &str)> =
@@ -240,7 +253,8 @@ impl Connection {
         }
         let mut call = self.ledger.scripts.restore.key(&self.ledger.prefix);
         call.arg(pen.id.to_string())
-            .arg(old.to_string())
+            .arg(named(seen.pen))
+            .arg(seen.sequence)
             .arg(&pen.epoch)
             .arg(run)
             .arg(flag(pen.quiet))
@@ -249,7 +263,24 @@ impl Connection {
         for (key, pause) in &whole.holds {
             call.arg(&**key).arg(whole_millis(*pause));
         }
-        call.invoke_async(&mut self.connection).await
+        let found: String = call.invoke_async(&mut self.connection).await?;
+        Ok(match found.as_str() {
+            "done" => Restored::Done,
+            "another" => Restored::AnothersPen,
+            _ => Restored::Moved,
+        })
+    }
+
+    /// Begins a ledger where there is none; false when there is one.
+    async fn begin(&mut self, run: &str) -> RedisResult<bool> {
+        let begin = "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end \
+             redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'run', ARGV[2], 'sequence', '0') return 1";
+        Script::new(begin)
+            .key(self.ledger.key("book"))
+            .arg(clock::new_id::<Uuid>().to_string())
+            .arg(run)
+            .invoke_async(&mut self.connection)
+            .await
     }
 
     /// Puts the pen down, so that the next coordinator need not wait to see that this one is gone.
@@ -262,6 +293,33 @@ impl Connection {
             .invoke_async(&mut self.connection)
             .await
     }
+}
+
+/// Begins the ledger of a new installation, whose first coordinator may then grant at once; false when there is one
+/// already. Only for who knows that no worker of this installation can hold a connection, as the one does who has just
+/// made its database: without a ledger a coordinator takes it that there was one, and grants nothing for
+/// `quiet_after_loss_millis`.
+pub async fn begin_ledger(
+    redis_url: &Secret,
+    key_prefix: &str,
+    patience: Duration,
+) -> Result<bool, RedisProblem> {
+    let beginning = async {
+        let ledger = Ledger::at(redis_url, prefix(key_prefix), patience)?;
+        let mut connection = ledger.connect().await?;
+        let run = connection.run().await?;
+        connection.begin(&run.id).await
+    };
+    beginning.await.map_err(|error| RedisProblem::Away { why: kind(&error).to_owned() })
+}
+
+/// The beginning of every key, with the one hash tag.
+fn prefix(key_prefix: &str) -> String {
+    format!("{{{key_prefix}}}:")
+}
+
+fn named(pen: Option<Uuid>) -> String {
+    pen.map(|pen| pen.to_string()).unwrap_or_default()
 }
 
 fn flag(on: bool) -> &'static str {

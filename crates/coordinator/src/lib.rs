@@ -13,5 +13,6 @@ mod redis_check;
 mod server;
 
 pub use config::{Config, ConfigError};
+pub use ledger::begin_ledger;
 pub use redis_check::{RedisProblem, RedisReport, check_redis};
 pub use server::{Error, run, serve};

@@ -122,4 +122,10 @@ impl Config {
             ),
         })
     }
+
+    /// What the coordinators of an installation are told. One Redis may serve several: each has keys of its own.
+    pub fn coordinator_of(&self, installation: InstallationId) -> coordinator::Config {
+        let key_prefix = format!("{}:{installation}", self.coordinator.key_prefix);
+        coordinator::Config { key_prefix, ..self.coordinator.clone() }
+    }
 }

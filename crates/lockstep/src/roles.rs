@@ -54,8 +54,7 @@ pub fn names(roles: &[Role]) -> String {
 pub async fn run(mut config: Config, roles: &[Role], shutdown: &Shutdown) -> Result<(), Failure> {
     let installation = config.installation_id()?;
     let network = NetworkPolicy { allow: std::mem::take(&mut config.network.allow) };
-    // One Redis may serve several installations: each has keys of its own.
-    config.coordinator.key_prefix = format!("{}:{installation}", config.coordinator.key_prefix);
+    config.coordinator = config.coordinator_of(installation);
     let mail = Mail::new(network.clone(), config.cycle.clone(), config.throttle.shares)
         .map_err(|error| Problem::new("cycle.smtp_client_name", error.to_string(), "give a host name"))?;
     checked(&config, roles)?;

@@ -40,6 +40,8 @@ pub struct Report {
     pub login_created: bool,
     /// The installation that the database belongs to.
     pub installation: InstallationId,
+    /// It belonged to none before: no process can have worked on it.
+    pub named: bool,
 }
 
 /// Two replicas that migrate at once wait here for each other. The number is arbitrary and must never change.
@@ -59,15 +61,17 @@ pub async fn run(migration: &Migration) -> Result<Report> {
     owner.batch_execute("grant select on refinery_schema_history to lockstep_ring, lockstep_tenant").await?;
     change::mend(&owner).await?;
     let (login, login_created) = prepare_login(&owner, &migration.application_url).await?;
-    owner
+    let named = owner
         .execute(
             "insert into installation (id) values ($1) on conflict do nothing",
             &[&migration.installation.0],
         )
-        .await?;
+        .await?
+        == 1;
     let found: Uuid = owner.query_one("select id from installation", &[]).await?.get(0);
     // Dropping the client ends its session, and with it the lock.
-    Ok(Report { applied, version: latest(), login, login_created, installation: InstallationId(found) })
+    let installation = InstallationId(found);
+    Ok(Report { applied, version: latest(), login, login_created, installation, named })
 }
 
 /// Why a role must not start on this schema.

@@ -83,9 +83,9 @@ struct House {
     shares: Shares,
 }
 
-/// What a coordinator of this benchmark is told.
-pub(super) fn config(redis: &Redis) -> Result<Config, Trouble> {
-    Ok(Config {
+/// What a coordinator of this benchmark is told; its ledger is a new one.
+pub(super) async fn config(redis: &Redis) -> Result<Config, Trouble> {
+    let config = Config {
         listen: "127.0.0.1:0".parse()?,
         token: Secret::from(TOKEN),
         tls_certificate_file: String::new(),
@@ -99,13 +99,15 @@ pub(super) fn config(redis: &Redis) -> Result<Config, Trouble> {
         beat_millis: defaults("coordinator.beat_millis")?,
         quiet_after_loss_millis: defaults("coordinator.quiet_after_loss_millis")?,
         batch: defaults("coordinator.batch")?,
-    })
+    };
+    coordinator::begin_ledger(&config.redis_url, &config.key_prefix, Duration::from_secs(5)).await?;
+    Ok(config)
 }
 
 impl House {
     async fn start(workers: usize, shares: Shares) -> Result<Self, Trouble> {
         let redis = Redis::start().await;
-        let config = config(&redis)?;
+        let config = config(&redis).await?;
         let listener = TcpListener::bind(config.listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();

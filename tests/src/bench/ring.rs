@@ -136,7 +136,7 @@ async fn coordinator(
     redis: &Redis,
     shutdown: &CancellationToken,
 ) -> Result<(tokio::task::JoinHandle<Result<(), coordinator::Error>>, String), Trouble> {
-    let config = super::leases::config(redis)?;
+    let config = super::leases::config(redis).await?;
     let listener = TcpListener::bind(config.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     Ok((tokio::spawn(coordinator::serve(config, listener, shutdown.clone())), url))

@@ -10,8 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::rules::SILENT;
 use super::search::Other;
-use super::{Answers, Ask, Desk, Role, SILENT};
+use super::{Answers, Ask, Desk, Role};
 use crate::ledger::line::Post;
 
 /// An administrator who waits for a word of the holder of the pen.

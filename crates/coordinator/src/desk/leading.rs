@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::time::Duration;
 
 use model::crash::{self, Point};
 use redis::RedisResult;
@@ -13,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lead::{Batch, Lead, Saying};
+use super::rules;
 use super::search::Taken;
-use super::{Answers, Ask, Desk, PAUSE, Role, SILENT};
+use super::{Answers, Ask, Desk, PAUSE, Role};
 use crate::book::Book;
 use crate::leases::heard;
 use crate::ledger::line::{Line, Post};
-use crate::ledger::{self, Connection, Ledger, Pen};
+use crate::ledger::{self, Connection, Pen, Restored};
 
 /// Where something that was decided goes.
 enum Route {
@@ -57,7 +57,7 @@ struct Leading {
 impl Desk {
     /// Decides until shutdown or until somebody else has the pen.
     pub(super) async fn lead(&mut self, taken: Taken, shutdown: &CancellationToken) {
-        let Taken { pen, written, connection, line } = taken;
+        let Taken { pen, written, confirmed, connection, line } = taken;
         let now = Instant::now();
         let mut book = Book::new(self.lease);
         for (id, record) in &written.leases {
@@ -72,8 +72,7 @@ impl Desk {
             book.be_quiet(self.quiet_after_loss, now);
         }
         let lead = Lead::new(book, self.lease, self.renew_every, self.retry);
-        let mut leading =
-            Leading { lead, pen, routes: HashMap::new(), outbox: HashMap::new(), confirmed: now };
+        let mut leading = Leading { lead, pen, routes: HashMap::new(), outbox: HashMap::new(), confirmed };
         tracing::info!(pen = %leading.pen.id, leases = written.leases.len(), "this coordinator decides");
         self.begin_term(Role::Leads);
         let post = Post::new(connection.clone());
@@ -191,16 +190,12 @@ impl Desk {
             let attempted = {
                 let attempt = async {
                     tokio::time::sleep(PAUSE).await;
-                    // Whoever else had the pen meanwhile may have granted what is lost now.
-                    let silent = leading.confirmed.elapsed() > self.beat * SILENT;
-                    let quiet = silent.then_some(self.quiet_after_loss);
-                    attempt(&self.ledger, &mut leading.pen, &mut leading.lead, quiet).await
+                    self.attempt(leading).await
                 };
                 shutdown.run_until_cancelled(attempt).await?
             };
             match attempted {
                 Ok(Some((ways, batch))) => {
-                    leading.confirmed = Instant::now();
                     leading.say(batch.sayings);
                     tracing::info!(pen = %leading.pen.id, "the ledger in Redis is whole again");
                     return Some(ways);
@@ -225,41 +220,46 @@ impl Desk {
             leading.say(denials);
         }
     }
-}
 
-/// One attempt to write everything; with a quiet time, if the pen is gone.
-async fn attempt(
-    ledger: &Ledger,
-    pen: &mut Pen,
-    lead: &mut Lead,
-    quiet: Option<Duration>,
-) -> RedisResult<Option<(Ways, Batch)>> {
-    let mut connection = ledger.connect().await?;
-    let line = Line::open(ledger).await?;
-    let run = connection.run().await?;
-    let seen = connection.seen().await?;
-    if seen.pen.is_some_and(|other| other != pen.id) {
-        return Ok(None);
-    }
-    if let (None, Some(pause)) = (seen.pen, quiet) {
-        lead.book.be_quiet(pause, Instant::now());
-        pen.quiet = true;
-    }
-    let batch = lead.whole(Instant::now());
-    let new = Pen { id: line.id, sequence: pen.sequence.max(seen.sequence) + 1, ..pen.clone() };
-    let restored = connection.restore(pen.id, &new, &run.id, &batch.changes).await;
-    match restored {
-        Ok(true) => {
-            *pen = new;
-            let post = Post::new(connection.clone());
-            Ok(Some((Ways { connection, line, post }, batch)))
+    /// One attempt to write everything; quiet from then on, if somebody else may have granted what is not known here.
+    async fn attempt(&self, leading: &mut Leading) -> RedisResult<Option<(Ways, Batch)>> {
+        let Leading { lead, pen, confirmed, .. } = leading;
+        let mut connection = self.ledger.connect().await?;
+        let line = Line::open(&self.ledger).await?;
+        let run = connection.run().await?;
+        let seen = connection.seen().await?;
+        if seen.pen.is_some_and(|other| other != pen.id) {
+            return Ok(None);
         }
-        Ok(false) => Ok(None),
-        Err(error) => {
-            // It may be restored under the new pen, so that is the one to go on from: whoever sees the old one in Redis
-            // loses nothing but a change of hands.
-            let _ = lead.go_away(batch, Instant::now());
-            Err(error)
+        if rules::may_have_missed(pen, &seen, &run, confirmed.elapsed(), self.beat) {
+            tracing::error!(
+                "the ledger is not as it was left, and another coordinator may have decided meanwhile; nothing is \
+                 granted until every lease that may have been given has ended"
+            );
+            lead.book.be_quiet(self.quiet_after_loss, Instant::now());
+            pen.quiet = true;
+        }
+        let batch = lead.whole(Instant::now());
+        let new = Pen { id: line.id, sequence: pen.sequence.max(seen.sequence) + 1, ..pen.clone() };
+        let begun = Instant::now();
+        match connection.restore(&seen, &new, &run.id, &batch.changes).await {
+            Ok(Restored::Done) => {
+                *pen = new;
+                *confirmed = begun;
+                let post = Post::new(connection.clone());
+                Ok(Some((Ways { connection, line, post }, batch)))
+            }
+            Ok(Restored::AnothersPen) => Ok(None),
+            Ok(Restored::Moved) => {
+                let _ = lead.go_away(batch, Instant::now());
+                Err((redis::ErrorKind::Io, "the ledger changed meanwhile").into())
+            }
+            Err(error) => {
+                // It may be restored under the new pen, which is another's for who comes back with the old one. That
+                // loses nothing but a change of hands.
+                let _ = lead.go_away(batch, Instant::now());
+                Err(error)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A small world that searches for one connection too many: a mail server that counts, workers, coordinators that run
-//! the desk's own code, and a Redis of four fields; everything dies, freezes, is cut off and forgotten by the seed.
+//! the desk's own code and rules, and a Redis of a few fields; everything dies, freezes, is cut off, forgotten and set
+//! back by the seed.
 //!
 //! Time is made up, so thousands of seeds take seconds. Each rule that keeps the limit can be broken on purpose, and the
 //! search must find it then.
@@ -24,7 +25,7 @@ fn no_seed_finds_a_connection_too_many() {
         losses += world.losses;
     }
     // The search is worth something only when much happens in it.
-    assert!(connections > 20 * SEEDS, "{connections} connections");
+    assert!(connections > 6 * SEEDS, "{connections} connections");
     assert!(takeovers > SEEDS && losses > SEEDS / 2, "{takeovers} takeovers, {losses} losses");
 }
 

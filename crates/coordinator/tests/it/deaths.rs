@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::workload::ServiceClass;
-use servers::Redis;
+use servers::{CountingProxy, Redis};
 use throttle::v1::{self, worker_message};
 use throttle::{Denied, Lease, Limit};
 use tokio::sync::mpsc;
@@ -138,6 +138,26 @@ async fn a_slot_whose_server_was_not_heard_stays_charged_until_it_is() {
 }
 
 #[tokio::test]
+async fn a_doubt_that_no_coordinator_has_heard_of_is_said_before_its_worker_ends() {
+    let ring = Ring::with_lease(Duration::from_secs(3)).await;
+    let coordinator = ring.coordinator().await;
+    let between = CountingProxy::start(coordinator.address).await;
+    let throttle = worker_at(&format!("http://{}", between.address()));
+    let lease = take(&throttle, &limit("profile/p", 1)).await;
+    // The coordinator sees the stream end, so that by itself it would free the slot with the end of the lease.
+    between.refuse(true);
+    between.cut_all();
+    let stream_ended = || async { ring.record(lease.id()).await.starts_with("1\te\t") };
+    until("the end of the stream is seen", stream_ended).await;
+    tokio::time::timeout(Duration::from_millis(50), lease.leave_in_doubt()).await.unwrap_err();
+    let parting = tokio::spawn(throttle.goodbye());
+    between.refuse(false);
+    parting.await.unwrap();
+    let doubt = || async { status(&coordinator).await.in_doubt.len() == 1 };
+    until("the slot is in doubt", doubt).await;
+}
+
+#[tokio::test]
 async fn a_slot_in_doubt_is_free_after_the_servers_idle_time_or_by_an_administrators_word() {
     let ring = Ring::with_lease(Duration::from_millis(300)).await;
     let coordinator = ring.coordinator().await;
@@ -221,7 +241,7 @@ async fn without_a_coordinator_a_request_snoozes_and_a_lease_ends_at_five_sixths
 
 #[tokio::test]
 async fn while_redis_is_away_nothing_is_granted_and_releases_are_not_forgotten() {
-    let ring = Ring { redis: Redis::durable().await, ..Ring::with_lease(Duration::from_secs(30)).await };
+    let ring = Ring::on(Redis::durable().await, Duration::from_secs(30)).await;
     let coordinator = ring.coordinator().await;
     let throttle = worker(&[&coordinator]);
     let limit = limit("profile/p", 1);
@@ -238,7 +258,7 @@ async fn while_redis_is_away_nothing_is_granted_and_releases_are_not_forgotten()
 }
 
 /// Opens the connection of a lease, and closes it when the lease is lost.
-fn connect(server: &Server, lease: &Lease) -> tokio::task::JoinHandle<()> {
+pub(crate) fn connect(server: &Server, lease: &Lease) -> tokio::task::JoinHandle<()> {
     server.open();
     let (lost, server) = (lease.lost(), server.clone());
     tokio::spawn(async move {
@@ -279,13 +299,15 @@ async fn when_redis_loses_its_data_a_coordinator_that_lives_puts_everything_back
 enum Loss {
     /// All of it goes, and a coordinator is there that knows only that there was some.
     Flushed,
+    /// All of it goes, and the next coordinator knows nothing at all.
+    Emptied,
     /// It goes back to an older state, and the next coordinator knows nothing at all.
     WentBack,
 }
 
 #[tokio::test]
 async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_old_lease_has_ended() {
-    for loss in [Loss::Flushed, Loss::WentBack] {
+    for loss in [Loss::Flushed, Loss::Emptied, Loss::WentBack] {
         let mut ring = Ring::with_lease(Duration::from_millis(1_200)).await;
         ring.quiet = Duration::from_secs(3);
         let one = Crashing::start(&ring);
@@ -296,7 +318,9 @@ async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_ol
         if let Some(two) = &two {
             status(two).await;
         }
-        ring.save().await;
+        if loss == Loss::WentBack {
+            ring.save().await;
+        }
         let (limit, server) = (limit("profile/p", 1), Server::default());
         let lease = take(&throttle, &limit).await;
         let closed = connect(&server, &lease);
@@ -330,7 +354,7 @@ async fn when_nobody_remembers_what_redis_lost_nothing_is_granted_until_every_ol
 
 #[tokio::test]
 async fn what_a_dead_coordinator_granted_stays_charged_under_the_next() {
-    let ring = Ring::with_lease(Duration::from_secs(2)).await;
+    let ring = Ring::with_lease(Duration::from_secs(4)).await;
     let one = Crashing::start(&ring);
     take(&worker_at(&one.url), &limit("profile/p", 2)).await.release().await;
     let two = ring.coordinator().await;

@@ -9,6 +9,7 @@ mod classes;
 mod deaths;
 mod doors;
 mod exactness;
+mod losses;
 mod queueing;
 mod ring;
 mod storm;

@@ -36,8 +36,21 @@ pub(crate) struct Running {
 }
 
 impl Ring {
+    /// With a Redis that forgets everything when it ends, and a ledger that was begun.
     pub(crate) async fn with_lease(lease: Duration) -> Self {
-        Self { redis: Redis::start().await, lease, quiet: lease * 2 }
+        Self::on(Redis::start().await, lease).await
+    }
+
+    pub(crate) async fn on(redis: Redis, lease: Duration) -> Self {
+        let ring = Self { redis, lease, quiet: lease * 2 };
+        assert!(ring.begin().await, "a new Redis has no ledger");
+        ring
+    }
+
+    /// Begins the ledger, as the migration of a new database does.
+    pub(crate) async fn begin(&self) -> bool {
+        let Config { redis_url, key_prefix, .. } = self.config();
+        coordinator::begin_ledger(&redis_url, &key_prefix, Duration::from_secs(5)).await.unwrap()
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -123,6 +136,22 @@ impl Crashing {
             coordinator::serve(config, listener, CancellationToken::new()).await
         });
         Self { url, runtime: Some(runtime) }
+    }
+
+    /// Dies as in [`Crashing::crash`]; another listens at its address.
+    pub(crate) async fn crash_and_start_again(&mut self, ring: &Ring) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        let address: SocketAddr = self.url.trim_start_matches("http://").parse().unwrap();
+        let listener = loop {
+            match std::net::TcpListener::bind(address) {
+                Ok(listener) => break listener,
+                // The system still closes the old one.
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        *self = Self::start_on(ring, listener);
     }
 
     /// Everything stops where it is; the connections are closed by nobody but the system.

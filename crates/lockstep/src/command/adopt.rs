@@ -36,6 +36,7 @@ pub(super) async fn run(config: &Config, yes: bool) -> Result<(), Failure> {
         ));
     }
     let Adopted { before, workloads } = installation::adopt(url, ca_file, installation).await?;
+    super::migrate::begin_ledger(config, installation).await;
     println!(
         "The database was installation {before}'s and is this installation's now. {workloads} workloads are switched \
          off; test and enable their mailboxes (`lockstep mailbox test`)."

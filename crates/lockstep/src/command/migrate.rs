@@ -1,5 +1,8 @@
-//! `lockstep migrate`: the schema, the roles and the application's login.
+//! `lockstep migrate`: the schema, the roles, the application's login, and the ledger of an installation that is new.
 
+use std::time::Duration;
+
+use model::id::InstallationId;
 use model::secret::ExposeSecret as _;
 use store::migrate::Migration;
 
@@ -41,5 +44,24 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
         )));
     }
     println!("The database belongs to installation {installation}.");
+    if report.named {
+        begin_ledger(config, installation).await;
+    }
     Ok(())
+}
+
+/// Of an installation that is new nobody can hold a connection, so that its coordinators need not wait for the end of
+/// leases that they do not know of. Without Redis it goes on: they wait then.
+pub(super) async fn begin_ledger(config: &Config, installation: InstallationId) {
+    let coordinator = config.coordinator_of(installation);
+    let patience = Duration::from_millis(coordinator.redis_timeout_millis);
+    match coordinator::begin_ledger(&coordinator.redis_url, &coordinator.key_prefix, patience).await {
+        Ok(true) => println!("Began its ledger of leases in Redis."),
+        Ok(false) => {}
+        Err(problem) => println!(
+            "Its ledger of leases was not begun: {problem}. Its coordinators will grant nothing for {} s after their \
+             first start.",
+            coordinator.quiet_after_loss_millis.div_ceil(1_000)
+        ),
+    }
 }

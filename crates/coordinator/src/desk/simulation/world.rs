@@ -1,5 +1,6 @@
 //! The world, one tick of 50 ms after the other: Redis, the coordinators, and what befalls them.
 
+mod coordinators;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,18 +10,23 @@ use throttle::v1::{coordinator_message::Message, parcel::Content};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::book::{Book, Changes, Claim, ClaimedLimit, Terms};
-use crate::desk::lead::{Batch, Heard, Lead, Saying};
+use self::coordinators::Coordinator;
+use crate::book::{Claim, ClaimedLimit, Terms};
+use crate::desk::lead::{Heard, Saying};
+use crate::ledger::{Run, Seen};
 
 const TICK: Duration = Duration::from_millis(50);
 const TICKS: u32 = 700;
 const LIFE: Duration = Duration::from_secs(3);
 const IN_DOUBT: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(6);
-/// For how long nobody takes the pen from a coordinator that shows nothing.
-const SILENT: Duration = Duration::from_secs(1);
+/// How often coordinators show that they are there, and look.
+const BEAT: Duration = TICK;
+/// How long after its capacity was lowered a server may still have connections of before.
+const OLD_ONES: Duration = Duration::from_secs(20);
 const CAPACITY: u32 = 2;
 const WORKERS: usize = 4;
+const COORDINATORS: usize = 2;
 
 /// A rule that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +39,10 @@ pub(super) enum Broken {
     NothingRead,
     /// Nothing is quiet when data was lost and nobody remembers it.
     NoQuietTime,
+    /// A Redis without a ledger is taken for a new one by who knows of none.
+    EmptyTakenForNew,
+    /// Who comes back to Redis trusts it when it says that the pen is still its own.
+    OwnPenTakenForProof,
     /// A worker says that a connection is closed, and closes it then.
     ReleasedBeforeClosed,
     /// A worker counts the whole life of its lease from the answer.
@@ -49,6 +59,8 @@ impl Broken {
         Self::NoFence,
         Self::NothingRead,
         Self::NoQuietTime,
+        Self::EmptyTakenForNew,
+        Self::OwnPenTakenForProof,
         Self::ReleasedBeforeClosed,
         Self::CountedFromTheAnswer,
         Self::NoDoubt,
@@ -57,29 +69,10 @@ impl Broken {
 }
 
 /// What Redis has.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Redis {
-    pen: Option<u64>,
-    sequence: u64,
+    book: Seen,
     leases: BTreeMap<Uuid, String>,
-    quiet: bool,
-}
-
-/// A coordinator that believes that it holds the pen.
-struct Coordinator {
-    pen: u64,
-    sequence: u64,
-    lead: Lead,
-    /// A batch on its way: when Redis has it, and whether it took it.
-    writing: Option<(Instant, Batch)>,
-    /// It does nothing until then.
-    frozen: Instant,
-    /// When it last knew that the pen was its own.
-    confirmed: Instant,
-    /// What workers said and were told, by when it arrives.
-    said: VecDeque<(Instant, Uuid, Heard)>,
-    /// The stream of each worker that talks to it.
-    streams: [Option<Uuid>; WORKERS],
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -129,13 +122,19 @@ pub(super) struct World {
     broken: Option<Broken>,
     now: Instant,
     redis: Redis,
-    coordinators: Vec<Coordinator>,
+    run: Run,
+    /// When Redis fails next, and which coordinator comes back to it then.
+    fails: Option<(Instant, usize)>,
+    /// What Redis, or the replica that takes its place, goes back to.
+    snapshot: Redis,
+    coordinators: [Coordinator; COORDINATORS],
     workers: [Worker; WORKERS],
     server: Vec<Connection>,
+    capacity: u32,
+    version: u64,
+    /// When the capacity was changed last.
+    changed: Option<Instant>,
     ids: u128,
-    pens: u64,
-    /// Redis lost its data, and who remembered it may be gone.
-    lost: bool,
     pub(super) connections: u64,
     pub(super) takeovers: u64,
     pub(super) losses: u64,
@@ -143,17 +142,26 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, broken: Option<Broken>) -> Self {
+        let now = Instant::now();
+        // One Redis in two has a log of its writes.
+        let run = Run { id: "0".to_owned(), keeps: seed.is_multiple_of(2) };
+        let book = Seen { epoch: Some("begun".to_owned()), run: run.id.clone(), ..Seen::default() };
+        let redis = Redis { book, leases: BTreeMap::new() };
         Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678,
             broken,
-            now: Instant::now(),
-            redis: Redis::default(),
-            coordinators: Vec::new(),
+            now,
+            snapshot: redis.clone(),
+            fails: None,
+            redis,
+            run,
+            coordinators: std::array::from_fn(|_| Coordinator::new(now)),
             workers: std::array::from_fn(|_| Worker::default()),
             server: Vec::new(),
+            capacity: CAPACITY,
+            version: 1,
+            changed: None,
             ids: 0,
-            pens: 0,
-            lost: false,
             connections: 0,
             takeovers: 0,
             losses: 0,
@@ -162,11 +170,10 @@ impl World {
 
     /// To its end, or to a connection too many.
     pub(super) fn run(&mut self) -> Result<(), String> {
-        self.take_over();
         for tick in 0..TICKS {
             self.now += TICK;
             self.misfortune();
-            for at in 0..self.coordinators.len() {
+            for at in 0..COORDINATORS {
                 self.coordinate(at);
             }
             for worker in 0..WORKERS {
@@ -174,7 +181,9 @@ impl World {
             }
             // The server closes what nobody used for its idle time.
             self.server.retain(|connection| self.now < connection.used + IN_DOUBT);
-            if self.server.len() > CAPACITY as usize {
+            let all = self.changed.is_none_or(|at| self.now > at + OLD_ONES);
+            let most = if all { self.capacity } else { CAPACITY };
+            if self.server.len() > most as usize {
                 return Err(format!("{} connections at tick {tick}", self.server.len()));
             }
         }
@@ -200,30 +209,50 @@ impl World {
     }
 
     fn misfortune(&mut self) {
-        if self.dice(150) == 0 {
-            // The one that decides dies.
-            self.coordinators.pop();
-            self.take_over();
-        }
-        let silent = self.coordinators.last().is_none_or(|last| self.now > last.confirmed + SILENT);
-        if silent && self.dice(15) == 0 {
-            // It is only slow, and another takes the pen from it.
-            self.take_over();
-        }
-        if self.dice(100) == 0 {
-            let until = self.soon(4_000);
-            if let Some(coordinator) = self.coordinators.last_mut() {
-                coordinator.frozen = until;
+        let one = usize::try_from(self.dice(COORDINATORS as u64)).unwrap();
+        match self.dice(150) {
+            0 => self.kill_coordinator(one),
+            1 => self.coordinators[one].frozen = self.soon(4_000),
+            2 | 3 => {
+                let until = self.soon(3_000);
+                self.cut_off(one, until);
             }
+            _ => {}
         }
-        if self.dice(400) == 0 {
-            self.redis = Redis::default();
-            self.losses += 1;
-            self.lost = true;
-            if self.dice(2) == 0 {
-                self.coordinators.pop();
-                self.take_over();
+        match self.dice(1_000) {
+            0 => {
+                self.redis = Redis::default();
+                self.losses += 1;
             }
+            1 => self.restart_redis(None),
+            // What it goes back to is a while old then.
+            3..=12 => self.snapshot = self.redis.clone(),
+            13 => {
+                // Between one and the most there is.
+                self.capacity = CAPACITY + 1 - self.capacity;
+                self.version += 1;
+                self.changed = Some(self.now);
+            }
+            // As all was just saved, the holder of the pen is cut off, and some workers go to the other. It comes back as
+            // Redis fails.
+            14..=18 => {
+                if let Some(one) = self.who_decides() {
+                    self.snapshot = self.redis.clone();
+                    let fails = self.soon(2_500) + LIFE / 2;
+                    self.cut_off(one, fails);
+                    self.fails = Some((fails, one));
+                    for worker in 0..WORKERS / 2 {
+                        self.cut(worker, true);
+                    }
+                }
+            }
+            _ => {}
+        }
+        if let Some((at, back)) = self.fails
+            && at <= self.now
+        {
+            self.fails = None;
+            self.restart_redis(Some(back));
         }
         let victim = usize::try_from(self.dice(WORKERS as u64)).unwrap();
         match self.dice(120) {
@@ -237,48 +266,34 @@ impl World {
         }
     }
 
-    /// Another coordinator takes the pen and reads what is there.
-    fn take_over(&mut self) {
-        self.takeovers += 1;
-        self.pens += 1;
-        self.redis.pen = Some(self.pens);
-        self.redis.sequence += 1;
-        let mut book = Book::new(LIFE);
-        if self.broken != Some(Broken::NothingRead) {
-            for (id, record) in &self.redis.leases {
-                assert!(book.load(*id, record, self.now));
-            }
+    /// It comes back with its log, or with what it saved last, or as the replica that it was copied to.
+    fn restart_redis(&mut self, back: Option<usize>) {
+        let failover = self.dice(4) == 0;
+        if !self.run.keeps || failover {
+            self.redis =
+                if self.dice(3) == 0 && !failover { Redis::default() } else { self.snapshot.clone() };
+            self.losses += 1;
         }
-        let lost = std::mem::take(&mut self.lost);
-        self.redis.quiet |= lost && self.broken != Some(Broken::NoQuietTime);
-        if self.redis.quiet {
-            book.be_quiet(QUIET, self.now);
-        }
-        let lead = Lead::new(book, LIFE, LIFE / 3, LIFE);
-        self.coordinators.push(Coordinator {
-            pen: self.pens,
-            sequence: self.redis.sequence,
-            lead,
-            writing: None,
-            frozen: self.now,
-            confirmed: self.now,
-            said: VecDeque::new(),
-            streams: [None; WORKERS],
-        });
-        for worker in 0..WORKERS {
-            self.cut(worker, false);
+        let id = self.id().to_string();
+        self.run = Run { id, keeps: self.run.keeps && !failover };
+        for at in (0..COORDINATORS).filter(|at| Some(*at) != back) {
+            let until = self.soon(1_000);
+            self.cut_off(at, until);
         }
     }
 
     /// The worker's stream ends. Its coordinator may see that.
     fn cut(&mut self, worker: usize, seen: bool) {
-        let at = self.soon(300) + TICK;
+        // Now and then it reaches no coordinator for as long as its leases last.
+        let longest = if self.dice(6) == 0 { 4_000 } else { 300 };
+        let at = self.soon(longest) + TICK;
         for coordinator in &mut self.coordinators {
             if let Some(stream) = coordinator.streams[worker].take()
                 && seen
+                && let Some(leading) = &mut coordinator.leading
             {
                 coordinator.said.retain(|(_, from, _)| *from != stream);
-                coordinator.lead.stream_ended(stream, self.now);
+                leading.lead.stream_ended(stream, self.now);
             }
         }
         self.workers[worker].cut = Some(at);
@@ -293,89 +308,14 @@ impl World {
         self.cut(worker, true);
     }
 
-    fn coordinate(&mut self, at: usize) {
-        let now = self.now;
-        if self.coordinators[at].frozen > now {
-            return;
-        }
-        while let Some((when, stream, _)) = self.coordinators[at].said.front()
-            && *when <= now
-        {
-            let stream = *stream;
-            let Some((_, _, heard)) = self.coordinators[at].said.pop_front() else { break };
-            self.coordinators[at].lead.hear(stream, heard, now, now);
-        }
-        self.coordinators[at].lead.pass(now);
-        if let Some((when, batch)) = self.coordinators[at].writing.take() {
-            if when > now {
-                self.coordinators[at].writing = Some((when, batch));
-            } else {
-                self.written(at, batch);
-            }
-        }
-        // A beat with every tick, like the desk's.
-        if self.coordinators[at].writing.is_none() {
-            let when = self.soon(200);
-            let mut batch = self.coordinators[at].lead.batch(now);
-            if self.broken == Some(Broken::SaidBeforeWritten) {
-                let sayings = std::mem::take(&mut batch.sayings);
-                self.say(at, sayings);
-            }
-            self.coordinators[at].writing = Some((when, batch));
-        }
-    }
-
-    /// A batch reaches Redis: the rules of the scripts.
-    fn written(&mut self, at: usize, batch: Batch) {
-        let (pen, sequence) = (self.coordinators[at].pen, self.coordinators[at].sequence);
-        let ours = self.redis.pen == Some(pen) && self.redis.sequence == sequence;
-        if ours || self.broken == Some(Broken::NoFence) {
-            self.coordinators[at].sequence += 1;
-            self.redis.sequence = self.coordinators[at].sequence;
-            self.redis.quiet = !self.coordinators[at].lead.book.quiet_for(self.now).is_zero();
-            self.coordinators[at].confirmed = self.now;
-            self.apply(batch.changes);
-            self.say(at, batch.sayings);
-            return;
-        }
-        let denials = self.coordinators[at].lead.go_away(batch, self.now);
-        self.say(at, denials);
-        if self.redis.pen.is_some() && self.redis.pen != Some(pen) {
-            // Somebody else has it. Nothing more is heard from here.
-            self.coordinators[at].frozen = self.now + Duration::from_secs(1 << 20);
-            return;
-        }
-        // The data is lost, and everything is remembered here, unless somebody else decided meanwhile.
-        self.lost = false;
-        self.pens += 1;
-        if self.now > self.coordinators[at].confirmed + SILENT && self.broken != Some(Broken::NoQuietTime) {
-            self.coordinators[at].lead.book.be_quiet(QUIET, self.now);
-        }
-        let quiet = !self.coordinators[at].lead.book.quiet_for(self.now).is_zero();
-        let whole = self.coordinators[at].lead.whole(self.now);
-        self.redis = Redis { pen: Some(self.pens), sequence: sequence + 1, leases: BTreeMap::new(), quiet };
-        self.apply(whole.changes);
-        let coordinator = &mut self.coordinators[at];
-        (coordinator.pen, coordinator.sequence) = (self.pens, sequence + 1);
-        coordinator.confirmed = self.now;
-        coordinator.lead.come_back();
-        self.say(at, whole.sayings);
-    }
-
-    fn apply(&mut self, changes: Changes) {
-        self.redis.leases.extend(changes.written);
-        for id in changes.erased {
-            self.redis.leases.remove(&id);
-        }
-    }
-
     fn say(&mut self, at: usize, sayings: Vec<Saying>) {
         for (to, content) in sayings {
             let Some(worker) = self.coordinators[at].streams.iter().position(|s| *s == Some(to)) else {
                 if let Content::Answered(message) = content
                     && let Some(Message::Granted(granted)) = message.message
+                    && let Some(leading) = &mut self.coordinators[at].leading
                 {
-                    self.coordinators[at].lead.unheard(granted.lease_id.parse().unwrap(), to, self.now);
+                    leading.lead.unheard(granted.lease_id.parse().unwrap(), to, self.now);
                 }
                 continue;
             };
@@ -402,12 +342,13 @@ impl World {
     }
 
     fn claim(&self, lease: Uuid) -> Heard {
-        let mut terms = Terms { capacity: CAPACITY, ..Terms::default() };
-        terms.quotas[0] = Some((CAPACITY, CAPACITY));
-        let limits = vec![ClaimedLimit { key: "server".into(), version: 0, terms }];
+        let mut terms = Terms { capacity: self.capacity, ..Terms::default() };
+        terms.quotas[0] = Some((1, self.capacity));
+        terms.quotas[1] = Some((0, self.capacity));
+        let limits = vec![ClaimedLimit { key: "server".into(), version: self.version, terms }];
+        let class = usize::from(lease.as_u128().is_multiple_of(2));
         let in_doubt = if self.broken == Some(Broken::NoDoubt) { Duration::ZERO } else { IN_DOUBT };
-        let claim =
-            Claim { id: lease, stream: Uuid::nil(), class: 0, limits, holder: String::new(), in_doubt };
+        let claim = Claim { id: lease, stream: Uuid::nil(), class, limits, holder: String::new(), in_doubt };
         Heard::Acquire { claim, wait: LIFE }
     }
 }

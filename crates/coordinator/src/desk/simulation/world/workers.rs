@@ -90,11 +90,10 @@ impl World {
 
     /// A new stream to whoever took the pen last; everything is said again.
     fn come_again(&mut self, at: usize) {
+        let Some(decides) = self.who_decides() else { return };
         self.workers[at].cut = None;
         let stream = self.id();
-        if let Some(coordinator) = self.coordinators.last_mut() {
-            coordinator.streams[at] = Some(stream);
-        }
+        self.coordinators[decides].streams[at] = Some(stream);
         let (mut held, mut given_back, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for cycle in &mut self.workers[at].cycles {
             match &mut cycle.stage {
