@@ -19,11 +19,16 @@ async fn an_empty_database_becomes_an_installation_and_another_ones_is_refused()
         installation.run(&["organization", "create", "Early", "--admin", "admin@early.example"]).await;
     let words = String::from_utf8_lossy(&early.stderr).into_owned();
     assert!(!early.status.success() && words.contains("migrate"), "{words}");
-    for _ in 0..2 {
+    for first in [true, false] {
         let output = installation.run(&["migrate"]).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(words.contains("Began its ledger"), first, "{words}");
     }
     let mut process = installation.start_all().await;
+    let leases = installation.run(&["leases", "list", "--json"]).await;
+    let leases: serde_json::Value = serde_json::from_slice(&leases.stdout).unwrap();
+    assert_eq!(leases["quiet_for_ms"], 0, "a new installation waits for nobody: {leases}");
     let api = installation.organization("First").await;
     assert_eq!(api.list("/users").await.len(), 1);
 

@@ -71,8 +71,10 @@ fn document(status: &v1::StatusReply) -> Value {
 fn picture(look: Look, status: &v1::StatusReply) -> String {
     let mut text = String::new();
     if status.quiet_for_ms > 0 {
-        let quiet =
-            format!("The ledger lost its data: nothing is granted for {}.", left(status.quiet_for_ms));
+        let quiet = format!(
+            "The ledger may have lost something: nothing is granted for {}.",
+            left(status.quiet_for_ms)
+        );
         text.extend([&look.text(&quiet, Tone::Bad), "\n\n"]);
     }
     if status.limits.is_empty() {
