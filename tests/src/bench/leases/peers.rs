@@ -43,7 +43,7 @@ pub(super) async fn script() -> Result<f64, Trouble> {
 /// Pairs of unary calls a second, of 400 callers over four connections; each is refused before anything is decided.
 pub(super) async fn unary() -> Result<f64, Trouble> {
     let redis = Redis::start().await;
-    let config = config(&redis)?;
+    let config = config(&redis).await?;
     let listener = TcpListener::bind(config.listen).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let shutdown = CancellationToken::new();
