@@ -191,7 +191,13 @@ impl<P: Provider> House<P> {
         assert!(schedule::wish(&tenant, of.mailbox, workload).await.unwrap(), "the workload is enabled");
         tenant.commit().await.unwrap();
         let store = &parts.store;
-        let scan = Scan { workload, batch: 1000, share_cap: 1000, since_last: Duration::from_secs(1) };
+        let scan = Scan {
+            workload,
+            batch: 1000,
+            share_cap: 1000,
+            in_flight: u32::MAX,
+            since_last: Duration::from_secs(1),
+        };
         let queued = store.in_ring(async |ring| schedule::claim_due(ring, &scan).await).await.unwrap();
         let (mine, others): (Vec<_>, Vec<_>) =
             queued.iter().map(|queued| queued.place).partition(|place| place.claim.mailbox == of.mailbox);

@@ -14,7 +14,7 @@ use lapin::options::{
 };
 use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,12 +60,31 @@ pub struct Intake {
     /// The slots; several intakes may share them. A delivery holds one from before its handler starts until after
     /// that ends.
     pub slots: Arc<Semaphore>,
+    /// How many of the slots deliveries of this queue may hold, where it leaves some to others; several intakes may share it.
+    pub bound: Option<Arc<Semaphore>>,
     /// How many deliveries the broker may send ahead of their acks: as many as there are slots.
     pub prefetch: NonZeroU16,
     /// Where handlers run; whoever shuts down waits for it.
     pub tasks: TaskTracker,
     /// Cancelled: nothing more is taken, what has not started goes back, what runs may end.
     pub shutdown: CancellationToken,
+}
+
+impl Intake {
+    /// A slot for one delivery. Whoever waits for its bound waits for no slot yet.
+    async fn slot(&self) -> Result<Slot, AcquireError> {
+        let within = match &self.bound {
+            Some(bound) => Some(Arc::clone(bound).acquire_owned().await?),
+            None => None,
+        };
+        Ok(Slot { _within: within, _slot: Arc::clone(&self.slots).acquire_owned().await? })
+    }
+}
+
+/// Held while a delivery is worked on.
+struct Slot {
+    _within: Option<OwnedSemaphorePermit>,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// A connection that consumes, shared by the queues of a process. It never declares a work queue: one that is
@@ -113,7 +132,7 @@ impl Consumer {
                     }
                 }
                 // The permit is only waited for: it is free again before the next delivery asks for it.
-                Ok(Ended::NoSlot) => drop(shutdown.run_until_cancelled(intake.slots.acquire()).await),
+                Ok(Ended::NoSlot) => drop(shutdown.run_until_cancelled(intake.slot()).await),
                 Err(error) => {
                     if error.needs_a_person() {
                         tracing::error!(queue = %intake.queue, "cannot consume: {error}");
@@ -181,7 +200,7 @@ impl Consumer {
                 biased;
                 () = intake.shutdown.cancelled() => None,
                 () = unasked.cancelled() => return self.close(channel).await,
-                permit = tokio::time::timeout(PATIENCE, Arc::clone(&intake.slots).acquire_owned()) => permit.ok().and_then(Result::ok),
+                permit = tokio::time::timeout(PATIENCE, intake.slot()) => permit.ok().and_then(Result::ok),
             };
             let Some(permit) = permit else {
                 self.give_back(channel, deliveries, Some(message)).await?;
@@ -251,12 +270,7 @@ impl Consumer {
     }
 }
 
-async fn run<H: Handler>(
-    handler: Arc<H>,
-    delivery: Delivery,
-    permit: OwnedSemaphorePermit,
-    unasked: CancellationToken,
-) {
+async fn run<H: Handler>(handler: Arc<H>, delivery: Delivery, permit: Slot, unasked: CancellationToken) {
     let acker = delivery.acker();
     match AssertUnwindSafe(handler.handle(delivery)).catch_unwind().await {
         Ok(Claimed::Asked) => acker.ack().await,

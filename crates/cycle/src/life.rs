@@ -8,7 +8,7 @@ use std::time::Duration;
 use broker::{Consumer, Handler, Intake, Queue};
 use model::id::{OrganizationId, SessionId};
 use store::Store;
-use store::session::{self, Keeper, Times};
+use store::session::{self, Keeper, Slots, Times};
 use throttle::{Session, Throttle};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +38,10 @@ pub struct Life {
     pub queues: Vec<Queue>,
     /// Deliveries worked on at once, over all queues.
     pub slots: NonZeroU16,
-    /// Whether the slots count as places for cycles.
-    pub runs_cycles: bool,
+    /// A queue that others leave some slots to, and how many.
+    pub kept: Option<(Queue, u16)>,
+    /// How many cycles the slots count as places for.
+    pub places: Slots,
     /// How the session is kept alive.
     pub session: Times,
 }
@@ -96,9 +98,8 @@ pub async fn live<H: Handler>(
     handler: impl Fn(Under) -> H,
     shutdown: CancellationToken,
 ) -> Result<(), Unlivable> {
-    let places = if life.runs_cycles { u32::from(life.slots.get()) } else { 0 };
     while !shutdown.is_cancelled() {
-        let begun = Keeper::start(&means.parts.store, &means.process, places, life.session);
+        let begun = Keeper::start(&means.parts.store, &means.process, life.places, life.session);
         match shutdown.run_until_cancelled(begun).await {
             None => break,
             Some(Ok(keeper)) => session(&life, means, keeper, &handler, &shutdown).await?,
@@ -128,12 +129,16 @@ async fn session<H: Handler>(
     let handler = Arc::new(handler(under));
     let consumer = Consumer::new(&means.broker, &format!("lockstep {}", life.role))?;
     let (slots, tasks) = (Arc::new(Semaphore::new(life.slots.get().into())), TaskTracker::new());
+    let kept = life
+        .kept
+        .map(|(queue, kept)| (queue, Arc::new(Semaphore::new(life.slots.get().saturating_sub(kept).into()))));
     // A lost session stops taking, as a shutdown does; the next one begins with new connections.
     let taking = shutdown.child_token();
     let consuming = life.queues.iter().map(|queue| {
         let intake = Intake {
             queue: *queue,
             slots: Arc::clone(&slots),
+            bound: kept.as_ref().filter(|(by, _)| by != queue).map(|(_, bound)| Arc::clone(bound)),
             prefetch: life.slots,
             tasks: tasks.clone(),
             shutdown: taking.clone(),

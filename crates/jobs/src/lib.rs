@@ -17,6 +17,7 @@ use std::time::Duration;
 use broker::Queue;
 use cycle::life::{self, Life, Means, Unlivable};
 use model::job::Backoff;
+use store::session::Slots;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -29,7 +30,8 @@ pub async fn run(config: Config, means: Means, shutdown: CancellationToken) -> R
         role: "jobs",
         queues: vec![Queue::Jobs],
         slots: config.slots,
-        runs_cycles: false,
+        kept: None,
+        places: Slots::default(),
         session: config.session,
     };
     let first = Duration::from_secs(config.retry_seconds);

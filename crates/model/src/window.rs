@@ -28,6 +28,14 @@ pub const fn has_recovered(limit: u32, worked: u32) -> bool {
 /// After how many cycles that worked nobody is afraid of a stampede any more, whatever the limit.
 pub const RECOVERED: u32 = 1024;
 
+/// How many cycles of one workload may be queued or running at once while none ends: one waits for each that its `slots` can
+/// run. More would wait in a queue where nobody can pass them by. What ended since the last scan is added twice, so that
+/// slots which are soon free again never stand empty until the next one.
+pub const fn in_flight(slots: u32) -> u32 {
+    let slots = if slots == 0 { 1 } else { slots };
+    slots.saturating_mul(2)
+}
+
 /// The most slots that one profile and class may have: a share of all workers' slots, and always one.
 pub const fn share_cap(all_slots: u32, percent: u32) -> u32 {
     let cap = all_slots as u64 * percent as u64 / 100;
@@ -78,6 +86,11 @@ mod tests {
             }
             assert_eq!(tried, rounds, "a limit of {limit}");
         }
+    }
+
+    #[test]
+    fn one_cycle_waits_for_each_that_runs() {
+        assert_eq!((in_flight(0), in_flight(1), in_flight(100), in_flight(u32::MAX)), (2, 2, 200, u32::MAX));
     }
 
     #[test]

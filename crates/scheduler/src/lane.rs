@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::{CycleInvitation, Invitation};
 use model::crash::{self, Point};
-use model::window::share_cap;
+use model::window::{in_flight, share_cap};
 use model::workload::Workload;
 use store::schedule::{self, Place, Plan, Queued, Scan, Turn};
 use store::{Ring, session};
@@ -89,7 +89,14 @@ impl Scheduler {
             .store
             .in_ring(async |ring| {
                 let live = session::live(ring).await?;
-                let scan = Scan { workload, batch, share_cap: share_cap(live.slots, percent), since_last };
+                let slots = live.slots.of(workload);
+                let scan = Scan {
+                    workload,
+                    batch,
+                    share_cap: share_cap(slots, percent),
+                    in_flight: in_flight(slots),
+                    since_last,
+                };
                 let most = batch.saturating_mul(BATCHES);
                 let Some(mut plan) = schedule::plan(ring, &scan, most, Turn::Asked).await? else {
                     return Ok(None);

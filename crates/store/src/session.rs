@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::id::SessionId;
+use model::workload::Workload;
 use serde::Deserialize;
 
 use crate::{Result, Ring, Transaction};
@@ -38,15 +39,49 @@ pub struct Live {
     /// How many.
     pub sessions: u32,
     /// How many cycles they can run at once, together.
-    pub slots: u32,
+    pub slots: Slots,
 }
 
-/// Begins the life of a process that can run `slots` cycles at once. `process` is its name for people.
-pub async fn start(ring: &Ring, process: &str, slots: u32, dead_after: Duration) -> Result<SessionId> {
+/// How many cycles can run at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Sends.
+    pub sends: u32,
+    /// Cycles of every other workload, together.
+    pub others: u32,
+}
+
+impl Slots {
+    /// How many cycles of one workload.
+    pub fn of(self, workload: Workload) -> u32 {
+        match workload {
+            Workload::Outgoing => self.sends,
+            Workload::Incoming | Workload::Act => self.others,
+        }
+    }
+}
+
+impl From<u32> for Slots {
+    /// Slots that are all the same.
+    fn from(all: u32) -> Self {
+        Self { sends: all, others: all }
+    }
+}
+
+/// Begins the life of a process that can run so many cycles at once. `process` is its name for people.
+pub async fn start(
+    ring: &Ring,
+    process: &str,
+    slots: impl Into<Slots>,
+    dead_after: Duration,
+) -> Result<SessionId> {
     let session: SessionId = model::clock::new_id();
+    let Slots { sends, others } = slots.into();
+    let narrow = |slots: u32| i32::try_from(slots).unwrap_or(i32::MAX);
     ring.execute(
-        "insert into sessions (id, process, slots, dead_after) values ($1, $2, $3, make_interval(secs => $4))",
-        &[&session.0, &process, &i32::try_from(slots).unwrap_or(i32::MAX), &dead_after.as_secs_f64()],
+        "insert into sessions (id, process, slots, send_slots, dead_after)
+         values ($1, $2, $3, $4, make_interval(secs => $5))",
+        &[&session.0, &process, &narrow(others), &narrow(sends), &dead_after.as_secs_f64()],
     )
     .await?;
     Ok(session)
@@ -86,14 +121,16 @@ pub async fn is_alive(transaction: &Transaction, session: SessionId) -> Result<b
 pub async fn live(transaction: &Transaction) -> Result<Live> {
     let row = transaction
         .query_one(
-            "select count(*), coalesce(sum(slots), 0)::bigint from sessions
+            "select count(*), coalesce(sum(coalesce(send_slots, slots)), 0)::bigint,
+                    coalesce(sum(slots), 0)::bigint from sessions
              where ended_at is null and seen_at + dead_after > now()",
             &[],
         )
         .await?;
-    let (sessions, slots): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let narrow = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-    Ok(Live { sessions: narrow(sessions), slots: narrow(slots) })
+    let number = |column: usize| -> Result<u32> {
+        Ok(u32::try_from(row.try_get::<_, i64>(column)?).unwrap_or(u32::MAX))
+    };
+    Ok(Live { sessions: number(0)?, slots: Slots { sends: number(1)?, others: number(2)? } })
 }
 
 /// Ends the sessions that were silent for too long, and forgets those that ended a day ago. Ending them first means

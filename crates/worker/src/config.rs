@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use model::workload::Workload;
 use serde::Deserialize;
-use store::session::Times;
+use store::session::{Slots, Times};
 
 /// What a worker takes and how much of it at once.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,6 +14,68 @@ pub struct Config {
     pub workloads: Vec<Workload>,
     /// Cycles at once, over all of its workloads.
     pub slots: NonZeroU16,
+    /// How many of the slots only sends may have, in percent.
+    pub slots_for_sends_percent: u32,
     /// How the worker's session is kept alive.
     pub session: Times,
+}
+
+impl Config {
+    /// How many slots only sends may have: rounded up, and never all while anything else is taken. None are kept where only
+    /// one or the other is taken.
+    pub(crate) fn kept_for_sends(&self) -> u16 {
+        let (sends, others) = self.takes();
+        if !(sends && others) {
+            return 0;
+        }
+        let slots = u32::from(self.slots.get());
+        let kept = (slots * self.slots_for_sends_percent.min(100)).div_ceil(100).min(slots - 1);
+        u16::try_from(kept).unwrap_or(u16::MAX)
+    }
+
+    /// What the scheduler may count on.
+    pub(crate) fn places(&self) -> Slots {
+        let ((sends, others), slots) = (self.takes(), self.slots.get());
+        Slots {
+            sends: if sends { slots.into() } else { 0 },
+            others: if others { (slots - self.kept_for_sends()).into() } else { 0 },
+        }
+    }
+
+    /// Whether sends are taken, and whether anything else is.
+    fn takes(&self) -> (bool, bool) {
+        let is_send = |workload: &Workload| *workload == Workload::Outgoing;
+        (self.workloads.iter().any(is_send), !self.workloads.iter().all(is_send))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_slots_are_for_sends_alone_where_there_is_anything_else_to_take() {
+        let (all, receives, sends) =
+            (Workload::ALL, &[Workload::Incoming, Workload::Act][..], &[Workload::Outgoing][..]);
+        for (workloads, slots, percent, expected) in [
+            (all, 100, 10, (100, 90)),
+            (all, 2, 10, (2, 1)),
+            (all, 1, 10, (1, 1)),
+            (all, 100, 0, (100, 100)),
+            (all, 10, 100, (10, 1)),
+            (all, u16::MAX, 10, (65_535, 58_981)),
+            (receives, 100, 10, (0, 100)),
+            (sends, 100, 10, (100, 0)),
+            (&[][..], 100, 10, (0, 0)),
+        ] {
+            let config = Config {
+                workloads: workloads.to_vec(),
+                slots: NonZeroU16::new(slots).unwrap(),
+                slots_for_sends_percent: percent,
+                session: Times { beat_seconds: 5, dead_after_seconds: 15 },
+            };
+            let places = config.places();
+            assert_eq!((places.sends, places.others), expected, "{workloads:?} {slots} {percent}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod trace;
 
 use broker::Queue;
 use cycle::life::{self, Life, Means, Unlivable};
+use model::workload::Workload;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -22,7 +23,8 @@ pub async fn run(config: Config, means: Means, shutdown: CancellationToken) -> R
         role: "worker",
         queues: config.workloads.iter().map(|workload| Queue::of(*workload)).collect(),
         slots: config.slots,
-        runs_cycles: true,
+        kept: Some((Queue::of(Workload::Outgoing), config.kept_for_sends())),
+        places: config.places(),
         session: config.session,
     };
     life::live(life, &means, |under| Cycles::new(means.parts.clone(), under), shutdown).await

@@ -181,7 +181,13 @@ impl House {
 
     /// Queues, claims, runs and finishes cycles until nothing is due any more: the ring without broker and leases.
     pub(super) async fn drive(self: &Arc<Self>, workload: Workload) -> Result<Driven, Trouble> {
-        let scan = Scan { workload, batch: 1000, share_cap: SLOTS, since_last: Duration::from_secs(1) };
+        let scan = Scan {
+            workload,
+            batch: 1000,
+            share_cap: SLOTS,
+            in_flight: u32::MAX,
+            since_last: Duration::from_secs(1),
+        };
         let (mut running, mut driven) = (JoinSet::new(), Driven::default());
         loop {
             let store = &self.parts.store;

@@ -174,6 +174,7 @@ async fn waiting(servers: &Arc<Servers>) -> Measured {
     let installation = Installation::on(Arc::clone(servers)).await;
     // One profile gets a quarter of all slots at most.
     let installation = installation
+        .with("worker.slots_for_sends_percent", 0)
         .with("worker.slots", 4 * i64::try_from(WAITING)?)
         .with("worker.workloads", vec!["incoming"])
         .with("cycle.phase_seconds", 300);

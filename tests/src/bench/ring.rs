@@ -94,6 +94,7 @@ async fn ring() -> Result<(f64, Schedules), Trouble> {
     let intake = Intake {
         queue: Queue::Incoming,
         slots: Arc::new(Semaphore::new(SLOTS.into())),
+        bound: None,
         prefetch: NonZeroU16::new(SLOTS).ok_or("no slots")?,
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),

@@ -8,6 +8,7 @@ use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
 use lapin::types::AMQPValue;
 use model::workload::Workload;
+use tokio::sync::Semaphore;
 
 use crate::equipment::{Counting, Worker, bare, config, cycles, eventually};
 
@@ -86,6 +87,30 @@ async fn never_more_handlers_than_slots_over_all_the_queues_that_share_them() {
         .await;
     assert_eq!(handler.most_at_once.load(Ordering::SeqCst), 7);
     assert_eq!(handler.started(), 600, "each was handled once");
+}
+
+#[tokio::test]
+async fn a_queue_that_leaves_slots_to_others_never_has_them_and_the_others_may_have_all() {
+    let config = config().await;
+    let publisher = Publisher::new(&config, "test").unwrap();
+    publisher.publish_batch(&cycles(Workload::Incoming, 50)).await;
+    let (worker, incoming, outgoing) = (Worker::new(&config, 7), Counting::gated(0), Counting::gated(0));
+    let bound = Arc::new(Semaphore::new(5));
+    worker.consume_within(Some(bound.clone()), Queue::Incoming, &incoming);
+    worker.consume(Queue::Outgoing, &outgoing);
+    let at_work = |handler: &Arc<Counting>| handler.at_work.load(Ordering::SeqCst);
+    eventually("it has what it may", async || at_work(&incoming) == 5).await;
+    publisher.publish_batch(&cycles(Workload::Outgoing, 50)).await;
+    eventually("the others have the rest", async || at_work(&outgoing) == 2).await;
+    assert_eq!((at_work(&incoming), worker.slots.available_permits()), (5, 0));
+    incoming.gate.add_permits(50);
+    eventually("incoming is done", async || incoming.distinct() == 50 || at_work(&outgoing) == 7).await;
+    outgoing.gate.add_permits(50);
+    eventually("all ended", async || {
+        incoming.distinct() == 50 && outgoing.distinct() == 50 && worker.slots.available_permits() == 7
+    })
+    .await;
+    assert_eq!((incoming.most_at_once.load(Ordering::SeqCst), bound.available_permits()), (5, 5));
 }
 
 #[tokio::test]

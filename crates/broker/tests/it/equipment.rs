@@ -100,9 +100,20 @@ impl Worker {
     }
 
     pub(crate) fn consume<H: Handler>(&self, queue: Queue, handler: &Arc<H>) -> JoinHandle<()> {
+        self.consume_within(None, queue, handler)
+    }
+
+    /// The same for a queue that leaves some of the slots to others.
+    pub(crate) fn consume_within<H: Handler>(
+        &self,
+        bound: Option<Arc<Semaphore>>,
+        queue: Queue,
+        handler: &Arc<H>,
+    ) -> JoinHandle<()> {
         let intake = Intake {
             queue,
             slots: Arc::clone(&self.slots),
+            bound,
             prefetch: NonZeroU16::new(self.prefetch).unwrap(),
             tasks: self.tasks.clone(),
             shutdown: self.shutdown.clone(),

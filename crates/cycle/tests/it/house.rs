@@ -91,24 +91,7 @@ impl House {
             drain: CancellationToken::new(),
         };
         let organization = database.organization("contoso").await.unwrap();
-        let mut fields = ProfileFields {
-            name: "private".to_owned(),
-            description: String::new(),
-            kind: ProfileKind::Pop3Smtp,
-            incoming: endpoint(Protocol::Pop3, servers.pop3s_port, Tls::Implicit),
-            outgoing: endpoint(Protocol::Smtp, servers.submission_port, Tls::StartTls),
-            ca_certificate: Some(servers.ca_pem().to_owned()),
-            limits: Limits {
-                credentials_on: CredentialsOn::Mailbox,
-                max_connections: 10,
-                max_in_flight: 100,
-            },
-            process_email_received_after: None,
-            min_polling_minutes: 0,
-            connect_timeout: Duration::from_secs(10),
-            alert_mail: false,
-            external_id: None,
-        };
+        let mut fields = usual(servers);
         change(&mut fields);
         let store = &parts.store;
         let tenant = store.tenant(organization).await.unwrap();
@@ -119,6 +102,15 @@ impl House {
             .await
             .unwrap();
         Self { database, servers, parts, organization, profile, session }
+    }
+
+    /// Another profile: the people who come from now on are on it.
+    pub(crate) async fn move_to(&mut self, name: &str, change: impl FnOnce(&mut ProfileFields)) {
+        let mut fields = ProfileFields { name: name.to_owned(), ..usual(self.servers) };
+        change(&mut fields);
+        let tenant = self.tenant().await;
+        self.profile = profile::create(&tenant, &fields, &by()).await.unwrap().id;
+        tenant.commit().await.unwrap();
     }
 
     pub(crate) async fn tenant(&self) -> Tenant {
@@ -200,7 +192,13 @@ impl House {
     /// Queues what is due of this workload and claims the mailbox's, as scheduler and worker would.
     pub(crate) async fn claimed(&self, id: MailboxId, workload: Workload) -> Option<Cycle> {
         let store = &self.parts.store;
-        let scan = Scan { workload, batch: 1000, share_cap: 1000, since_last: Duration::from_secs(1) };
+        let scan = Scan {
+            workload,
+            batch: 1000,
+            share_cap: 1000,
+            in_flight: u32::MAX,
+            since_last: Duration::from_secs(1),
+        };
         let queued = store.in_ring(async |ring| schedule::claim_due(ring, &scan).await).await.unwrap();
         let (mine, others): (Vec<_>, Vec<_>) =
             queued.iter().map(|queued| queued.place).partition(|place| place.claim.mailbox == id);
@@ -232,6 +230,24 @@ impl House {
     pub(crate) async fn count(&self, what: &str) -> i64 {
         let owner = self.database.owner().await.unwrap();
         owner.query_one(&format!("select count(*) from {what}"), &[]).await.unwrap().get(0)
+    }
+}
+
+/// The private mail servers, as an administrator describes them.
+fn usual(servers: &MailServers) -> ProfileFields {
+    ProfileFields {
+        name: "private".to_owned(),
+        description: String::new(),
+        kind: ProfileKind::Pop3Smtp,
+        incoming: endpoint(Protocol::Pop3, servers.pop3s_port, Tls::Implicit),
+        outgoing: endpoint(Protocol::Smtp, servers.submission_port, Tls::StartTls),
+        ca_certificate: Some(servers.ca_pem().to_owned()),
+        limits: Limits { credentials_on: CredentialsOn::Mailbox, max_connections: 10, max_in_flight: 100 },
+        process_email_received_after: None,
+        min_polling_minutes: 0,
+        connect_timeout: Duration::from_secs(10),
+        alert_mail: false,
+        external_id: None,
     }
 }
 

@@ -49,8 +49,10 @@ impl Plan {
     }
 }
 
-/// Finds up to `most` cycles that may be queued: organizations in turn, then profiles, then wished first, then oldest due;
-/// never more of a profile than its window (`model::window::room`, whose formula stands here in SQL). A paused profile gets
+/// Finds up to `most` cycles that may be queued: next is always an organization that has the least in flight, of that first what
+/// is wished for, then its profiles in turn, then what is oldest due; never more of all together than `scan.in_flight` and twice
+/// what ended since the last scan, and never more of a profile than its window (`model::window::room`, whose formula stands
+/// here in SQL). A paused profile gets
 /// nothing; one whose endpoint is down gets nothing, then one probe, then a window that grows by one with each cycle
 /// that works. None when somebody else has the turn. The first batch is queued in the same transaction, so that schedulers who
 /// disturb each other get on nevertheless.
@@ -77,10 +79,11 @@ pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Opt
     // After an outage everything is due: an equal part of each profile is looked at first, and more of those that have
     // more while that is not enough.
     let mut found = pick(ring, scan, most, None).await?;
-    while let Some(of_each) = found.next_share(most) {
+    while let Some(of_each) = found.next_share() {
         found = pick(ring, scan, most, Some(of_each)).await?;
     }
-    let complete = found.waiting.len() < usize::try_from(most).unwrap_or(usize::MAX) && found.full == 0;
+    let (found_most, length) = (found.waiting.len() >= as_length(found.left), i64::from(most));
+    let complete = if found_most { found.left < length } else { found.full == 0 };
     Ok(Some(Plan { workload: scan.workload, number, waiting: found.waiting, complete }))
 }
 
@@ -89,16 +92,22 @@ struct Found {
     /// Profiles that may have more than was looked at.
     full: usize,
     of_each: i64,
+    /// How many might have been found: what may be in flight, less what is, or the plan's length.
+    left: i64,
 }
 
 impl Found {
     /// How many of each profile are to be looked at for a plan worth its counting; none when this is one.
-    fn next_share(&self, most: u32) -> Option<i64> {
-        let enough = usize::try_from(most / 2).unwrap_or(usize::MAX).max(1);
+    fn next_share(&self) -> Option<i64> {
+        let enough = as_length(self.left / 2).max(1);
         let full = i64::try_from(self.full).ok().filter(|full| *full > 0)?;
-        let more = (i64::from(most) / full).max(self.of_each.saturating_mul(2));
+        let more = (self.left / full).max(self.of_each.saturating_mul(2));
         (self.waiting.len() < enough).then_some(more)
     }
+}
+
+fn as_length(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Result<Found> {
@@ -119,6 +128,16 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                 select s.organization_id, s.profile_id, count(*) as number from schedules s
                 where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
                 group by s.organization_id, s.profile_id
+            ), flights as materialized (
+                select s.organization_id, s.profile_id, count(*) as number from schedules s
+                where s.workload = $1 and s.flying
+                group by s.organization_id, s.profile_id
+            ), organizations as materialized (
+                select i.organization_id, sum(i.number)::bigint as number from flights i group by i.organization_id
+            ), room_left as materialized (
+                select least($2::bigint, greatest(0, $8::bigint
+                    + 2 * (select coalesce(sum(f.number), 0)::bigint from finished f)
+                    - (select coalesce(sum(i.number), 0)::bigint from flights i))) as number
             ), broken as materialized (
                 select e.organization_id, e.profile_id, min(e.worked) as worked, max(e.open_until) as open_until
                 from endpoints e where e.protocol = any($5) and e.failures > 0
@@ -130,19 +149,15 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                                 + 2 * case p.credentials_on when 'profile' then p.max_connections
                                                             else p.max_in_flight end::bigint,
                                 b.worked + 1::bigint))
-                       end - i.number as room
+                       end - coalesce(i.number, 0) as room
                 from asked a
                 join profiles p on p.organization_id = a.organization_id and p.id = a.profile_id
                 left join broken b on b.organization_id = p.organization_id and b.profile_id = p.id
                 left join finished f on f.organization_id = p.organization_id and f.profile_id = p.id
-                cross join lateral (
-                    select count(*) as number from schedules s
-                    where s.workload = $1 and s.profile_id = p.id and s.flying
-                      and s.organization_id = p.organization_id
-                ) i
+                left join flights i on i.organization_id = p.organization_id and i.profile_id = p.id
                 where p.paused_reason is null and (b.open_until is null or b.open_until <= now())
             ), share as materialized (
-                select coalesce($7::bigint, ($2::bigint + count(*) - 1) / greatest(1, count(*))) as of_each
+                select coalesce($7::bigint, ((select number from room_left) + count(*) - 1) / greatest(1, count(*))) as of_each
                 from rooms where room > 0
             ), candidates as (
                 select d.organization_id, d.profile_id, r.room, d.mailbox_id, d.place, d.ready_at, d.rank
@@ -175,13 +190,17 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                        count(*) filter (where rank = 1) over (partition by organization_id, profile_id) as of_profile
                 from candidates window profile as (partition by organization_id, profile_id order by rank, ready_at)
             ), by_organization as (
-                select *, row_number() over (partition by organization_id order by turn, ready_at) as place_in_turn
+                select *, row_number() over (partition by organization_id order by rank, turn, ready_at) as place_in_turn
                 from by_profile where turn <= room
             )
-            select place::text as place, mailbox_id, s.of_each,
+            select place::text as place, mailbox_id, s.of_each, l.number as room_left,
                    turn = 1 and of_profile >= s.of_each and of_profile < room
                        and (select count(*) from due) > $6::bigint as full
-            from by_organization, share s order by place_in_turn, ready_at limit $2::bigint",
+            from by_organization b
+            left join organizations o on o.organization_id = b.organization_id
+            cross join share s cross join room_left l
+            order by b.place_in_turn + coalesce(o.number, 0), b.rank, b.ready_at
+            limit (select number from room_left)",
             &[
                 &scan.workload.as_str(),
                 &i64::from(most),
@@ -190,14 +209,17 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                 &health::protocols(scan.workload),
                 &LITTLE,
                 &of_each,
+                &i64::from(scan.in_flight),
             ],
         )
         .await?;
-    let mut found = Found { waiting: VecDeque::with_capacity(rows.len()), full: 0, of_each: 1 };
+    let mut found =
+        Found { waiting: VecDeque::with_capacity(rows.len()), full: 0, of_each: 1, left: i64::from(most) };
     for row in rows {
         found.waiting.push_back((row.try_get("place")?, row.try_get("mailbox_id")?));
         found.full += usize::from(row.try_get::<_, bool>("full")?);
         found.of_each = row.try_get("of_each")?;
+        found.left = row.try_get("room_left")?;
     }
     Ok(found)
 }

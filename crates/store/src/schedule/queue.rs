@@ -20,6 +20,8 @@ pub struct Scan {
     pub batch: u32,
     /// Slots at most that one profile and class may have (`model::window::share_cap`).
     pub share_cap: u32,
+    /// Cycles of the workload that may be queued or running at once while none ends (`model::window::in_flight`).
+    pub in_flight: u32,
     /// How long ago the last scan was: what a profile finished since then widens its window.
     pub since_last: Duration,
 }

@@ -7,7 +7,7 @@ use model::id::SessionId;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Beat, Times, beat, end, start};
+use super::{Beat, Slots, Times, beat, end, start};
 use crate::{Result, Store};
 
 /// A session that beats in the background for as long as this value lives.
@@ -20,8 +20,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Begins a session that can run `slots` cycles at once, and keeps it.
-    pub async fn start(store: &Store, process: &str, slots: u32, times: Times) -> Result<Self> {
+    /// Begins a session that can run so many cycles at once, and keeps it.
+    pub async fn start(store: &Store, process: &str, slots: Slots, times: Times) -> Result<Self> {
         let dead_after = Duration::from_secs(times.dead_after_seconds);
         // Counted from before the question: Postgres's answer can only be later.
         let asked = Instant::now();

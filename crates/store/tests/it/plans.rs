@@ -1,6 +1,6 @@
 //! Plans: what a scan takes of much that is due, in which order, and what two of them do to each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::id::{OrganizationId, ProfileId};
@@ -14,7 +14,13 @@ use crate::support::{database, in_ring, mailboxes, one, profile};
 const BATCH: u32 = 500;
 
 fn scan() -> Scan {
-    Scan { workload: Workload::Incoming, batch: BATCH, share_cap: 1_000_000, since_last: Duration::ZERO }
+    Scan {
+        workload: Workload::Incoming,
+        batch: BATCH,
+        share_cap: 1_000_000,
+        in_flight: u32::MAX,
+        since_last: Duration::ZERO,
+    }
 }
 
 async fn plan(store: &Store, most: u32, turn: Turn) -> Option<Plan> {
@@ -312,5 +318,139 @@ async fn a_cycle_that_begins_changes_no_column_that_an_index_knows() {
     assert!(known.contains(&"flying".to_owned()), "{known:?}");
     for column in ["state", "session_id", "since", "claim"] {
         assert!(!known.contains(&column.to_owned()), "an index on {column} is written twice more a cycle");
+    }
+}
+
+/// As a worker with slots for a half of what may be in flight would leave it: the oldest of the queue ends, and what a plan
+/// finds next stands behind the others.
+async fn end_and_plan(database: &TestDatabase, scan: &Scan, line: &mut VecDeque<Queued>) {
+    let ended = line.pop_front().expect("something is in flight").place.claim.mailbox;
+    let owner = database.owner().await.unwrap();
+    owner
+        .execute(
+            "update schedules set state = 'idle', due_at = now() + interval '5 min' where mailbox_id = $1",
+            &[&ended.0],
+        )
+        .await
+        .unwrap();
+    let store = &database.store;
+    line.extend(in_ring(store, async |ring| schedule::claim_due(ring, scan).await).await);
+}
+
+#[tokio::test]
+async fn an_organization_that_filled_everything_first_holds_up_one_that_is_due_later_by_what_stands_in_line()
+{
+    const MOST: u32 = 60;
+    let database = database().await;
+    let (large, small) =
+        (database.organization("large").await.unwrap(), database.organization("small").await.unwrap());
+    for _ in 0..30 {
+        let profile = profile(&database, large, 100).await;
+        due(&database, large, profile, 50).await;
+    }
+    let scan = Scan { share_cap: 25, in_flight: MOST, batch: 20_000, ..scan() };
+    let plans = async || in_ring(&database.store, async |ring| schedule::claim_due(ring, &scan).await).await;
+    let mut line: VecDeque<_> = plans().await.into();
+    assert_eq!(
+        line.len(),
+        60,
+        "alone it has all that may be in flight, and no more whatever its windows are"
+    );
+    assert_eq!(plans().await.len(), 0);
+
+    // Due later than all of the large one's, which are not done for long.
+    let own = profile(&database, small, 100).await;
+    due(&database, small, own, 10).await;
+    for ended in 1..=10 {
+        end_and_plan(&database, &scan, &mut line).await;
+        assert_eq!(line.len(), 60, "never more than may be");
+        let of_small = line.iter().filter(|cycle| cycle.place.profile == own).count();
+        assert_eq!(of_small, ended, "each place that is free goes to whoever has least");
+    }
+    let last = line.iter().rposition(|cycle| cycle.place.profile == own).unwrap();
+    let before = line.iter().take(last).filter(|cycle| cycle.place.profile != own).count();
+    assert_eq!(before, 50, "of the large one's more than a thousand, what stood in line already");
+
+    // Both go on with much: they come to have the same.
+    due(&database, small, own, 200).await;
+    for _ in 0..120 {
+        end_and_plan(&database, &scan, &mut line).await;
+    }
+    let of_small = line.iter().filter(|cycle| cycle.place.profile == own).count();
+    assert_eq!(of_small, 25, "the profile's share of the slots, which is less than a half");
+}
+
+#[tokio::test]
+async fn what_is_wished_for_takes_the_next_place_of_its_organization_and_no_others() {
+    let database = database().await;
+    let (large, small) =
+        (database.organization("large").await.unwrap(), database.organization("small").await.unwrap());
+    let mut of_large = Vec::new();
+    for _ in 0..5 {
+        of_large.push(profile(&database, large, 100).await);
+        due(&database, large, of_large[of_large.len() - 1], 50).await;
+    }
+    let scan = Scan { in_flight: 20, batch: 20_000, ..scan() };
+    let mut line: VecDeque<_> =
+        in_ring(&database.store, async |ring| schedule::claim_due(ring, &scan).await).await.into();
+    let owner = database.owner().await.unwrap();
+    // Three of one profile, which are the last by their time, and by the turns of the profiles.
+    owner
+        .execute(
+            "update schedules set wished_at = now() where mailbox_id in (
+                select mailbox_id from schedules where profile_id = $1 and not flying order by ready_at desc limit 3)",
+            &[&of_large[4].0],
+        )
+        .await
+        .unwrap();
+    let own = profile(&database, small, 100).await;
+    due(&database, small, own, 2).await;
+    let wished = "select count(*) from schedules where wished_at is not null";
+    for (of_small, left) in [(1, 3), (2, 3), (2, 2), (2, 1), (2, 0)] {
+        end_and_plan(&database, &scan, &mut line).await;
+        assert_eq!(line.iter().filter(|cycle| cycle.place.profile == own).count(), of_small);
+        assert_eq!(owner.query_one(wished, &[]).await.unwrap().get::<_, i64>(0), left);
+    }
+}
+
+#[tokio::test]
+async fn what_ended_since_the_last_scan_makes_room_for_twice_as_many() {
+    let database = database().await;
+    let organization = database.organization("one").await.unwrap();
+    let profile = profile(&database, organization, 1000).await;
+    due(&database, organization, profile, 100).await;
+    let scan = Scan { in_flight: 10, since_last: Duration::from_secs(10), ..scan() };
+    let plans = async || in_ring(&database.store, async |ring| schedule::claim_due(ring, &scan).await).await;
+    assert_eq!(plans().await.len(), 10);
+    let owner = database.owner().await.unwrap();
+    owner
+        .execute(
+            "update schedules set state = 'idle', due_at = null, last_finished_at = now() - interval '5 s' where flying",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(plans().await.len(), 30, "ten, and twice the ten that ended");
+    assert_eq!(plans().await.len(), 0);
+    pass(&database, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(plans().await.len(), 0, "they are long ago: there are more in flight than may be");
+}
+
+#[tokio::test]
+async fn a_plan_that_takes_all_the_room_there_is_is_the_last_for_now() {
+    let database = database().await;
+    let organization = database.organization("one").await.unwrap();
+    let profile = profile(&database, organization, 60_000).await;
+    due(&database, organization, profile, 6_000).await;
+    for (in_flight, most, complete, length) in
+        [(100, 1_000, true, 100), (1_100, 1_000, false, 1_000), (9_000, 20_000, true, 4_900)]
+    {
+        let scan = Scan { in_flight, ..scan() };
+        let plan =
+            in_ring(&database.store, async |ring| schedule::plan(ring, &scan, most, Turn::Taken).await).await;
+        let mut plan = plan.unwrap();
+        assert_eq!(plan.complete, complete, "{in_flight} {most}");
+        let queued = next(&database.store, &mut plan, 20_000).await.unwrap();
+        assert_eq!(queued.len(), length, "{in_flight} {most}");
     }
 }

@@ -117,10 +117,10 @@ async fn live_sessions_and_their_slots_are_counted() {
     let one = one().await;
     start(&one.store).await;
     let live = in_ring(&one.store, async |ring| session::live(ring).await).await;
-    assert_eq!((live.sessions, live.slots), (2, 8));
+    assert_eq!((live.sessions, live.slots), (2, session::Slots::from(8)));
     pass(&one.database, Duration::from_secs(16)).await.unwrap();
     let live = in_ring(&one.store, async |ring| session::live(ring).await).await;
-    assert_eq!((live.sessions, live.slots), (0, 0));
+    assert_eq!((live.sessions, live.slots), (0, session::Slots::default()));
 }
 
 #[tokio::test]
@@ -155,4 +155,18 @@ async fn a_pending_send_without_a_due_time_gets_the_earliest_next_try() {
     one.bump().await;
     assert_eq!(repair().await, 0, "a workload that is switched off stays off");
     let _ = Workload::Outgoing;
+}
+
+#[tokio::test]
+async fn slots_that_are_kept_for_sends_are_counted_for_sends_alone() {
+    let one = one().await;
+    let slots = session::Slots { sends: 10, others: 9 };
+    in_ring(&one.store, async |ring| session::start(ring, "test", slots, Duration::from_secs(15)).await)
+        .await;
+    // A process that does not know the difference.
+    let owner = one.database.owner().await.unwrap();
+    owner.execute("update sessions set send_slots = null where send_slots = 4", &[]).await.unwrap();
+    let live = in_ring(&one.store, async |ring| session::live(ring).await).await;
+    assert_eq!(live.slots, session::Slots { sends: 14, others: 13 });
+    assert_eq!((live.slots.of(Workload::Outgoing), live.slots.of(Workload::Incoming)), (14, 13));
 }

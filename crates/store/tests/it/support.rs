@@ -185,7 +185,13 @@ pub(crate) async fn start(store: &Store) -> SessionId {
 pub(crate) async fn scan(store: &Store, batch: u32) -> Vec<Queued> {
     scan_with(
         store,
-        &Scan { workload: Workload::Incoming, batch, share_cap: 1000, since_last: Duration::ZERO },
+        &Scan {
+            workload: Workload::Incoming,
+            batch,
+            share_cap: 1000,
+            in_flight: u32::MAX,
+            since_last: Duration::ZERO,
+        },
     )
     .await
 }

@@ -18,7 +18,7 @@ use store::{Store, health};
 use crate::support::{database, done, in_ring, mailboxes, one, profile, scan, scan_with, start};
 
 fn with(batch: u32, share_cap: u32) -> Scan {
-    Scan { workload: Workload::Incoming, batch, share_cap, since_last: Duration::ZERO }
+    Scan { workload: Workload::Incoming, batch, share_cap, in_flight: u32::MAX, since_last: Duration::ZERO }
 }
 
 fn mailbox_of(queued: &Queued) -> MailboxId {
