@@ -35,8 +35,11 @@ pub struct Config {
     pub smtp_in_doubt_seconds: u32,
     /// From this size on, in MB, a message is streamed to the store and only its beginning is parsed.
     pub streamed_mb: u32,
-    /// Bytes of messages that one process holds in memory at once, in MB, over all of its cycles.
+    /// Bytes of messages on their way in that one process holds in memory at once, in MB, over all of its cycles. A profile
+    /// holds no more of them than it leaves free.
     pub memory_mb: u32,
+    /// The same of messages on their way out.
+    pub send_memory_mb: u32,
 }
 
 impl Config {

@@ -70,6 +70,8 @@ pub(crate) struct Reading<'a> {
 pub(crate) enum Flow {
     /// The next batch may go over it.
     GoOn,
+    /// There was no memory for more until the cycle's time was over: the rest is for another cycle.
+    Full,
     /// It cannot be used any more, and what it gave is committed: the rest is for another cycle.
     Stop,
 }
@@ -103,9 +105,14 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
             cut_off = true;
             break;
         }
-        if reading.next_batch(&mut session, &mut waiting).await? == Flow::Stop {
+        match reading.next_batch(&mut session, &mut waiting).await? {
+            Flow::GoOn => {}
+            Flow::Full => {
+                cut_off = true;
+                break;
+            }
             // No QUIT: the two sides may disagree about where they are.
-            return Ok(Ending::done(reading.decided, true));
+            Flow::Stop => return Ok(Ending::done(reading.decided, true)),
         }
     }
     if !cut_off && !reading.cursor.caught_up {

@@ -13,6 +13,7 @@ mod held;
 mod incoming;
 pub mod life;
 mod limits;
+mod memory;
 mod outgoing;
 mod servers;
 mod start;

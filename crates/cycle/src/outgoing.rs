@@ -79,7 +79,7 @@ pub(crate) async fn run(
     may_go_on: &(dyn Fn() -> bool + Send + Sync),
 ) -> Result<Ending, Interrupted> {
     let started = Instant::now();
-    let mail = &cycle.parts.mail;
+    let (mail, profile) = (&cycle.parts.mail, cycle.mailbox.profile);
     let mut session = cycle.open().await?;
     let sending = Sending { cycle, may_go_on };
     let caps = mail.config().caps();
@@ -95,16 +95,19 @@ pub(crate) async fn run(
         // Before the message is read from the records: its files, and the message that is built of them.
         let held = HELD_ONCE + HELD_OF_FILES * next.attached.min(outgoing::FILES_AT_ONCE);
         // An answer waits for no memory: while there is none, it is written by itself.
-        let (reserved, begun) = match (answered.take(), mail.reserve_now(held)) {
-            (Some(answered), Some(reserved)) => {
-                (Some(reserved), answered.exchange(sending.next(&next)).await?)
-            }
-            (None, Some(reserved)) => (Some(reserved), sending.begin(&next).await?),
+        let (reserved, begun) = match (answered.take(), mail.sent().reserve_now(profile, held)) {
+            (Some(answered), Some(reserved)) => (reserved, answered.exchange(sending.next(&next)).await?),
+            (None, Some(reserved)) => (reserved, sending.begin(&next).await?),
             (last, None) => {
                 if let Some(answered) = last {
                     answered.write().await?;
                 }
-                (mail.reserve(held).await, sending.begin(&next).await?)
+                let Some(reserved) = mail.sent().reserve(profile, vec![held], started + caps.time).await
+                else {
+                    cut_off = true;
+                    break;
+                };
+                (reserved, sending.begin(&next).await?)
             }
         };
         let Some(begun) = begun else { continue };

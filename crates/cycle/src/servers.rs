@@ -9,9 +9,9 @@ use mail::{pop3, smtp};
 use model::network::NetworkPolicy;
 use store::mailbox::MailboxForCycle;
 use throttle::Shares;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Config;
+use crate::memory::Memory;
 
 /// What `max_message_mb` counts in.
 pub(crate) const MEGABYTE: u64 = 1024 * 1024;
@@ -32,8 +32,10 @@ struct Parts {
     shares: Shares,
     config: Config,
     tokens: oauth::Client,
-    /// Kilobytes of messages that may be in memory.
-    memory: Arc<Semaphore>,
+    /// What messages on their way in may hold.
+    fetched: Memory,
+    /// What messages on their way out may hold: a send waits for no server that mail is fetched from.
+    sent: Memory,
 }
 
 impl Mail {
@@ -45,10 +47,11 @@ impl Mail {
         shares: Shares,
     ) -> Result<Self, smtp::InvalidClientName> {
         let client_name = smtp::ClientName::parse(&config.smtp_client_name)?;
-        let memory = Arc::new(Semaphore::new(kilobytes(u64::from(config.memory_mb) * 1_000_000)));
+        let [fetched, sent] = [config.memory_mb, config.send_memory_mb]
+            .map(|megabytes| Memory::new(u64::from(megabytes) * 1_000_000));
         let trust = Trust::system();
         let tokens = oauth::Client::new(network.clone(), trust.clone());
-        let parts = Arc::new(Parts { network, trust, client_name, shares, config, tokens, memory });
+        let parts = Arc::new(Parts { network, trust, client_name, shares, config, tokens, fetched, sent });
         Ok(Self { parts, ends: None })
     }
 
@@ -73,21 +76,14 @@ impl Mail {
         &self.parts.shares
     }
 
-    /// Waits until this many bytes of messages may be held in memory, beside those of all other cycles of the process.
-    /// A cycle holds one reservation at a time, so that none waits for another in a circle.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
-        Arc::clone(&self.parts.memory).acquire_many_owned(self.permits(bytes)).await.ok()
+    /// The memory of messages on their way in.
+    pub(crate) fn fetched(&self) -> &Memory {
+        &self.parts.fetched
     }
 
-    /// The same without waiting; none while others hold too much.
-    pub(crate) fn reserve_now(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.parts.memory).try_acquire_many_owned(self.permits(bytes)).ok()
-    }
-
-    fn permits(&self, bytes: u64) -> u32 {
-        let all = kilobytes(u64::from(self.parts.config.memory_mb) * 1_000_000);
-        u32::try_from(kilobytes(bytes).min(all)).unwrap_or(u32::MAX)
+    /// The memory of messages on their way out.
+    pub(crate) fn sent(&self) -> &Memory {
+        &self.parts.sent
     }
 
     /// How a mailbox's server is connected to.
@@ -122,8 +118,4 @@ impl Mail {
             pipelining: true,
         }
     }
-}
-
-fn kilobytes(bytes: u64) -> usize {
-    usize::try_from(bytes.div_ceil(1000)).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
 }

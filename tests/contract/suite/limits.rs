@@ -94,8 +94,8 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
 }
 
 pub(crate) async fn large_mails_on_their_way_out_wait_until_there_is_memory_for_them<P: Provider>() {
-    // Room for what one of the large ones holds at a time.
-    let house = House::<P>::with(Config { memory_mb: 4, ..config() }, |_| {}).await;
+    // A profile leaves as much free as it has: room for what one of the large ones holds at a time, and for small ones.
+    let house = House::<P>::with(Config { send_memory_mb: 8, ..config() }, |_| {}).await;
     let people = house.people(4).await;
     let file = OutgoingAttachment {
         name: "large.bin".to_owned(),

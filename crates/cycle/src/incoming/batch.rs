@@ -93,6 +93,21 @@ impl Reading<'_> {
                 break;
             }
         }
+        let limit = self.cycle.mailbox.max_message_bytes;
+        let sizes = batch.iter().map(|new| match new.listed.size {
+            size if size > limit => 0,
+            size if size > config.whole_bytes() => large::TAKES,
+            size => size,
+        });
+        let memory = self.cycle.parts.mail.fetched();
+        let Some(mut held) = memory.reserve(self.cycle.mailbox.profile, sizes.collect(), self.until).await
+        else {
+            tracing::info!("no memory for the next message until the time was over: the rest waits");
+            return Ok(Flow::Full);
+        };
+        for new in batch.drain(held.count..).rev() {
+            waiting.push_front(new);
+        }
         if let [one] = batch.as_slice()
             && self.is_dangerous(one)
         {
@@ -105,7 +120,6 @@ impl Reading<'_> {
         self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         self.used.bytes = sum(batch.iter().map(|new| new.listed.size).chain([self.used.bytes]));
 
-        let limit = self.cycle.mailbox.max_message_bytes;
         let (fetchable, oversize): (Vec<New>, Vec<New>) =
             batch.into_iter().partition(|new| new.listed.size <= limit);
         let mut items = self.by_header(session, oversize, true).await?.0;
@@ -121,7 +135,7 @@ impl Reading<'_> {
         {
             return large::record(self, session, one, items).await;
         }
-        let reserved = self.cycle.parts.mail.reserve(sum(fetchable.iter().map(|new| new.listed.size))).await;
+        held.keep(sum(fetchable.iter().map(|new| new.listed.size)));
         crash::point(Point::FetchBefore);
         let Fetch { read, refused, unread, stopped } = self.fetch(session, fetchable, room).await?;
         crash::point(Point::FetchAfter);
@@ -141,7 +155,7 @@ impl Reading<'_> {
         items.extend(self.judged(&tenant, read).await?);
         self.among_the_young = !items.iter().any(is_old);
         self.commit(tenant, items).await?;
-        drop(reserved);
+        drop(held);
         if let Some(Stopped::Broke(error)) = &stopped
             && error.was_sent_ahead()
         {

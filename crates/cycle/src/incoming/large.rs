@@ -26,6 +26,8 @@ use crate::ending::Interrupted;
 const PARSED: usize = 1024 * 1024;
 /// How much of it is held in memory: what is parsed, and a header of usual length.
 const HELD: usize = PARSED + 256 * 1024;
+/// What it takes of the process's memory: what is held, and what is made of it.
+pub(super) const TAKES: u64 = 4 * PARSED as u64;
 /// How much is read from the spool at a time: one chunk of the store.
 const CHUNK: usize = 1024 * 1024;
 
@@ -36,9 +38,7 @@ pub(super) async fn record(
     new: &New,
     mut items: Vec<IncomingItem>,
 ) -> Result<Flow, Interrupted> {
-    let mail = &reading.cycle.parts.mail;
     reading.retrieved = reading.retrieved.saturating_add(1);
-    let reserved = mail.reserve(4 * PARSED as u64).await;
     let spooled = match spool(session, new, reading.cycle.mailbox.max_message_bytes).await {
         Ok(spooled) => spooled,
         Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, error).await,
@@ -61,7 +61,6 @@ pub(super) async fn record(
     store_content(&tenant, &judged, spooled.id, spooled.size, spooled.file).await?;
     items.extend(judged);
     reading.commit(tenant, items).await?;
-    drop(reserved);
     Ok(Flow::GoOn)
 }
 

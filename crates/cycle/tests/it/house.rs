@@ -67,6 +67,7 @@ pub(crate) fn config() -> Config {
         smtp_in_doubt_seconds: 300,
         streamed_mb: 32,
         memory_mb: 64,
+        send_memory_mb: 64,
     }
 }
 

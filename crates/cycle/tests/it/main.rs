@@ -14,6 +14,7 @@ mod house;
 mod identity;
 mod incoming;
 mod maildrop;
+mod memory;
 mod outgoing;
 mod poison;
 mod pop3;

@@ -138,7 +138,7 @@ async fn what_a_dead_worker_left_in_sending_is_unknown_and_stays_so() {
 
 impl House {
     /// Waits until this many messages are in the mailbox.
-    async fn arrived(&self, address: &str, count: usize) -> Vec<Vec<u8>> {
+    pub(crate) async fn arrived(&self, address: &str, count: usize) -> Vec<Vec<u8>> {
         for _ in 0..200 {
             let messages = self.servers.messages(address);
             if messages.len() >= count {
@@ -283,7 +283,7 @@ async fn pending_with_large_files(house: &House, from: MailboxId, to_whom: &str)
 #[tokio::test]
 async fn large_files_are_read_while_they_leave_and_arrive_as_they_were() {
     // Of less memory than they have bytes.
-    let house = House::with(cycle::Config { memory_mb: 4, ..config() }, |_| {}).await;
+    let house = House::with(cycle::Config { send_memory_mb: 4, ..config() }, |_| {}).await;
     let (_, from, _) = house.person("sender").await;
     let (_, _, reader) = house.person("reader").await;
     let email = pending_with_large_files(&house, from, &reader).await;
