@@ -25,7 +25,8 @@ pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass
         class,
         limits: vec![
             Limit::of_endpoint(mailbox.profile, endpoint, everyone, version, shares, in_doubt),
-            // POP3 locks the maildrop, and SMTP servers count few connections per account: one of each.
+            // POP3 locks the maildrop, and SMTP servers count few connections per account: one of each, which is within
+            // `max_connections` of a mailbox with credentials of its own, whatever that is.
             Limit::of_mailbox(mailbox.id, endpoint, 1, version, shares, in_doubt),
         ],
         wait: None,

@@ -23,7 +23,8 @@ names! {
 pub struct Limits {
     /// Where credentials live decides what `max_connections` is counted over.
     pub credentials_on: CredentialsOn,
-    /// Connections at once: per endpoint of the profile, or per mailbox when the credentials live there.
+    /// Connections at once: per endpoint of the profile, or per mailbox when the credentials live there. A mailbox never has
+    /// more than one to a POP3 or SMTP server, whatever this says, so it bounds nothing there.
     pub max_connections: u32,
     /// Connections at once per endpoint over all mailboxes of a profile whose mailboxes have their own credentials.
     pub max_in_flight: u32,

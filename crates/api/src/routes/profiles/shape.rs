@@ -107,8 +107,8 @@ pub(super) struct NewProfile {
     /// Where credentials live: one on the profile for all mailboxes, or one on each mailbox.
     #[schema(value_type = schema::CredentialsOn)]
     credentials_on: CredentialsOn,
-    /// Connections at once, 1 to 65,536; 10 when left out. Counted per endpoint of the profile, or per mailbox when the
-    /// credentials live on the mailboxes.
+    /// Connections at once, 1 to 65,536; 10 when left out. Counted per endpoint of the profile when the credentials live there.
+    /// On the mailboxes it bounds each of them, which with POP3 and SMTP never has more than one: there `max_in_flight` counts.
     #[schema(minimum = 1, maximum = 65536)]
     max_connections: Option<u32>,
     /// Connections at once per endpoint over all mailboxes with their own credentials, 1 to 65,536; 100 when left out.
