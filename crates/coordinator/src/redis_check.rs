@@ -30,11 +30,19 @@ pub enum RedisProblem {
 pub struct RedisReport {
     /// As Redis names its version.
     pub version: String,
+    /// It has every write in a log: when it is started again nothing is lost, and nobody has to be quiet.
+    pub keeps: bool,
 }
 
 impl fmt::Display for RedisReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redis {}, never evicts", self.version)
+        let log = if self.keeps {
+            "keeps a log of its writes"
+        } else {
+            "keeps no log of its writes: when it is started again, nothing is granted for \
+             `coordinator.quiet_after_loss_millis`; set `appendonly yes`"
+        };
+        write!(f, "Redis {}, never evicts, {log}", self.version)
     }
 }
 
@@ -53,7 +61,8 @@ pub async fn check_redis(config: &Config) -> Result<RedisReport, RedisProblem> {
     let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     match field("maxmemory_policy:") {
         Some("noeviction") | None => {
-            Ok(RedisReport { version: field("redis_version:").unwrap_or("of unknown version").to_owned() })
+            let version = field("redis_version:").unwrap_or("of unknown version").to_owned();
+            Ok(RedisReport { version, keeps: field("aof_enabled:") == Some("1") })
         }
         Some(policy) => Err(RedisProblem::Evicts { policy: policy.to_owned() }),
     }

@@ -96,7 +96,8 @@ async fn reflection_lists_the_services_to_whoever_has_the_token() {
 #[tokio::test]
 async fn a_redis_that_evicts_or_is_away_is_named_with_the_remedy() {
     let ring = Ring::with_lease(Duration::from_secs(30)).await;
-    check_redis(&ring.config()).await.unwrap();
+    let report = check_redis(&ring.config()).await.unwrap();
+    assert!(!report.keeps && report.to_string().contains("appendonly yes"), "{report}");
     let client = redis::Client::open(ring.redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let set = redis::cmd("CONFIG").arg(&["SET", "maxmemory-policy", "allkeys-lru"]).to_owned();

@@ -107,11 +107,6 @@ impl Ring {
     pub(crate) async fn record(&self, lease: uuid::Uuid) -> String {
         self.ask(redis::cmd("HGET").arg("{lockstep}:lease").arg(lease.to_string())).await
     }
-
-    /// At the address of one that ended.
-    pub(crate) async fn coordinator_at(&self, listen: SocketAddr) -> Running {
-        self.coordinator_with(Config { listen, ..self.config() }).await
-    }
 }
 
 /// A coordinator in a runtime of its own, that can die as a process does: without a word.
