@@ -65,7 +65,10 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
     let throttle = ring.process();
     let mut cycle = house.claimed(&anna, Workload::Incoming).await.unwrap();
     let mailbox = cycle.mailbox.clone();
-    assert!(mailbox.server.limits.max_connections > 1, "what a profile allows each mailbox is not what it uses");
+    assert!(
+        mailbox.server.limits.max_connections > 1,
+        "what a profile allows each mailbox is not what it uses"
+    );
     // What a person asked for while the cycle runs: a test, several times over.
     let tests = (0..4).map(|_| async {
         let request = lease_request(&house.parts.mail, &mailbox, ServiceClass::Jobs);
