@@ -105,7 +105,8 @@ impl Cycle {
         }
         match &outcome {
             Outcome::Failed(failure) if failure.scope == FailureScope::Server => {
-                let pause = next.delay.unwrap_or_default();
+                // The server is left alone also where this mailbox has nothing to try again.
+                let pause = next.not_before.or(next.delay).unwrap_or_default();
                 health::server_failed(&tenant, self.mailbox.profile, self.mailbox.endpoint(), pause).await?;
             }
             _ if ending.server_worked => self.worked(&tenant, history.server_failures > 0).await?,

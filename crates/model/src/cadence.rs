@@ -194,8 +194,21 @@ pub fn next(
             let delay = lengthened(*delay, jitter);
             Next { delay: Some(delay), reason: *reason, not_before: Some(delay), ..kept.clone() }
         }
-        Outcome::Failed(failure) => after_failure(terms, failure, history, pending_send, jitter, &kept),
+        Outcome::Failed(failure) => {
+            let next = after_failure(terms, failure, history, pending_send, jitter, &kept);
+            let sends = terms.policy == Policy::PerWorkload && terms.workload == Workload::Outgoing;
+            if sends && pending_send.is_none() { nothing_to_try(next) } else { next }
+        }
     }
+}
+
+/// Nothing waits to be sent, so there is nothing to try again. A send that is asked for meanwhile waits for the back-off.
+fn nothing_to_try(next: Next) -> Next {
+    if next.delay.is_none() || next.switch_off.is_some() {
+        return next;
+    }
+    let held_by = next.not_before.map(|_| next.reason);
+    Next { delay: None, reason: DueReason::NothingToSend, held_by, ..next }
 }
 
 fn after_success(

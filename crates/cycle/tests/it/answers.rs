@@ -218,3 +218,22 @@ async fn whom_the_server_turned_away_stays_so_when_the_connection_breaks_after_t
         assert_eq!(house.count(&format!("alerts where kind = '{kind}'")).await, 1, "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_doubt_with_nothing_else_to_send_leaves_no_due_time() {
+    let server = Scripted::smtp(|line| (line == ".").then_some(Do::Break)).await;
+    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
+    let house = House::with(config(), |profile| {
+        profile.outgoing = endpoint;
+        profile.ca_certificate = Some(ca);
+    })
+    .await;
+    let (_, from, _) = house.person("sender").await;
+    let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
+    let (_, next) = house.cycle(from, Workload::Outgoing).await;
+    assert_eq!(state(&house, email).await, EmailState::Unknown);
+    assert!(next.not_before.is_some(), "it failed: {next:?}");
+    assert_eq!(next.delay, None, "and nothing is pending");
+    let due = "schedules where workload = 'outgoing' and ready_at is not null";
+    assert_eq!(house.count(due).await, 0);
+}

@@ -72,6 +72,32 @@ fn outgoing_is_due_when_something_is_due_to_send() {
 }
 
 #[test]
+fn outgoing_that_failed_with_nothing_left_to_send_is_due_at_no_time_and_held_back_all_the_same() {
+    let terms = terms(Policy::PerWorkload, Workload::Outgoing);
+    for (scope, reason) in [
+        (FailureScope::Server, DueReason::ServerDown),
+        (FailureScope::Mailbox, DueReason::Retry),
+        (FailureScope::Ours, DueReason::PartAway),
+        (FailureScope::Credential, DueReason::CredentialRefused),
+    ] {
+        let failed = |pending| next(&terms, &failed(scope), &History::default(), pending, 0.0);
+        let (idle, busy) = (failed(None), failed(Some(Duration::ZERO)));
+        assert_eq!((idle.delay, idle.reason), (None, DueReason::NothingToSend), "{scope:?}");
+        assert_eq!((idle.not_before, idle.held_by), (busy.not_before, Some(reason)), "{scope:?}");
+        assert_eq!((busy.delay, busy.reason), (busy.not_before, reason), "{scope:?}");
+        assert!(busy.delay.is_some());
+        assert_eq!((idle.failures, idle.refusals), (busy.failures, busy.refusals), "it counts as ever");
+    }
+    // What is switched off stays so, and the older rule knows no such thing.
+    let tenth = History { failures: 9, ..History::default() };
+    let off = next(&terms, &failed(FailureScope::Mailbox), &tenth, None, 0.0);
+    assert_eq!((off.delay, off.reason), (None, DueReason::Disabled));
+    let dynamic = Terms { policy: Policy::Dynamic, ..terms };
+    let next = next(&dynamic, &failed(FailureScope::Mailbox), &History::default(), None, 0.0);
+    assert_eq!((next.delay, next.reason), (Some(RETRY), DueReason::Retry));
+}
+
+#[test]
 fn the_minimum_polling_interval_lengthens_a_gap_and_never_shortens_it() {
     for (min, expected) in [(0, 5), (4, 5), (5, 5), (60, 60), (1440, 1440)] {
         let terms = Terms {

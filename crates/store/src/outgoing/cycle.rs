@@ -96,8 +96,10 @@ pub async fn next_pending(tenant: &Tenant, mailbox: MailboxId, limit: i64) -> Re
 pub async fn earliest_next_try(tenant: &Tenant, mailbox: MailboxId) -> Result<Option<Duration>> {
     let row = tenant
         .query_one(
-            // `greatest` passes over null, so nothing pending would read as zero.
-            "select case when count(*) > 0 then
+            // One that is still said to be sending lost its end: the next cycle finds it in doubt. `greatest` passes over
+            // null, so nothing pending would read as zero.
+            "select case when exists (select from emails where mailbox_id = $1 and state = 'sending') then 0::float8
+                 when count(*) > 0 then
                  extract(epoch from greatest(min(greatest(rc.next_try_at, r.not_before)) - now(), interval '0'))::float8
                  end
              from emails e
