@@ -26,4 +26,5 @@ mod ring;
 mod road;
 mod secrets;
 mod shutdown;
+mod spool;
 mod telemetry;
