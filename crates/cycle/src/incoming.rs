@@ -147,6 +147,13 @@ impl Reading<'_> {
         Ok(tenant)
     }
 
+    /// As [`Self::fenced`], to write a batch.
+    async fn fenced_for_batch(&self) -> store::Result<Tenant> {
+        let tenant = self.cycle.parts.store.batch(self.cycle.organization).await?;
+        schedule::fence(&tenant, self.cycle.claimed.claim).await?;
+        Ok(tenant)
+    }
+
     /// Asks the store which of the listed items have no decision: one query, however long the listing. Not more of
     /// them are kept than a cycle may have.
     async fn compare(

@@ -11,7 +11,7 @@ use crate::row::{narrow, wide};
 use crate::{Error, Result, Tenant};
 
 /// The longest chunk.
-const CHUNK: usize = 1024 * 1024;
+pub(crate) const CHUNK: usize = 1024 * 1024;
 /// How much travels to Postgres in one statement.
 const STATEMENT: usize = 8 * CHUNK;
 
@@ -143,21 +143,21 @@ async fn claim(tenant: &Tenant, contents: impl Iterator<Item = (BlobId, usize)>)
 
 /// Chunks on their way, written when a statement is full.
 #[derive(Default)]
-struct Chunks {
+struct Chunks<'a> {
     ids: Vec<Vec<u8>>,
     numbers: Vec<i32>,
-    data: Vec<Vec<u8>>,
+    data: Vec<&'a [u8]>,
     bytes: usize,
 }
 
-impl Chunks {
-    async fn add(&mut self, tenant: &Tenant, id: BlobId, number: usize, data: &[u8]) -> Result<()> {
+impl<'a> Chunks<'a> {
+    async fn add(&mut self, tenant: &Tenant, id: BlobId, number: usize, data: &'a [u8]) -> Result<()> {
         if self.bytes + data.len() > STATEMENT {
             std::mem::take(self).write(tenant).await?;
         }
         self.ids.push(id.0.to_vec());
         self.numbers.push(narrow(number));
-        self.data.push(data.to_vec());
+        self.data.push(data);
         self.bytes += data.len();
         Ok(())
     }

@@ -111,6 +111,17 @@ impl Store {
         Ok(Tenant::new(self.begin(&begin).await?, organization))
     }
 
+    /// Begins a transaction as [`Store::tenant`] does, for statements over many rows at once: none of their values makes one
+    /// plan better than another, so each is planned once for its connection and not for each of its first batches.
+    pub async fn batch(&self, organization: OrganizationId) -> Result<Tenant> {
+        let begin = format!(
+            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
+             set local plan_cache_mode = force_generic_plan",
+            organization.0
+        );
+        Ok(Tenant::new(self.begin(&begin).await?, organization))
+    }
+
     /// Begins a transaction that sees one organization as it was at one moment, whatever is committed meanwhile: what
     /// an answer put together from several statements needs, so that its parts belong together. What it writes fails
     /// when another transaction changed the same row since.

@@ -6,6 +6,7 @@ mod emails;
 mod receipts;
 mod replies;
 mod reports;
+mod text;
 
 pub use copies::is_known;
 pub use replies::sent_by_us;

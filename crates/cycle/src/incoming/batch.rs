@@ -151,7 +151,7 @@ impl Reading<'_> {
             return Err(Interrupted::Withheld(refused.len(), error.clone()));
         }
         items.extend(unread);
-        let tenant = self.fenced().await?;
+        let tenant = self.fenced_for_batch().await?;
         items.extend(self.judged(&tenant, read).await?);
         self.among_the_young = !items.iter().any(is_old);
         self.commit(tenant, items).await?;

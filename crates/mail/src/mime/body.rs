@@ -195,9 +195,36 @@ impl Reader<'_> {
         if text.contains('\0') {
             self.warnings.insert(ParseWarning::NulBytes);
         }
-        let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        text.chars().filter(|character| matches!(character, '\n' | '\t') || !character.is_control()).collect()
+        let mut text = with_line_feeds(text);
+        if has_controls(text.as_bytes()) {
+            text.retain(|character| matches!(character, '\n' | '\t') || !character.is_control());
+        }
+        text
     }
+}
+
+/// The text with LF where it had CRLF or CR.
+fn with_line_feeds(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut lines, mut from) = (String::with_capacity(text.len()), 0);
+    for at in memchr::memchr_iter(b'\r', bytes) {
+        lines.push_str(&text[from..at]);
+        if bytes.get(at + 1) != Some(&b'\n') {
+            lines.push('\n');
+        }
+        from = at + 1;
+    }
+    lines.push_str(&text[from..]);
+    lines
+}
+
+/// Whether a text has control characters other than LF and tab. Almost none has any, so they are counted: that needs no
+/// branch for each byte.
+fn has_controls(text: &[u8]) -> bool {
+    let control = |byte: &&u8| (**byte < b' ' && **byte != b'\n' && **byte != b'\t') || **byte == 0x7f;
+    let ascii = text.iter().filter(control).count() > 0;
+    // U+0080 to U+009F are C2 80 to C2 9F in UTF-8.
+    ascii || memchr::memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|next| *next < 0xa0))
 }
 
 /// What Outlook makes of a message in its own format (MS-OXTNEF): a file that holds the formatted text and all files.

@@ -93,7 +93,8 @@ pub(crate) fn charset(bytes: &[u8], label: Option<&str>, warnings: &mut Warnings
             guessed(bytes)
         }
         "utf-8" | "utf8" | "utf_8" | "x-utf8" | "cp65001" | "unicode-1-1-utf-8" => {
-            let text = String::from_utf8_lossy(bytes);
+            let text =
+                std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
             // Not one character beyond ASCII is UTF-8: it only says so.
             let none = |text: &str| text.chars().all(|c| c.is_ascii() || c == '\u{fffd}');
             if text.contains('\u{fffd}') && none(&text) { guessed(bytes) } else { text.into_owned() }

@@ -4,6 +4,7 @@
 //! and so forge the server's next answers.
 
 use bytes::{Buf as _, BytesMut};
+use memchr::memmem;
 
 /// Where in a multi-line answer the decoder is (RFC 1939 section 3).
 #[derive(Debug, Default)]
@@ -24,33 +25,39 @@ impl Unstuff {
     /// Moves what can be understood from `input` to `output`; true when the end was reached, with what follows the
     /// answer left in `input`. When false, more input is needed; at most two bytes are left then.
     pub(super) fn decode(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> bool {
-        while !input.is_empty() {
-            match self.place {
-                Place::LineStart if input[0] == b'.' => match &input[..] {
-                    [_, b'\r', b'\n', ..] => {
-                        input.advance(3);
-                        return true;
-                    }
-                    [_] | [_, b'\r'] => return false,
-                    _ => {
-                        input.advance(1);
-                        self.place = Place::InLine;
-                    }
-                },
-                Place::AfterReturn if input[0] == b'\n' => {
+        let mut at = 0;
+        let ended = loop {
+            let rest = &input[at..];
+            match (self.place, rest) {
+                (_, []) | (Place::LineStart, [b'.'] | [b'.', b'\r']) => break false,
+                (Place::LineStart, [b'.', b'\r', b'\n', ..]) => {
+                    at += 3;
+                    break true;
+                }
+                (Place::LineStart, [b'.', ..]) => {
+                    at += 1;
+                    self.place = Place::InLine;
+                }
+                (Place::AfterReturn, [b'\n', ..]) => {
                     output.extend_from_slice(b"\n");
-                    input.advance(1);
+                    at += 1;
                     self.place = Place::LineStart;
                 }
+                // Lines without a dot before them are taken together.
                 _ => {
-                    let run = input.iter().position(|byte| *byte == b'\r').map_or(input.len(), |at| at + 1);
-                    self.place = if input[run - 1] == b'\r' { Place::AfterReturn } else { Place::InLine };
-                    output.extend_from_slice(&input[..run]);
-                    input.advance(run);
+                    let run = memmem::find(rest, b"\r\n.").map_or(rest.len(), |line_end| line_end + 2);
+                    output.extend_from_slice(&rest[..run]);
+                    at += run;
+                    self.place = match &rest[..run] {
+                        [.., b'\r', b'\n'] => Place::LineStart,
+                        [.., b'\r'] => Place::AfterReturn,
+                        _ => Place::InLine,
+                    };
                 }
             }
-        }
-        false
+        };
+        input.advance(at);
+        ended
     }
 }
 

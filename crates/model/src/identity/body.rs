@@ -6,6 +6,12 @@ use sha2::{Digest as _, Sha256};
 /// So many bytes of line ends are held back, for they may be the last ones. After more of them they count.
 const HELD: usize = 1024 * 1024;
 
+/// So many bytes of lines are digested at once.
+const TOGETHER: usize = 64 * 1024;
+
+/// Room for the line that passes over that.
+const LINE: usize = 1024;
+
 /// A digest that is fed piece by piece.
 #[derive(Clone, Default)]
 pub struct BodyDigest {
@@ -24,12 +30,18 @@ impl BodyDigest {
 
     /// Takes the next piece.
     pub fn add(&mut self, piece: &[u8]) {
+        // Lines are short: digested one by one, they would cost more in calls than in digesting.
+        let mut lines = Vec::with_capacity(piece.len().min(TOGETHER) + LINE);
         let mut rest = piece;
         while !rest.is_empty() {
-            let words = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+            let words = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
             if words > 0 {
-                self.release();
-                self.digest.update(&rest[..words]);
+                lines.append(&mut self.held);
+                lines.extend_from_slice(&rest[..words]);
+                if lines.len() > TOGETHER {
+                    self.digest.update(&lines);
+                    lines.clear();
+                }
             }
             rest = &rest[words..];
             let ends = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
@@ -39,21 +51,20 @@ impl BodyDigest {
                 }
                 self.held.push(*byte);
                 if self.held.len() >= HELD {
-                    self.release();
+                    self.digest.update(&lines);
+                    lines.clear();
+                    self.digest.update(&self.held);
+                    self.held.clear();
                 }
             }
             rest = &rest[ends..];
         }
+        self.digest.update(&lines);
     }
 
     /// The digest of all that was taken.
     pub fn finish(self) -> [u8; 32] {
         self.digest.finalize().into()
-    }
-
-    fn release(&mut self) {
-        self.digest.update(&self.held);
-        self.held.clear();
     }
 }
 

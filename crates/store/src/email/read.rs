@@ -93,7 +93,7 @@ pub async fn open_copy(
     let rows = tenant
         .query(
             &format!(
-                "select c.id, c.text_body, c.html_body, c.raw_sha256, c.raw_size, c.header_size, e.version,
+                "select c.id, copy_text(c) as text_body, c.html_body, c.raw_sha256, c.raw_size, c.header_size, e.version,
                         r.mine, r.header
                  from emails e
                  join email_copies c on c.organization_id = e.organization_id and c.email_id = e.id

@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use model::id::{AttachmentId, CopyId, EmailId};
+use model::identity::header_size;
 use sha2::{Digest as _, Sha256};
 
-use super::{CopyOf, EmailOf, IncomingMessage, Open, Raw};
+use super::{CopyOf, EmailOf, IncomingMessage, Open, Raw, text};
 use crate::blob::{self, BlobId};
 use crate::row::{narrow, wide};
 use crate::{Error, Result, Tenant};
@@ -126,6 +127,16 @@ fn remember(rows: &[tokio_postgres::Row], copies: &mut HashMap<Key, CopyId>) -> 
     Ok(())
 }
 
+/// Where the text of a message stands in its raw form, if that is one chunk and the text is in it word for word.
+fn text_place(message: &IncomingMessage) -> Option<(i32, i32)> {
+    match &message.raw {
+        Raw::Bytes(raw) if raw.len() <= blob::CHUNK => {
+            text::place(raw, header_size(raw), message.message.text.as_deref()?)
+        }
+        Raw::Bytes(_) | Raw::Stored(_) => None,
+    }
+}
+
 /// Writes copies that were not there, and says which of them nobody else wrote meanwhile.
 async fn insert(
     tenant: &Tenant,
@@ -164,18 +175,40 @@ async fn insert(
         .collect();
     let headers: Vec<_> = new.iter().map(|at| wide(open[*at].message.raw.header().len())).collect();
     let firsts: Vec<_> = new.iter().map(|at| emails[*at].made_by == Some(open[*at].place)).collect();
-    let texts: Vec<_> = new.iter().map(|at| message(at).text.as_deref()).collect();
+    let places: Vec<_> = new.iter().map(|at| text_place(open[*at].message)).collect();
+    let (text_starts, text_lengths): (Vec<_>, Vec<_>) = places
+        .iter()
+        .map(|place| place.map(|(at, length)| (Some(at), Some(length))).unwrap_or_default())
+        .unzip();
+    let texts: Vec<_> = new
+        .iter()
+        .zip(&places)
+        .map(|(at, place)| if place.is_some() { None } else { message(at).text.as_deref() })
+        .collect();
     let htmls: Vec<_> = new.iter().map(|at| message(at).html.as_deref()).collect();
     let rows = tenant
         .query(
             "insert into email_copies (organization_id, id, email_id, content_hash, raw_sha256, raw_size, header_size,
-                                       made_the_record, text_body, html_body)
-             select current_organization(), i, e, h, r, s, z, f, t, m
+                                       made_the_record, text_body, html_body, text_at, text_length)
+             select current_organization(), i, e, h, r, s, z, f, t, m, a, l
              from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::boolean[],
-                         $8::text[], $9::text[]) as u(i, e, h, r, s, z, f, t, m)
+                         $8::text[], $9::text[], $10::integer[], $11::integer[])
+                  as u(i, e, h, r, s, z, f, t, m, a, l)
              order by e, h
              on conflict (organization_id, email_id, content_hash) do nothing returning id, email_id, content_hash",
-            &[&ids, &email_ids, &hashes, &raw_ids, &sizes, &headers, &firsts, &texts, &htmls],
+            &[
+                &ids,
+                &email_ids,
+                &hashes,
+                &raw_ids,
+                &sizes,
+                &headers,
+                &firsts,
+                &texts,
+                &htmls,
+                &text_starts,
+                &text_lengths,
+            ],
         )
         .await?;
     let mut made = HashMap::new();

@@ -420,6 +420,42 @@ async fn of_an_item_that_is_not_accepted_no_content_is_stored_and_the_cursor_mov
 }
 
 #[tokio::test]
+async fn a_text_that_stands_in_its_raw_message_is_stored_once_and_read_as_it_was() {
+    let world = world().await;
+    let to = ["ada@example.com"];
+    let saying = |n, text: &str| ParsedMessage { text: Some(text.into()), ..message(n, &to) };
+    let long = "a line of words that is there again and again\n".repeat(300);
+    let long_raw = format!("A: b\r\n\r\n{}", long.replace('\n', "\r\n"));
+    let large_raw = format!("A: b\r\n\r\nin the first of two chunks{}", " ".repeat(1_100_000));
+    let cases = [
+        ("A: b\r\n\r\nGrüße\r\n\r\nan alle\r\n", "Grüße\n\nan alle\n", true),
+        ("A: b\r\n\r\n--x\r\n\r\n\\ one 'two' \\000\r\n--x--\r\n", "\\ one 'two' \\000", true),
+        (&long_raw, &long, true),
+        ("A: b\r\n\r\nGr=C3=BC=C3=9Fe\r\n", "Grüße\n", false),
+        ("A: b\r\n\r\none\rtwo\r\n", "one\ntwo\n", false),
+        (&large_raw, "in the first of two chunks", false),
+        ("A: b\r\n\r\n", "", false),
+    ];
+    let items =
+        cases.iter().enumerate().map(|(n, (raw, text, _))| item(&format!("u{n}"), saying(n, text), raw));
+    let recorded = here(&world, world.ada_box, items.collect()).await;
+    let (tenant, owner) = (world.tenant().await, world.database.owner().await.unwrap());
+    for (one, (raw, text, once)) in recorded.iter().zip(cases) {
+        let id = one.email.unwrap();
+        let copy = email::open_copy(&tenant, id, Reader::User(world.ada), None, &author()).await.unwrap();
+        assert_eq!(copy.unwrap().text.as_deref(), Some(text), "{raw:?}");
+        let row = owner
+            .query_one(
+                "select c.text_body is null, copy_text(c) from email_copies c where c.email_id = $1",
+                &[&id.0],
+            )
+            .await
+            .unwrap();
+        assert_eq!((row.get(0), row.get::<_, Option<String>>(1).as_deref()), (once, Some(text)), "{raw:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_content_is_kept_in_chunks_and_streamed_back() {
     let world = world().await;
     let content: bytes::Bytes = (0..3_500_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();

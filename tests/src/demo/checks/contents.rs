@@ -26,7 +26,7 @@ pub(super) async fn read(
         .collect();
     let rows = sql
         .query(
-            "select e.message_id, e.in_reply_to, c.text_body from emails e
+            "select e.message_id, e.in_reply_to, copy_text(c) as text_body from emails e
              join email_copies c on c.email_id = e.id where e.direction = 'incoming' and e.message_id is not null",
             &[],
         )
