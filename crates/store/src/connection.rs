@@ -112,11 +112,12 @@ impl Store {
     }
 
     /// Begins a transaction as [`Store::tenant`] does, for statements over many rows at once: none of their values makes one
-    /// plan better than another, so each is planned once for its connection and not for each of its first batches.
+    /// plan better than another, so each is planned once for its connection and not for each of its first batches. By
+    /// keys, for a plan that was made while the tables were empty is kept when they no longer are.
     pub async fn batch(&self, organization: OrganizationId) -> Result<Tenant> {
         let begin = format!(
             "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
-             set local plan_cache_mode = force_generic_plan",
+             set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off",
             organization.0
         );
         Ok(Tenant::new(self.begin(&begin).await?, organization))
