@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lockstep_tests::{Installation, MailProfile, Mailbox, Signal, until};
+use lockstep_tests::{Installation, MailProfile, Mailbox, Process, Signal, until};
 use model::crash::Point;
 use serde_json::json;
 use servers::{CountingProxy, Fault, Gate};
@@ -216,7 +216,7 @@ async fn a_worker_that_stood_still_blames_no_message_for_the_connection_that_it_
 
 /// A worker that stood still at a point, past the end of its session and its lease, and goes on there: what the server hears
 /// over the connection that it had.
-async fn stands_still(point: Point, workload: &str) -> (House, Mailbox, Vec<String>, Vec<String>) {
+async fn stands_still(point: Point, workload: &str) -> Thawed {
     let installation = Installation::new().await;
     let mut process = installation.start("scheduler,coordinator,jobs,api");
     installation.ready(&mut process).await;
@@ -255,12 +255,24 @@ async fn stands_still(point: Point, workload: &str) -> (House, Mailbox, Vec<Stri
     house.scheduled(&anna, workload, "last_outcome", "done").await;
     house.scheduled(&anna, workload, "state", "idle").await;
     let after = gate.heard()[0].requests.clone();
-    (house, anna, before, after)
+    Thawed { house, anna, before, after, _processes: [process, frozen] }
+}
+
+/// A house with a worker that stood still, in its next life.
+struct Thawed {
+    house: House,
+    anna: Mailbox,
+    /// The requests over its old connection when it stood still.
+    before: Vec<String>,
+    /// The requests over its old connection in the end.
+    after: Vec<String>,
+    _processes: [Process; 2],
 }
 
 #[tokio::test]
 async fn a_worker_that_stood_still_after_signing_in_asks_for_nothing_over_that_connection() {
-    let (house, anna, before, after) = stands_still(Point::SignInAfter, "incoming").await;
+    let Thawed { house, anna, before, after, _processes } =
+        stands_still(Point::SignInAfter, "incoming").await;
     assert!(!before.contains(&"LIST".to_owned()), "{before:?}");
     assert_eq!(after, before);
     house.received(&anna, 1).await;
@@ -268,7 +280,7 @@ async fn a_worker_that_stood_still_after_signing_in_asks_for_nothing_over_that_c
 
 #[tokio::test]
 async fn a_worker_that_stood_still_before_its_quit_deletes_nothing_over_that_connection() {
-    let (house, anna, before, after) = stands_still(Point::DeleAfter, "incoming").await;
+    let Thawed { house, anna, before, after, _processes } = stands_still(Point::DeleAfter, "incoming").await;
     assert!(before.last().is_some_and(|request| request.starts_with("DELE")), "{before:?}");
     assert_eq!(after, before);
     house.received(&anna, 1).await;
@@ -276,7 +288,7 @@ async fn a_worker_that_stood_still_before_its_quit_deletes_nothing_over_that_con
 
 #[tokio::test]
 async fn a_worker_that_stood_still_before_the_envelope_sends_nothing_over_that_connection() {
-    let (house, _, before, after) = stands_still(Point::DataBefore, "outgoing").await;
+    let Thawed { house, before, after, _processes, .. } = stands_still(Point::DataBefore, "outgoing").await;
     assert!(before.iter().all(|request| !request.starts_with("MAIL")), "{before:?}");
     assert_eq!(after, before);
     // The thawed worker knows that nothing left; should its word come too late, a person decides.
