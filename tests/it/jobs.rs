@@ -96,7 +96,11 @@ async fn a_job_that_ends_while_postgres_is_away_is_ended_when_it_is_back() {
     gate.go_on();
     until("the job's end is tried in vain", async || {
         let log = process.log();
-        if log.contains("the end of the job could not be written, trying again") { Ok(()) } else { Err(log) }
+        if log.contains("the database did not answer about the end of a job, trying again") {
+            Ok(())
+        } else {
+            Err(log)
+        }
     })
     .await;
     house.installation.servers.postgres.start_again().await;

@@ -50,11 +50,13 @@ impl<C: Copy + Eq + Hash> Drop for InHand<C> {
     }
 }
 
-/// Asks until the database answers or the session is lost. `ask` is told whether an answer was lost before.
+/// Asks until the database answers or the session is lost. `what` says for people what it is about; `ask` is told whether an
+/// answer was lost before.
 ///
 /// # Errors
 /// What the database answers; [`Error::Away`] when the session was lost meanwhile.
 pub async fn until_heard<T, F: Future<Output = store::Result<T>>>(
+    what: &str,
     lost: &CancellationToken,
     mut ask: impl FnMut(bool) -> F,
 ) -> store::Result<T> {
@@ -64,7 +66,7 @@ pub async fn until_heard<T, F: Future<Output = store::Result<T>>>(
             Err(error @ Error::Away(_)) => error,
             answer => return answer,
         };
-        tracing::warn!("the database is asked again: {error}");
+        tracing::warn!("the database did not answer about {what}, trying again: {error}");
         unheard = true;
         if lost.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
             return Err(error);
@@ -95,10 +97,10 @@ mod tests {
             let heard = asked.len() == 3;
             std::future::ready(if heard { Ok(()) } else { Err(Error::Away("restarting".to_owned())) })
         };
-        until_heard(&lost, ask).await.unwrap();
+        until_heard("a test", &lost, ask).await.unwrap();
         assert_eq!(asked, [false, true, true]);
         lost.cancel();
         let away = |_| std::future::ready(Err::<(), _>(Error::Away("gone".to_owned())));
-        assert!(matches!(until_heard(&lost, away).await, Err(Error::Away(_))));
+        assert!(matches!(until_heard("a test", &lost, away).await, Err(Error::Away(_))));
     }
 }

@@ -68,7 +68,11 @@ impl Handler for Jobs {
         let Some(_in_hand) = self.hand.take(Claim { job: invitation.job, number: invitation.claim }) else {
             return Claimed::Asked;
         };
-        let claimed = match until_heard(&self.under.lost, |unheard| self.claim(&invitation, unheard)).await {
+        let claimed = match until_heard("a claim", &self.under.lost, |unheard| {
+            self.claim(&invitation, unheard)
+        })
+        .await
+        {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!("the claim cannot be asked: {error}");
@@ -135,7 +139,9 @@ impl Jobs {
 
     /// Writes the end down; while Postgres is away it is tried again, for as long as the session lives.
     async fn end(&self, context: &Context<'_>, claimed: &ClaimedJob, result: &store::Result<Outcome>) {
-        match until_heard(&self.under.lost, |_| self.written(context, claimed, result)).await {
+        match until_heard("the end of a job", &self.under.lost, |_| self.written(context, claimed, result))
+            .await
+        {
             Ok(()) => {}
             Err(Error::Fenced) => tracing::info!("the job was withdrawn or is somebody else's"),
             Err(error) => {

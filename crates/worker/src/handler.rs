@@ -49,7 +49,11 @@ impl Cycles {
     async fn deliver(&self, delivery: Delivery, invitation: CycleInvitation) -> Claimed {
         crash::point(Point::ClaimBefore);
         let Some(_in_hand) = self.hand.take(claim(&invitation)) else { return Claimed::Asked };
-        let claimed = match until_heard(&self.under.lost, |unheard| self.claim(&invitation, unheard)).await {
+        let claimed = match until_heard("a claim", &self.under.lost, |unheard| {
+            self.claim(&invitation, unheard)
+        })
+        .await
+        {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!("the claim cannot be asked: {error}");
@@ -95,7 +99,7 @@ impl Cycles {
         let started = Instant::now();
         let (organization, session) = (invitation.organization, self.under.session);
         let start = |_| Cycle::start(&self.parts, organization, session, claimed.clone());
-        let cycle = until_heard(&self.under.lost, start).await;
+        let cycle = until_heard("the beginning of a cycle", &self.under.lost, start).await;
         let mut cycle = match cycle {
             Ok(Some(cycle)) => cycle,
             Ok(None) => return,
@@ -146,7 +150,7 @@ impl Cycles {
 
     /// Writes the end down; while Postgres is away it is tried again, for as long as the session lives.
     async fn finish(&self, cycle: &Cycle, ending: &Ending, took: Duration) {
-        match until_heard(&self.under.lost, |_| cycle.finish(ending)).await {
+        match until_heard("the end of a cycle", &self.under.lost, |_| cycle.finish(ending)).await {
             Ok(next) => {
                 self.instruments.record(cycle, ending, took);
                 tracing::debug!(next.reason = %next.reason, "finished");
