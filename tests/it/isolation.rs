@@ -202,7 +202,9 @@ async fn a_send_leaves_while_every_slot_for_incoming_mail_hangs_at_servers_that_
     for person in people.iter().chain([&anna]) {
         house.scheduled(person, "incoming", "state", "idle").await;
     }
-    slow.iter().for_each(|proxy| proxy.blackhole(true));
+    for proxy in &slow {
+        proxy.blackhole(true);
+    }
     let ended = "select count(*) from schedules where workload = 'incoming' and last_finished_at > (select max(since) from held)";
     house.installation.execute("create table held as select now() as since").await;
     let due = format!(
