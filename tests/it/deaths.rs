@@ -292,6 +292,12 @@ async fn a_worker_that_stood_still_before_the_envelope_sends_nothing_over_that_c
     assert!(before.iter().all(|request| !request.starts_with("MAIL")), "{before:?}");
     assert_eq!(after, before);
     // The thawed worker knows that nothing left; should its word come too late, a person decides.
+    until("it is sent or in doubt", async || {
+        let ended = "select count(*) from emails where state in ('sent', 'unknown')";
+        if house.installation.count(ended).await == 1 { Ok(()) } else { Err("it is on its way") }
+    })
+    .await;
+    assert_eq!(after, before);
     let sent = house.installation.count("select count(*) from emails where state = 'sent'").await;
     let unknown = house.installation.count("select count(*) from emails where state = 'unknown'").await;
     assert_eq!(

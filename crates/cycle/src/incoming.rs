@@ -180,19 +180,18 @@ impl Reading<'_> {
         } else {
             tenant
         };
-        let unknown = item::unknown(&tenant, mailbox, &self.folder, listing.item_ids()).await?;
+        // One more than may be read shows that something is left.
+        let most = usize::try_from(self.cycle.parts.mail.config().max_items).unwrap_or(usize::MAX);
+        let most = most.saturating_add(1);
+        // What failed before comes last: a message that breaks its connection each time holds up none of the others.
+        let unknown = item::unknown(&tenant, mailbox, &self.folder, listing.item_ids(), most).await?;
         if !unknown.is_empty() {
             let kept = item::kept(&tenant, mailbox, &self.folder, listing.item_ids(), SAMPLES).await?;
             let kept = kept.iter().filter_map(|known| Some(listing.get(known.index)?.0));
             self.known = kept.min_by_key(|listed| listed.size);
         }
         tenant.commit().await?;
-        // One more than may be read shows that something is left.
-        let most = usize::try_from(self.cycle.parts.mail.config().max_items).unwrap_or(usize::MAX);
-        // What failed before comes last: a message that breaks its connection each time holds up none of the others.
-        let (again, first): (Vec<_>, Vec<_>) =
-            unknown.into_iter().partition(|unknown| unknown.attempts > 0 || unknown.deaths > 0);
-        let new = first.into_iter().chain(again).take(most.saturating_add(1)).filter_map(|unknown| {
+        let new = unknown.into_iter().filter_map(|unknown| {
             let (listed, item_id) = listing.get(unknown.index)?;
             Some(New { listed, item_id: item_id.to_owned(), deaths: unknown.deaths })
         });

@@ -105,12 +105,13 @@ impl Item {
 }
 
 /// Which items of a listing have no row yet, are due to be tried again, or are to be examined again, in the order of the
-/// listing.
+/// listing: `most` of them, those that failed before after all others.
 pub async fn unknown(
     tenant: &Tenant,
     mailbox: MailboxId,
     folder: &str,
     listing: &[String],
+    most: usize,
 ) -> Result<Vec<Unknown>> {
     let rows = tenant
         .query(
@@ -124,8 +125,8 @@ pub async fn unknown(
                    and i.item_id = u.item_id offset 0) as i on true
              where i.item_id is null or (i.decision = 'failed' and i.next_try_at <= now())
                 or i.examine_again_at is not null
-             order by u.place",
-            &[&mailbox.0, &folder, &listing],
+             order by coalesce(i.attempts > 0 or i.deaths > 0, false), u.place limit $4",
+            &[&mailbox.0, &folder, &listing, &i64::try_from(most).unwrap_or(i64::MAX)],
         )
         .await?;
     rows.iter()

@@ -97,6 +97,11 @@ impl Sending<'_> {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::LeaseLost))
             }
+            // The connection was given up by us: neither the server's fault nor the message's.
+            Err(Held::Mail(_)) if self.cycle.ends().is_silent() => {
+                begun.end_not_sent(None, Duration::ZERO).await?;
+                Ok(Sent::Over(Interrupted::LeaseLost))
+            }
             Err(Held::Store(error)) => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::Store(error)))

@@ -214,10 +214,13 @@ async fn ten_thousand_known_items_are_one_query_and_only_the_new_one_is_named() 
     let mut listing: Vec<String> = (1..=10_000).map(|n| format!("u{n}")).collect();
     listing.insert(5_000, "new".into());
     let tenant = world.tenant().await;
-    let unknown = items::unknown(&tenant, world.ada_box, FOLDER, &listing).await.unwrap();
+    let unknown = items::unknown(&tenant, world.ada_box, FOLDER, &listing, usize::MAX).await.unwrap();
     assert_eq!(unknown, [items::Unknown { index: 5_000, attempts: 0, deaths: 0 }]);
     // Another folder knows nothing of them.
-    assert_eq!(items::unknown(&tenant, world.ada_box, "other", &listing).await.unwrap().len(), 10_001);
+    assert_eq!(
+        items::unknown(&tenant, world.ada_box, "other", &listing, usize::MAX).await.unwrap().len(),
+        10_001
+    );
 
     let gone = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing[..4_000]).await.unwrap();
     assert_eq!(gone, items::Compared { known: 10_000, gone: 6_000, unread: 0, back: 0 });
@@ -246,13 +249,16 @@ async fn what_was_seen_before_the_mailbox_moved_to_another_server_is_gone_and_kn
     let tenant = world.tenant().await;
     let compared = items::mark_gone(&tenant, world.ada_box, elsewhere, &[]).await.unwrap();
     assert_eq!(compared, items::Compared::default(), "nothing of this folder is missed");
-    assert_eq!(items::unknown(&tenant, world.ada_box, elsewhere, &listing).await.unwrap().len(), 3);
+    assert_eq!(
+        items::unknown(&tenant, world.ada_box, elsewhere, &listing, usize::MAX).await.unwrap().len(),
+        3
+    );
     tenant.commit().await.unwrap();
     assert_eq!(world.count(gone).await, 3, "and nothing of anybody else's");
     let tenant = world.tenant().await;
     let back = items::mark_gone(&tenant, world.ada_box, FOLDER, &listing).await.unwrap();
     assert_eq!(back, items::Compared { known: 0, gone: 0, unread: 0, back: 3 });
-    assert_eq!(items::unknown(&tenant, world.ada_box, FOLDER, &listing).await.unwrap(), []);
+    assert_eq!(items::unknown(&tenant, world.ada_box, FOLDER, &listing, usize::MAX).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -373,7 +379,7 @@ async fn one_item_that_cannot_be_stored_never_holds_up_its_batch() {
     let listing = ["good", "bad", "fine"].map(str::to_owned);
     let due = async || {
         let tenant = world.tenant().await;
-        items::unknown(&tenant, world.ada_box, FOLDER, &listing).await.unwrap()
+        items::unknown(&tenant, world.ada_box, FOLDER, &listing, usize::MAX).await.unwrap()
     };
     assert_eq!(due().await, []);
     for (tries, minutes) in [(2, 5), (3, 10), (4, 20), (5, 40)] {
@@ -381,6 +387,12 @@ async fn one_item_that_cannot_be_stored_never_holds_up_its_batch() {
         assert_eq!(due().await, [], "each failure doubles the time until the next try");
         store::testing::pass(&world.database, Duration::from_secs(31)).await.unwrap();
         assert_eq!(due().await, [items::Unknown { index: 1, attempts: tries - 1, deaths: 0 }]);
+        // What failed stands behind what is new, and is left out first.
+        let (tenant, more) = (world.tenant().await, ["bad", "new", "newer"].map(str::to_owned));
+        let unknown = async |most| items::unknown(&tenant, world.ada_box, FOLDER, &more, most).await.unwrap();
+        let places = async |most| unknown(most).await.iter().map(|unknown| unknown.index).collect::<Vec<_>>();
+        assert_eq!((places(3).await, places(2).await), (vec![1, 2, 0], vec![1, 2]));
+        tenant.commit().await.unwrap();
         let again = here(&world, world.ada_box, vec![item("bad", poison.clone(), "raw 7")]).await;
         assert_eq!(u32::try_from(again[0].attempts).unwrap(), tries);
         let expected = if tries == 5 { Decision::Undeliverable } else { Decision::Failed };
