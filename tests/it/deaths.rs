@@ -290,7 +290,6 @@ async fn a_worker_that_stood_still_before_its_quit_deletes_nothing_over_that_con
 async fn a_worker_that_stood_still_before_the_envelope_sends_nothing_over_that_connection() {
     let Thawed { house, before, after, _processes, .. } = stands_still(Point::DataBefore, "outgoing").await;
     assert!(before.iter().all(|request| !request.starts_with("MAIL")), "{before:?}");
-    assert_eq!(after, before);
     // The thawed worker knows that nothing left; should its word come too late, a person decides.
     until("it is sent or in doubt", async || {
         let ended = "select count(*) from emails where state in ('sent', 'unknown')";

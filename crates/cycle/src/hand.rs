@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use store::Error;
@@ -16,26 +16,26 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// The claims in hand, of cycles or of jobs.
 #[derive(Debug)]
-pub struct Hand<C>(Arc<Mutex<HashSet<C>>>);
+pub struct Hand<C>(Mutex<HashSet<C>>);
 
 /// A claim in hand, until this is dropped.
 #[derive(Debug)]
-pub struct InHand<C: Copy + Eq + Hash> {
-    hand: Hand<C>,
+pub struct InHand<'a, C: Copy + Eq + Hash> {
+    hand: &'a Hand<C>,
     claim: C,
 }
 
 impl<C> Default for Hand<C> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Mutex::default())
     }
 }
 
 impl<C: Copy + Eq + Hash> Hand<C> {
     /// Takes a claim in hand; `None` when it is already.
-    pub fn take(&self, claim: C) -> Option<InHand<C>> {
+    pub fn take(&self, claim: C) -> Option<InHand<'_, C>> {
         let taken = self.claims().insert(claim);
-        taken.then(|| InHand { hand: Self(Arc::clone(&self.0)), claim })
+        taken.then(|| InHand { hand: self, claim })
     }
 
     fn claims(&self) -> MutexGuard<'_, HashSet<C>> {
@@ -44,7 +44,7 @@ impl<C: Copy + Eq + Hash> Hand<C> {
     }
 }
 
-impl<C: Copy + Eq + Hash> Drop for InHand<C> {
+impl<C: Copy + Eq + Hash> Drop for InHand<'_, C> {
     fn drop(&mut self) {
         self.hand.claims().remove(&self.claim);
     }

@@ -142,14 +142,15 @@ pub(crate) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
 impl Reading<'_> {
     /// A transaction that may write only while the claim is ours.
     pub(crate) async fn fenced(&self) -> store::Result<Tenant> {
-        let tenant = self.cycle.parts.store.tenant(self.cycle.organization).await?;
-        schedule::fence(&tenant, self.cycle.claimed.claim).await?;
-        Ok(tenant)
+        self.fence(self.cycle.parts.store.tenant(self.cycle.organization).await?).await
     }
 
     /// As [`Self::fenced`], to write a batch.
     async fn fenced_for_batch(&self) -> store::Result<Tenant> {
-        let tenant = self.cycle.parts.store.batch(self.cycle.organization).await?;
+        self.fence(self.cycle.parts.store.batch(self.cycle.organization).await?).await
+    }
+
+    async fn fence(&self, tenant: Tenant) -> store::Result<Tenant> {
         schedule::fence(&tenant, self.cycle.claimed.claim).await?;
         Ok(tenant)
     }

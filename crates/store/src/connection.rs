@@ -44,6 +44,12 @@ pub struct Config {
     pub idle_transaction_timeout_seconds: u64,
 }
 
+/// What plans the statements of a transaction once for their connection, and by indexes.
+const PLANNED_ONCE: &str = "; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
+/// What looks every row up by its key, in the order that the statement says.
+const BY_KEYS: &str = "; set local enable_hashjoin = off; set local enable_mergejoin = off; \
+                       set local enable_material = off; set local enable_memoize = off";
+
 /// The database. Cheap to clone; every clone shares one pool.
 #[derive(Clone)]
 pub struct Store {
@@ -91,33 +97,24 @@ impl Store {
 
     /// Begins a transaction that sees one organization. Dropped without [`Tenant::commit`], it is rolled back.
     pub async fn tenant(&self, organization: OrganizationId) -> Result<Tenant> {
-        let begin = format!(
-            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'",
-            organization.0
-        );
-        Ok(Tenant::new(self.begin(&begin).await?, organization))
-    }
-
-    /// The same for statements over many rows that are named by their keys: their plans go by indexes whatever a table held when they
-    /// were made, and are made once per connection.
-    pub(crate) async fn tenant_by_keys(&self, organization: OrganizationId) -> Result<Tenant> {
-        let begin = format!(
-            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
-             set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
-             set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_material = off; \
-             set local enable_memoize = off",
-            organization.0
-        );
-        Ok(Tenant::new(self.begin(&begin).await?, organization))
+        self.tenant_that_plans(organization, "").await
     }
 
     /// Begins a transaction as [`Store::tenant`] does, for statements over many rows at once: none of their values makes one
     /// plan better than another, so each is planned once for its connection and not for each of its first batches. By
     /// keys, for a plan that was made while the tables were empty is kept when they no longer are.
     pub async fn batch(&self, organization: OrganizationId) -> Result<Tenant> {
+        self.tenant_that_plans(organization, PLANNED_ONCE).await
+    }
+
+    /// The same for statements whose rows are all named by their keys: nothing is joined in any other way.
+    pub(crate) async fn batch_by_keys(&self, organization: OrganizationId) -> Result<Tenant> {
+        self.tenant_that_plans(organization, &format!("{PLANNED_ONCE}{BY_KEYS}")).await
+    }
+
+    async fn tenant_that_plans(&self, organization: OrganizationId, settings: &str) -> Result<Tenant> {
         let begin = format!(
-            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'; \
-             set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off",
+            "begin; set local role lockstep_tenant; set local lockstep.organization = '{}'{settings}",
             organization.0
         );
         Ok(Tenant::new(self.begin(&begin).await?, organization))

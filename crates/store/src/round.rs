@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio_postgres::Row;
 
 use crate::{Error, Result, Store};
 
@@ -74,6 +75,15 @@ pub(crate) async fn together<R: Request>(store: &Store, request: R) -> Result<Op
         // The round broke down.
         Err(_) => Ok(None),
     }
+}
+
+/// Whose answer a row is: its column `place` counts the requests from 0.
+pub(crate) fn place(row: &Row) -> Result<usize> {
+    usize::try_from(row.try_get::<_, i64>("place")?).map_err(|_| unasked())
+}
+
+pub(crate) fn unasked() -> Error {
+    Error::Broken("an answer to what nobody asked".to_owned())
 }
 
 /// Round after round, until nobody waits.

@@ -13,7 +13,6 @@ mod listen;
 mod picture;
 mod plan;
 mod queue;
-mod round;
 mod sweep;
 mod together;
 

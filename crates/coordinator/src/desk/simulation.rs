@@ -25,7 +25,7 @@ fn no_seed_finds_a_connection_too_many() {
         losses += world.losses;
     }
     // The search is worth something only when much happens in it.
-    assert!(connections > 6 * SEEDS, "{connections} connections");
+    assert!(connections > 20 * SEEDS, "{connections} connections");
     assert!(takeovers > SEEDS && losses > SEEDS / 2, "{takeovers} takeovers, {losses} losses");
 }
 

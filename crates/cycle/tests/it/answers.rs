@@ -35,12 +35,7 @@ async fn asked() -> Asked {
         })
     })
     .await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
-    let house = House::with(config(), |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, config()).await;
     let (_, from, _) = house.person("sender").await;
     let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
     let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
@@ -109,12 +104,7 @@ async fn broken_off_at(line: &'static str) -> (House, MailboxId, EmailId, usize)
         })
     })
     .await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
-    let house = House::with(config(), |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, config()).await;
     let (_, from, _) = house.person("sender").await;
     let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
     let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
@@ -161,13 +151,8 @@ async fn a_process_that_is_to_stop_holds_back_what_has_not_reached_its_final_dot
         })
     })
     .await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
     let patient = cycle::Config { phase_seconds: 60, ..config() };
-    let house = House::with(patient, |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, patient).await;
     let (_, from, _) = house.person("sender").await;
     let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
     let mut cycle = house.claimed(from, Workload::Outgoing).await.unwrap();
@@ -190,12 +175,7 @@ async fn whom_the_server_turned_away_stays_so_when_the_connection_breaks_after_t
         _ => None,
     })
     .await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
-    let house = House::with(config(), |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, config()).await;
     let (_, from, _) = house.person("sender").await;
     let all = ["gone@example.org", "busy@example.org", "taken@example.org"];
     let all = all.iter().flat_map(|address| to(address)).collect();
@@ -222,12 +202,7 @@ async fn whom_the_server_turned_away_stays_so_when_the_connection_breaks_after_t
 #[tokio::test]
 async fn a_doubt_with_nothing_else_to_send_leaves_no_due_time() {
     let server = Scripted::smtp(|line| (line == ".").then_some(Do::Break)).await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
-    let house = House::with(config(), |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, config()).await;
     let (_, from, _) = house.person("sender").await;
     let email = pending(&house, from, Draft { to: to("other@example.org"), ..Draft::default() }).await;
     let (_, next) = house.cycle(from, Workload::Outgoing).await;

@@ -29,6 +29,8 @@ use throttle::{ClassShare, Shares};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::scripted::Scripted;
+
 static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
 static MAIL: OnceCell<MailServers> = OnceCell::const_new();
 
@@ -103,6 +105,15 @@ impl House {
             .await
             .unwrap();
         Self { database, servers, parts, organization, profile, session }
+    }
+
+    /// A house whose mail leaves by a scripted server.
+    pub(crate) async fn sending_to(server: &Scripted, config: Config) -> Self {
+        Self::with(config, |profile| {
+            profile.outgoing = server.endpoint.clone();
+            profile.ca_certificate = Some(server.ca_pem.clone());
+        })
+        .await
     }
 
     /// Another profile: the people who come from now on are on it.

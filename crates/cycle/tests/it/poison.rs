@@ -162,12 +162,7 @@ async fn messages_larger_than_the_listing_said_end_a_batch_before_they_fill_the_
 #[tokio::test]
 async fn a_mail_that_always_breaks_its_connection_holds_up_the_others_once_and_switches_nothing_off() {
     let server = Scripted::smtp(|line| line.starts_with("RCPT TO:<poison").then_some(Do::Break)).await;
-    let (endpoint, ca) = (server.endpoint.clone(), server.ca_pem.clone());
-    let house = House::with(config(), |profile| {
-        profile.outgoing = endpoint;
-        profile.ca_certificate = Some(ca);
-    })
-    .await;
+    let house = House::sending_to(&server, config()).await;
     let (_, from, _) = house.person("sender").await;
     let draft = |address: &str| Draft { to: to(address), ..Draft::default() };
     let poison = pending(&house, from, draft("poison@example.org")).await;

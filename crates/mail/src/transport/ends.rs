@@ -74,10 +74,11 @@ impl Ends {
             return true;
         }
         let may = self.0.may_speak.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if may.is_some_and(|may| !may()) {
+        let over = may.is_some_and(|may| !may());
+        if over {
             self.fall_silent();
         }
-        self.0.mute.load(Ordering::SeqCst)
+        over
     }
 
     /// Says goodbye to what was dropped since the last time and waits for the servers to close as well. An error when

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::answer::{Answer, RecipientAnswer};
 use super::attempt::{Attempt, DueRecipient, message};
 use crate::change::{self, Author, Change, Fields};
-use crate::round::{Request, Rounds, together};
+use crate::round::{Request, Rounds, place, together};
 use crate::row::wide;
 use crate::schedule::Claim;
 use crate::{Error, Result, Store, Tenant};
@@ -58,7 +58,8 @@ pub struct Turned {
 /// Takes the turn in one transaction with what else of the organization is to be taken at this moment. What was not done is to be
 /// asked alone.
 pub async fn turn_together(store: &Store, turn: Turn) -> Result<Turned> {
-    if turn.answer.as_ref().is_some_and(|(answer, _)| !is_plain(answer)) {
+    let plain = turn.answer.as_ref().map(|(answer, _)| is_plain(answer));
+    if !plain.unwrap_or(turn.next.is_some()) {
         return Ok(Turned::default());
     }
     Ok(together(store, turn).await?.unwrap_or_default())
@@ -91,7 +92,7 @@ impl Request for Turn {
 
     async fn all(store: &Store, turns: &[Self]) -> Result<Vec<(usize, Turned)>> {
         let Some(organization) = turns.first().map(Self::key) else { return Ok(Vec::new()) };
-        let tenant = store.tenant_by_keys(organization).await?;
+        let tenant = store.batch_by_keys(organization).await?;
         let mut turned: Vec<_> = turns.iter().map(|_| Turned::default()).collect();
         let mut changes = Vec::new();
         // First what ended: a mailbox has one message in Sending at most.
@@ -218,7 +219,7 @@ async fn answer_all(tenant: &Tenant, turns: &[Turn]) -> Result<Vec<(usize, Email
              update emails e set state = 'sent', version = h.version + 1, modified_at = now(), modified_by = h.author,
                  sent_at = coalesce(e.sent_at, now())
              from held h where e.ctid = h.place
-             returning h.turn, e.id, e.version",
+             returning h.turn as place, e.id, e.version",
             &[&places, &attempts, &versions, &words, &authors, &counts, &recipients],
         )
         .await?;
@@ -259,9 +260,9 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
         .query(
             &format!(
                 "with begun as materialized (
-                    select u.*, e.place, f.*, r.*, c.*, d.*
+                    select u.*, e.place as stands, f.*, r.*, c.*, d.*
                     from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[])
-                        as u(turn, email, mailbox, claim, session, author, attempt)
+                        as u(place, email, mailbox, claim, session, author, attempt)
                     cross join lateral (
                         select s.ctid as running, s.claim as number, s.state as runs from schedules s
                         where s.mailbox_id = u.mailbox and s.workload = 'outgoing' offset 0
@@ -315,7 +316,7 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
                  ),
                  moved as (
                     update emails e set state = 'sending', version = b.version + 1, modified_at = now(), modified_by = b.author
-                    from begun b where e.ctid = b.place
+                    from begun b where e.ctid = b.stands
                  )
                  select b.*, b.version + 1 as next_version, p.*
                  from begun b
@@ -370,9 +371,4 @@ fn address_of(text: &str) -> Result<EmailAddress> {
 
 fn broken(error: impl std::fmt::Display) -> Error {
     Error::Broken(error.to_string())
-}
-
-fn place(row: &Row) -> Result<usize> {
-    usize::try_from(row.try_get::<_, i64>("turn")?)
-        .map_err(|_| Error::Broken("an answer to what nobody asked".to_owned()))
 }

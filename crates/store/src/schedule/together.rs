@@ -10,9 +10,9 @@ use model::id::{OrganizationId, SessionId};
 use uuid::Uuid;
 
 use super::claim::{Written, claimed, counter};
-use super::round::{Request, Rounds, together};
 use super::{Claim, ClaimedCycle};
-use crate::{Error, Result, Store};
+use crate::round::{Request, Rounds, place, together, unasked};
+use crate::{Result, Store};
 
 /// Takes the cycle that a message invites to, as [`claim`](super::claim()) does, in one statement and commit with what else is being
 /// claimed at this moment. What comes back is committed.
@@ -228,12 +228,4 @@ impl Request for End {
         crash::point(Point::FinishAfter);
         Ok(ended)
     }
-}
-
-fn place(row: &tokio_postgres::Row) -> Result<usize> {
-    usize::try_from(row.try_get::<_, i64>("place")?).map_err(|_| unasked())
-}
-
-fn unasked() -> Error {
-    Error::Broken("an answer to what nobody asked".to_owned())
 }

@@ -16,7 +16,7 @@ use crate::desk::lead::{Heard, Saying};
 use crate::ledger::{Run, Seen};
 
 const TICK: Duration = Duration::from_millis(50);
-const TICKS: u32 = 700;
+const TICKS: u32 = 2_100;
 const LIFE: Duration = Duration::from_secs(3);
 const IN_DOUBT: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(6);
