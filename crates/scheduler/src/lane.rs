@@ -1,6 +1,7 @@
-//! One workload's way from due to published. A plan is counted once and queued in batches, and the next batch is queued while the
-//! one before it is published; nothing is published that was not committed.
+//! One workload's way from due to published. A plan is counted once and queued in batches. What is queued is published while the next
+//! batch is queued, or the next plan counted; nothing is published that was not committed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker::{CycleInvitation, Invitation};
@@ -9,7 +10,7 @@ use model::window::{in_flight, share_cap};
 use model::workload::Workload;
 use store::schedule::{self, Place, Plan, Queued, Scan, Turn};
 use store::{Ring, session};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 use crate::Scheduler;
@@ -17,13 +18,17 @@ use crate::Scheduler;
 /// Batches of one plan. More cost less counting a cycle; fewer let a wish, a pause or a new limit take hold sooner.
 const BATCHES: u32 = 8;
 
+/// Batches that are committed and wait for the one that is being published.
+const AHEAD: usize = 1;
+
 /// The most that one plan looks back for what finished: as much as passes between two scans of a ring that is not hurried.
 const LOOKS_BACK: Duration = Duration::from_secs(1);
 
-/// How long a lane rests before it plans again. Where a plan is dear because much is due that does not fit, planning takes a fifth
-/// of the time at most; what it queued and published meanwhile counts as rest.
+/// How long a lane rests before it plans again. Planning takes a third of the time at most, and a fifth where it is in vain because
+/// what is due does not fit; what was queued meanwhile counts as rest.
 fn rest(planned: Duration, queued: Duration) -> Duration {
-    (planned * 4).min(Duration::from_secs(1)).saturating_sub(queued)
+    let parts = if queued.is_zero() { 4 } else { 2 };
+    (planned * parts).min(Duration::from_secs(1)).saturating_sub(queued)
 }
 
 /// A workload, and how its lane is told that something is due.
@@ -63,17 +68,44 @@ impl Scheduler {
         }
     }
 
-    /// Plans and queues until nothing is left that fits. Says how long the last plan took, and how long its queueing.
+    /// Plans, queues and publishes until nothing is left that fits. Says how long the last plan took, and how long its queueing.
     async fn drain(&self, workload: Workload, last: &mut Instant) -> (Duration, Duration) {
+        let (batches, mut queued) = mpsc::channel::<Vec<Queued>>(AHEAD);
+        let failed = AtomicBool::new(false);
+        let publishing = async {
+            while let Some(batch) = queued.recv().await {
+                // What cannot be published now will not be a moment later; but it is queued, so it is tried.
+                if !self.publish_cycles(workload, &batch).await {
+                    failed.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        tokio::join!(self.queue_all(workload, last, batches, &failed), publishing).0
+    }
+
+    /// Plans and queues until nothing is left that fits, or something could not be published.
+    async fn queue_all(
+        &self,
+        workload: Workload,
+        last: &mut Instant,
+        batches: mpsc::Sender<Vec<Queued>>,
+        failed: &AtomicBool,
+    ) -> (Duration, Duration) {
         loop {
             let begun = Instant::now();
             let since_last = begun.duration_since(*last).min(LOOKS_BACK);
             let planned = self.plan(workload, since_last).await;
             let spent = begun.elapsed();
-            let Some((plan, queued)) = planned else { return (spent, Duration::ZERO) };
+            let Some((mut plan, first)) = planned else { return (spent, Duration::ZERO) };
             *last = begun;
-            let complete = plan.complete;
-            if !self.publish_all(plan, queued).await || complete {
+            let mut next = Some(first);
+            while let Some(batch) = next
+                && batches.send(batch).await.is_ok()
+                && !failed.load(Ordering::Relaxed)
+            {
+                next = self.next(&mut plan).await;
+            }
+            if plan.complete || !plan.is_done() || failed.load(Ordering::Relaxed) {
                 return (spent, begun.elapsed().saturating_sub(spent));
             }
         }
@@ -110,23 +142,7 @@ impl Scheduler {
             .filter(|(_, queued)| !queued.is_empty())
     }
 
-    /// Publishes a batch and queues the next one meanwhile, to the end of the plan. Says whether all of it went well.
-    async fn publish_all(&self, mut plan: Plan, mut queued: Vec<Queued>) -> bool {
-        loop {
-            let (published, next) =
-                tokio::join!(self.publish_cycles(plan.workload(), &queued), self.next(&mut plan));
-            match next {
-                Some(next) if published => queued = next,
-                // What could not be published now will not be a moment later; but it is queued, so it is tried.
-                Some(next) => {
-                    self.publish_cycles(plan.workload(), &next).await;
-                    return false;
-                }
-                None => return published && plan.is_done(),
-            }
-        }
-    }
-
+    /// The plan's next batch; none when there is none, or it may not be queued now.
     async fn next(&self, plan: &mut Plan) -> Option<Vec<Queued>> {
         if plan.is_done() || self.publisher.is_blocked() || self.shutdown.is_cancelled() {
             return None;
@@ -177,14 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_that_queued_much_needs_no_rest_and_one_that_queued_nothing_rests_four_times_as_long_as_it_took()
-    {
+    fn a_plan_in_vain_rests_four_times_as_long_as_it_took_and_one_that_queued_twice_as_long_less_its_queueing()
+     {
         let millis = Duration::from_millis;
         for (planned, queued, expected) in [
             (millis(10), millis(0), millis(40)),
-            (millis(10), millis(15), millis(25)),
+            (millis(10), millis(15), millis(5)),
             (millis(200), millis(1500), millis(0)),
-            (millis(200), millis(100), millis(700)),
+            (millis(200), millis(100), millis(300)),
             (millis(5000), millis(0), millis(1000)),
         ] {
             assert_eq!(rest(planned, queued), expected, "{planned:?} {queued:?}");

@@ -23,6 +23,9 @@ const KIND: Kind = Kind { name: "Postgres", slug: "postgres", stop: "INT", end: 
 /// What tests do without: a crash of the machine may cost them the data.
 const FAST: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
 
+/// What the README asks operators to set.
+const SIZED: &str = "-c shared_buffers=2GB -c wal_compression=lz4 -c max_wal_size=8GB";
+
 /// A running Postgres, ended when dropped.
 pub struct Postgres {
     server: Supervised,
@@ -51,6 +54,14 @@ impl Postgres {
     /// When it cannot be started, with the cause.
     pub async fn durable() -> Self {
         or_panic("cannot start Postgres", Self::launch("").await)
+    }
+
+    /// Starts a durable Postgres with the memory and the log of one that has a machine's size.
+    ///
+    /// # Panics
+    /// When it cannot be started, with the cause.
+    pub async fn sized() -> Self {
+        or_panic("cannot start Postgres", Self::launch(SIZED).await)
     }
 
     /// Starts a durable Postgres whose disk has so many megabytes and no more, for root only: the disk is its own, and gone

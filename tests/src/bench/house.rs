@@ -95,7 +95,7 @@ impl<'a> Place<'a> {
 
 impl House {
     pub(super) async fn build(place: &Place<'_>) -> Result<Self, Trouble> {
-        let postgres = Postgres::durable().await;
+        let postgres = Postgres::sized().await;
         let (database, store) = database(&postgres).await?;
         let network = NetworkPolicy { allow: vec!["127.0.0.0/8".parse()?] };
         let config: Config = defaults("cycle")?;

@@ -42,7 +42,7 @@ pub(super) struct Running {
 impl Schedules {
     /// A hundred mailboxes a profile and a hundred profiles an organization, in no order on the disk.
     pub(super) async fn build(rows: &Rows<'_>) -> Result<Self, Trouble> {
-        let (postgres, rabbitmq) = (Postgres::durable().await, RabbitMq::start().await);
+        let (postgres, rabbitmq) = (Postgres::sized().await, RabbitMq::start().await);
         let (database, store) = database(&postgres).await?;
         let profiles = (rows.mailboxes / 100).max(1);
         let organizations = (profiles / 100).max(1);

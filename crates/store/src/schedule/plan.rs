@@ -66,9 +66,10 @@ pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Opt
             "update turns set plan = $2, until = now() + make_interval(secs => $3)
              where workload = $1 and ($4 or until <= now())
              returning set_config('idle_in_transaction_session_timeout', '5s', true),
-                -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them.
+                -- The rows of a profile stand in its index in the order they are taken in; a bitmap would sort them. And a
+                -- bitmap never marks entries of rows that left, which would be read again with each plan until a vacuum.
                 set_config('enable_bitmapscan', 'off', true),
-                -- What is in flight is counted for each plan, and sorted for it.
+                -- What was found is sorted.
                 set_config('work_mem', '64MB', true)",
             &[&scan.workload.as_str(), &number, &POLITE_SECONDS, &(turn == Turn::Taken)],
         )
@@ -78,13 +79,52 @@ pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Opt
     }
     // After an outage everything is due: an equal part of each profile is looked at first, and more of those that have
     // more while that is not enough.
-    let mut found = pick(ring, scan, most, None).await?;
+    let counts = Counts::of(ring, scan).await?;
+    let mut found = pick(ring, scan, &counts, most, None).await?;
     while let Some(of_each) = found.next_share() {
-        found = pick(ring, scan, most, Some(of_each)).await?;
+        found = pick(ring, scan, &counts, most, Some(of_each)).await?;
     }
     let (found_most, length) = (found.waiting.len() >= as_length(found.left), i64::from(most));
     let complete = if found_most { found.left < length } else { found.full == 0 };
     Ok(Some(Plan { workload: scan.workload, number, waiting: found.waiting, complete }))
+}
+
+/// What each profile has in flight, and what it finished since the last scan; at one place what is of one profile.
+#[derive(Default)]
+struct Counts {
+    organizations: Vec<Uuid>,
+    profiles: Vec<Uuid>,
+    flying: Vec<i64>,
+    finished: Vec<i64>,
+}
+
+impl Counts {
+    async fn of(ring: &Ring, scan: &Scan) -> Result<Self> {
+        let rows = ring
+            .query(
+                // What lies idle and what is in flight, each by its index.
+                "select c.organization_id, c.profile_id, sum(c.flying)::bigint as flying, sum(c.finished)::bigint as finished
+                 from (
+                    select s.organization_id, s.profile_id, count(*) as flying,
+                           count(*) filter (where s.last_finished_at > now() - make_interval(secs => $2)) as finished
+                    from schedules s where s.workload = $1 and s.flying group by s.organization_id, s.profile_id
+                    union all
+                    select s.organization_id, s.profile_id, 0, count(*) from schedules s
+                    where s.workload = $1 and not s.flying and s.last_finished_at > now() - make_interval(secs => $2)
+                    group by s.organization_id, s.profile_id
+                 ) c group by c.organization_id, c.profile_id",
+                &[&scan.workload.as_str(), &scan.since_last.as_secs_f64()],
+            )
+            .await?;
+        let mut counts = Self::default();
+        for row in rows {
+            counts.organizations.push(row.try_get("organization_id")?);
+            counts.profiles.push(row.try_get("profile_id")?);
+            counts.flying.push(row.try_get("flying")?);
+            counts.finished.push(row.try_get("finished")?);
+        }
+        Ok(counts)
+    }
 }
 
 struct Found {
@@ -110,7 +150,7 @@ fn as_length(number: i64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Result<Found> {
+async fn pick(ring: &Ring, scan: &Scan, counts: &Counts, most: u32, of_each: Option<i64>) -> Result<Found> {
     let rows = ring
         .query(
             "with due as materialized (
@@ -124,20 +164,14 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                 where (select count(*) from due) <= $6::bigint group by d.organization_id, d.profile_id
                 union all
                 select p.organization_id, p.id from profiles p where (select count(*) from due) > $6::bigint
-            ), finished as materialized (
-                select s.organization_id, s.profile_id, count(*) as number from schedules s
-                where s.workload = $1 and s.last_finished_at > now() - make_interval(secs => $4)
-                group by s.organization_id, s.profile_id
-            ), flights as materialized (
-                select s.organization_id, s.profile_id, count(*) as number from schedules s
-                where s.workload = $1 and s.flying
-                group by s.organization_id, s.profile_id
+            ), counts as materialized (
+                select * from unnest($4::uuid[], $9::uuid[], $10::bigint[], $11::bigint[])
+                    as c(organization_id, profile_id, flying, finished)
             ), organizations as materialized (
-                select i.organization_id, sum(i.number)::bigint as number from flights i group by i.organization_id
+                select c.organization_id, sum(c.flying)::bigint as number from counts c group by c.organization_id
             ), room_left as materialized (
                 select least($2::bigint, greatest(0, $8::bigint
-                    + 2 * (select coalesce(sum(f.number), 0)::bigint from finished f)
-                    - (select coalesce(sum(i.number), 0)::bigint from flights i))) as number
+                    + (select coalesce(sum(2 * c.finished - c.flying), 0)::bigint from counts c))) as number
             ), broken as materialized (
                 select e.organization_id, e.profile_id, min(e.worked) as worked, max(e.open_until) as open_until
                 from endpoints e where e.protocol = any($5) and e.failures > 0
@@ -145,16 +179,15 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
             ), rooms as materialized (
                 select p.organization_id, p.id as profile_id,
                        case when b.open_until is not null then 1
-                            else greatest(1, least($3::bigint, coalesce(f.number, 0)
+                            else greatest(1, least($3::bigint, coalesce(c.finished, 0)
                                 + 2 * case p.credentials_on when 'profile' then p.max_connections
                                                             else p.max_in_flight end::bigint,
                                 b.worked + 1::bigint))
-                       end - coalesce(i.number, 0) as room
+                       end - coalesce(c.flying, 0) as room
                 from asked a
                 join profiles p on p.organization_id = a.organization_id and p.id = a.profile_id
                 left join broken b on b.organization_id = p.organization_id and b.profile_id = p.id
-                left join finished f on f.organization_id = p.organization_id and f.profile_id = p.id
-                left join flights i on i.organization_id = p.organization_id and i.profile_id = p.id
+                left join counts c on c.organization_id = p.organization_id and c.profile_id = p.id
                 where p.paused_reason is null and (b.open_until is null or b.open_until <= now())
             ), share as materialized (
                 select coalesce($7::bigint, ((select number from room_left) + count(*) - 1) / greatest(1, count(*))) as of_each
@@ -205,11 +238,14 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
                 &scan.workload.as_str(),
                 &i64::from(most),
                 &i64::from(scan.share_cap),
-                &scan.since_last.as_secs_f64(),
+                &counts.organizations,
                 &health::protocols(scan.workload),
                 &LITTLE,
                 &of_each,
                 &i64::from(scan.in_flight),
+                &counts.profiles,
+                &counts.flying,
+                &counts.finished,
             ],
         )
         .await?;
@@ -225,4 +261,4 @@ async fn pick(ring: &Ring, scan: &Scan, most: u32, of_each: Option<i64>) -> Resu
 }
 
 /// How much due is little: it is ordered as it is. More than this, and an equal part of each profile is looked at.
-const LITTLE: i64 = 5000;
+const LITTLE: i64 = 10_000;
