@@ -65,17 +65,31 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
 pub async fn next_pending(tenant: &Tenant, mailbox: MailboxId, limit: i64) -> Result<Vec<Pending>> {
     let rows = tenant
         .query(
-            "select e.id, r.id as request_id, r.requested_at,
+            // Laterally, so that each of the mailbox's emails is gone on from by its keys: a plan from a time when the tables were
+            // small reads what all mailboxes have waiting. What is attached is summed for those alone that are taken.
+            "select q.id, q.request_id, q.requested_at,
                     (select coalesce(sum(a.size), 0) from email_copies c
                      join attachments a on a.organization_id = c.organization_id and a.copy_id = c.id
-                     where c.organization_id = e.organization_id and c.email_id = e.id)::bigint as attached
-             from emails e
-             join send_requests r on r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
-             where e.mailbox_id = $1 and e.state = 'pending_send' and (r.not_before is null or r.not_before <= now())
-               and exists (select from send_recipients rc
-                           where rc.organization_id = r.organization_id and rc.send_request_id = r.id
-                             and rc.state in ('waiting', 'deferred') and rc.next_try_at <= now())
-             order by greatest(r.requested_at, r.not_before), r.id limit $2",
+                     where c.organization_id = q.organization_id and c.email_id = q.id)::bigint as attached
+             from (
+                select e.organization_id, e.id, r.id as request_id, r.requested_at,
+                       greatest(r.requested_at, r.not_before) as since
+                from emails e
+                cross join lateral (
+                    select r.organization_id, r.id, r.requested_at, r.not_before from send_requests r
+                    where r.organization_id = e.organization_id and r.email_id = e.id and r.ended_at is null
+                      and (r.not_before is null or r.not_before <= now())
+                    offset 0
+                ) r
+                cross join lateral (
+                    select from send_recipients rc
+                    where rc.organization_id = r.organization_id and rc.send_request_id = r.id
+                      and rc.state in ('waiting', 'deferred') and rc.next_try_at <= now()
+                    limit 1
+                ) rc
+                where e.mailbox_id = $1 and e.state = 'pending_send'
+                order by since, r.id limit $2
+             ) q order by q.since, q.request_id",
             &[&mailbox.0, &limit],
         )
         .await?;
