@@ -18,7 +18,7 @@ use crate::Scheduler;
 /// Batches of one plan. More cost less counting a cycle; fewer let a wish, a pause or a new limit take hold sooner.
 const BATCHES: u32 = 8;
 
-/// Batches that are committed and wait for the one that is being published.
+/// Batches that are committed and wait for the one that is being published, beside the one in hand.
 const AHEAD: usize = 1;
 
 /// The most that one plan looks back for what finished: as much as passes between two scans of a ring that is not hurried.

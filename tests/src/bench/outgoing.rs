@@ -16,7 +16,7 @@ use super::house::{House, Place, body, by};
 use super::sink::Sink;
 use super::{Measured, Trouble, rate};
 
-/// Sessions, and messages over each of them: enough that connecting and signing in are no part of the rate.
+/// Sessions, and messages over each of them: enough that connecting and signing in are a small part of the rate.
 const RUNS: [(usize, usize); 3] = [(1, 2000), (10, 1000), (50, 200)];
 
 pub(super) async fn measure() -> Measured {

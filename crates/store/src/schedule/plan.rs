@@ -77,9 +77,9 @@ pub async fn plan(ring: &Ring, scan: &Scan, most: u32, turn: Turn) -> Result<Opt
     if taken.is_none() {
         return Ok(None);
     }
+    let counts = Counts::of(ring, scan).await?;
     // After an outage everything is due: an equal part of each profile is looked at first, and more of those that have
     // more while that is not enough.
-    let counts = Counts::of(ring, scan).await?;
     let mut found = pick(ring, scan, &counts, most, None).await?;
     while let Some(of_each) = found.next_share() {
         found = pick(ring, scan, &counts, most, Some(of_each)).await?;
