@@ -51,14 +51,17 @@ async fn a_profile_gets_twice_its_limit_and_the_rest_waits() {
 async fn the_window_in_sql_is_the_models_window() {
     let database = database().await;
     let organization = database.organization("one").await.unwrap();
-    for (limit, share_cap, finished, in_flight) in [
-        (1, 1000, 0, 0),
-        (1, 1, 0, 0),
-        (5, 1000, 4, 0),
-        (5, 7, 9, 0),
-        (5, 1000, 3, 4),
-        (20, 30, 0, 8),
-        (2, 3, 8, 3),
+    // The last says where in flight begins: at others than what finished, or at the same.
+    for (limit, share_cap, finished, in_flight, from) in [
+        (1, 1000, 0, 0, 20),
+        (1, 1, 0, 0, 20),
+        (5, 1000, 4, 0, 20),
+        (5, 7, 9, 0, 20),
+        (5, 1000, 3, 4, 20),
+        (20, 30, 0, 8, 20),
+        (2, 3, 8, 3, 20),
+        (5, 1000, 4, 4, 0),
+        (5, 1000, 6, 3, 4),
     ] {
         let profile = profile(&database, organization, limit).await;
         let boxes = mailboxes(&database, organization, profile, 80).await;
@@ -76,7 +79,7 @@ async fn the_window_in_sql_is_the_models_window() {
         owner
             .execute(
                 "update schedules set state = 'queued' where workload = 'incoming' and mailbox_id = any($1)",
-                &[&ids(20, in_flight)],
+                &[&ids(from, in_flight)],
             )
             .await
             .unwrap();
