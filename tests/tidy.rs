@@ -25,7 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Packages that are no part of the product and may use what they like.
-const OUTSIDE: &[&str] = &["lockstep-tests", "lockstep-servers"];
+const OUTSIDE: &[&str] = &["lockstep-tests", "lockstep-servers", "lockstep-exchange"];
 
 /// Every outside thing has one owner. The binary is named where it composes or serves the thing itself.
 const OWNERS: &[(&str, &[&str])] = &[

@@ -30,6 +30,7 @@ need nodejs /usr/bin/node
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 tokens=$here/../../.data/token-server
 modules() {
+  clients
   if cmp -s "$here/token-server/package-lock.json" "$tokens/fetched"; then return; fi
   echo "setup: fetching the token server of the tests"
   mkdir -p "$tokens"
@@ -40,6 +41,20 @@ modules() {
 if ! cmp -s "$here/token-server/package-lock.json" "$tokens/fetched" && ! command -v npm >/dev/null; then
   wanted+=(npm)
 fi
+
+# The clients of Exchange come from PyPI, pinned, into a place of the tests' own.
+exchangelib=$here/../../.data/exchangelib
+clients() {
+  if cmp -s "$here/../exchange/requirements.txt" "$exchangelib/fetched"; then return; fi
+  echo "setup: fetching the Exchange client of the tests"
+  rm -rf "$exchangelib"
+  mkdir -p "$(dirname "$exchangelib")"
+  python3 -m venv "$exchangelib"
+  "$exchangelib/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+    --requirement "$here/../exchange/requirements.txt"
+  cp "$here/../exchange/requirements.txt" "$exchangelib/fetched"
+}
+python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 
 if [[ ${#wanted[@]} -eq 0 ]]; then
   modules

@@ -1,0 +1,106 @@
+//! `lockstep-exchange`: the simulator by itself, for the demo and for a look with a client of one's own.
+//!
+//! `lockstep-exchange [--port N] [--ca FILE] [--mailbox ADDRESS:PASSWORD]… [--config FILE]`. It prints where it listens
+//! and runs until it is interrupted; everything in it is gone then.
+
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::error::Error;
+use std::{env, fs};
+
+use exchange::{Exchange, Options};
+use serde::Deserialize;
+
+/// The file of `--config`, in TOML.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Configuration {
+    port: Option<u16>,
+    /// Where the authority's certificate is written.
+    ca: Option<String>,
+    /// Names that the certificate is for, beside `localhost`.
+    names: Vec<String>,
+    /// A certificate chain and its key, as files in PEM.
+    certificate: Option<String>,
+    key: Option<String>,
+    mailboxes: Vec<Mailbox>,
+    accounts: Vec<Account>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mailbox {
+    address: String,
+    name: Option<String>,
+    password: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+}
+
+/// Somebody without a mailbox who may impersonate everybody.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Account {
+    login: String,
+    password: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let configuration = arguments()?;
+    let certificate = match (&configuration.certificate, &configuration.key) {
+        (Some(chain), Some(key)) => Some((fs::read_to_string(chain)?, fs::read_to_string(key)?)),
+        (None, None) => None,
+        _ => return Err("a certificate needs its key, and a key its certificate: give both or none".into()),
+    };
+    let exchange = Exchange::try_start(Options {
+        port: configuration.port,
+        names: configuration.names,
+        certificate,
+        ..Options::default()
+    })?;
+    for mailbox in &configuration.mailboxes {
+        let name = mailbox.name.as_deref().unwrap_or(&mailbox.address);
+        exchange.add_mailbox(&mailbox.address, name, &mailbox.password);
+        for alias in &mailbox.aliases {
+            exchange.add_alias(&mailbox.address, alias);
+        }
+    }
+    for account in &configuration.accounts {
+        exchange.add_account(&account.login, &account.password);
+        exchange.allow_impersonation(&account.login);
+    }
+    if let Some(file) = &configuration.ca {
+        fs::write(file, exchange.ca_pem())?;
+    }
+    println!("{}", exchange.url());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(tokio::signal::ctrl_c())?;
+    Ok(())
+}
+
+fn arguments() -> Result<Configuration, Box<dyn Error>> {
+    let mut configuration = Configuration::default();
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--config" => configuration = toml::from_str(&fs::read_to_string(value()?)?)?,
+            "--port" => configuration.port = Some(value()?.parse()?),
+            "--ca" => configuration.ca = Some(value()?),
+            "--mailbox" => {
+                let given = value()?;
+                let (address, password) = given
+                    .split_once(':')
+                    .ok_or("--mailbox wants ADDRESS:PASSWORD, such as anna@example.org:secret")?;
+                configuration.mailboxes.push(Mailbox {
+                    address: address.to_owned(),
+                    name: None,
+                    password: password.to_owned(),
+                    aliases: Vec::new(),
+                });
+            }
+            other => return Err(format!("{other} is not known: --port --ca --mailbox --config are").into()),
+        }
+    }
+    Ok(configuration)
+}
