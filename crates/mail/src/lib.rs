@@ -4,6 +4,7 @@
 //! It knows no database and no queue: what a failure means for a mailbox is decided above, by phase and kind.
 
 pub mod error;
+pub mod http;
 pub mod mime;
 pub mod oauth;
 pub mod pop3;

@@ -2,7 +2,6 @@
 //! somebody's mail, so it is reached as one: over the same connections, with verified TLS, within the network policy,
 //! and within bounds of time and size. Redirects are not followed, and no secret appears in an error.
 
-mod address;
 mod error;
 mod exchange;
 mod issuer;
@@ -20,11 +19,11 @@ use tokio::sync::Semaphore;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
-pub use address::{Address, BadAddress};
 pub use error::{Error, Refusal};
 pub use issuer::{WrongIssuer, check_issuer};
 pub use pkce::{Verifier, authorize_url};
 
+pub use crate::http::{Address, BadAddress};
 use crate::transport::{Settings, Trust};
 
 /// Token servers that one process asks at once. Not leases: those count connections to mailboxes.

@@ -25,7 +25,7 @@ pub use line::LONGEST_LINE;
 pub use trust::{TlsSettings, Trust};
 
 use crate::error::{Error, Kind, Phase};
-use wire::Stream;
+pub(crate) use wire::Stream;
 
 /// How a connection is opened and how long each part of a conversation may take.
 #[derive(Clone, Debug)]

@@ -149,6 +149,11 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Bytes received and sent so far, TLS included.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.wire().traffic()
+    }
+
     pub(super) fn wire(&self) -> &Wire {
         match self {
             Self::Plain(wire) => wire,

@@ -1,11 +1,11 @@
-//! Where a token server is. Only https: a secret goes nowhere else.
+//! Where a server of the web is: a token server, a server's web services. Only https: a secret goes nowhere else.
 
 use std::fmt;
 
 use model::endpoint::{Endpoint, Protocol, Tls};
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
-/// An https address without user name, password or fragment (RFC 6749 section 3.2).
+/// An https address without user name, password or fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(Url);
 
@@ -13,7 +13,7 @@ pub struct Address(Url);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     /// Not an absolute address with a host.
-    #[error("it is no address such as https://login.example.com/token")]
+    #[error("it is no address such as https://mail.example.com/path")]
     Malformed,
     /// Another scheme.
     #[error("it does not begin with https://, and secrets go over verified TLS only")]
@@ -54,11 +54,25 @@ impl Address {
         self.0.port_or_known_default().unwrap_or(443)
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
+    /// Where the connection leads, by which limits and breakers are counted.
+    pub fn endpoint(&self) -> Endpoint {
         Endpoint { protocol: Protocol::Https, host: self.host(), port: self.port(), tls: Tls::Implicit }
     }
 
-    pub(super) fn url(&self) -> &Url {
+    /// What a request's first line asks for: the path and the query.
+    pub(crate) fn target(&self) -> &str {
+        &self.0[Position::BeforePath..Position::AfterQuery]
+    }
+
+    /// What the `Host` field says: the port too where it is another than 443.
+    pub(crate) fn authority(&self) -> String {
+        match self.0.port() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host(),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &Url {
         &self.0
     }
 }
