@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use mail::error::{Distrust, Kind, Phase};
+use mail::error::{Busy, Distrust, Kind, Phase};
 use model::alert::AlertKind;
 use model::cadence::{DueReason, Outcome};
 use model::endpoint::Endpoint;
@@ -106,6 +106,18 @@ fn judged(error: &mail::Error) -> (FailureScope, AlertKind, &'static str) {
         }
         Kind::Closed => (by_phase, AlertKind::ConnectionLost, "the connection ended before the answer did"),
         Kind::Unspeakable(what) => (Mailbox, AlertKind::MailboxRefused, what),
+        Kind::Throttled(Busy::Server) => (Server, AlertKind::ServerBusy, "the server asked to be left alone"),
+        Kind::Throttled(Busy::Mailbox) => (Mailbox, AlertKind::ServerBusy, "the mailbox is asked too much"),
+        Kind::ImpersonationRefused => {
+            (Mailbox, AlertKind::MailboxRefused, "the account may not act for the mailbox")
+        }
+        Kind::NoSuchMailbox => (Mailbox, AlertKind::MailboxRefused, "the server has no such mailbox"),
+        Kind::MailboxDisabled => (Mailbox, AlertKind::MailboxRefused, "the mailbox cannot be used"),
+        Kind::AccessDenied => (Mailbox, AlertKind::MailboxRefused, "the account is kept out of the mailbox"),
+        Kind::SyncStateInvalid => {
+            (Mailbox, AlertKind::ProtocolViolated, "the server forgot where the last run ended")
+        }
+        Kind::NotFound => (Mailbox, AlertKind::MailboxRefused, "the folder or item is not there"),
     }
 }
 

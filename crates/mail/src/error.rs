@@ -42,6 +42,14 @@ pub enum Phase {
     Verdict,
     /// QUIT.
     Quit,
+    /// Looking for the place of a mailbox's web services (Autodiscover).
+    Discover,
+    /// Asking the server's directory whose an address is.
+    Lookup,
+    /// Moving, deleting or marking items, and making folders.
+    Change,
+    /// Waiting for a server's notifications.
+    Watch,
 }
 
 impl Phase {
@@ -62,6 +70,10 @@ impl Phase {
             Self::Data => "data",
             Self::Verdict => "verdict",
             Self::Quit => "quit",
+            Self::Discover => "discover",
+            Self::Lookup => "lookup",
+            Self::Change => "change",
+            Self::Watch => "watch",
         }
     }
 }
@@ -89,6 +101,15 @@ pub enum Distrust {
     AuthorityAsServer,
     /// Malformed, badly signed, or of a kind that is not supported.
     Unusable,
+}
+
+/// Whom a server that is asked too much wants to be left alone by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Busy {
+    /// By everybody: it is the server that has too much to do.
+    Server,
+    /// By whoever asks for this mailbox: its budget is used up, or its connections are.
+    Mailbox,
 }
 
 /// Why it failed, by what the caller can do about it.
@@ -150,6 +171,22 @@ pub enum Kind {
     Closed,
     /// What was asked for cannot be said in this protocol (a line break in a login): what is wrong.
     Unspeakable(&'static str),
+    /// The server wants to be left alone for a while, for as long as [`Error::retry_after`] says where it said so. It has
+    /// not failed, and nothing is wrong with what was asked.
+    Throttled(Busy),
+    /// The account may not act for this mailbox.
+    ImpersonationRefused,
+    /// The server has no such mailbox.
+    NoSuchMailbox,
+    /// There is an account, and no mailbox that can be used behind it: disabled, without a licence, or kept from this
+    /// protocol.
+    MailboxDisabled,
+    /// The mailbox is there, and this folder or item of it is not open to the account.
+    AccessDenied,
+    /// What the server gave to go on from means nothing to it any more: begin from the beginning.
+    SyncStateInvalid,
+    /// The item, folder or subscription is not there, or not any more.
+    NotFound,
 }
 
 /// A failed conversation with a mail server.
@@ -162,6 +199,7 @@ struct Facts {
     kind: Kind,
     place: Option<String>,
     said: Option<String>,
+    code: Option<String>,
     retry_after: Option<Duration>,
     sent_ahead: bool,
     of_the_system: bool,
@@ -175,6 +213,7 @@ impl Error {
             kind,
             place: None,
             said: None,
+            code: None,
             retry_after: None,
             sent_ahead: false,
             of_the_system: false,
@@ -192,6 +231,14 @@ impl Error {
     #[must_use]
     pub fn with_said(mut self, words: impl AsRef<[u8]>) -> Self {
         self.0.said = Some(printable(words.as_ref())).filter(|words| !words.is_empty());
+        self
+    }
+
+    /// Keeps the name that the server has for what went wrong, if it is one: at most 80 letters and digits.
+    #[must_use]
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        let is_name = (1..=80).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        self.0.code = is_name.then(|| code.to_owned());
         self
     }
 
@@ -235,6 +282,13 @@ impl Error {
         self.0.of_the_system
     }
 
+    /// The same in another phase, when it is known only afterwards how far it had come.
+    #[must_use]
+    pub(crate) fn in_phase(mut self, phase: Phase) -> Self {
+        self.0.phase = phase;
+        self
+    }
+
     /// Where it failed.
     pub fn phase(&self) -> Phase {
         self.0.phase
@@ -248,6 +302,11 @@ impl Error {
     /// The server's own words. They may name people: for an alert, never for a log.
     pub fn said(&self) -> Option<&str> {
         self.0.said.as_deref()
+    }
+
+    /// The server's name for what went wrong, such as `ErrorItemNotFound`: letters and digits.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
     }
 
     /// How long the server asked to be left alone.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Distrust, Error, Kind, Phase};
+use super::{Busy, Distrust, Error, Kind, Phase};
 
 /// The longest that is kept of a server's words, in characters.
 const SAID_LIMIT: usize = 500;
@@ -134,6 +134,43 @@ impl fmt::Display for Error {
                 "{server} ended the connection {phase}: it is tried again; look into the server's log if this goes on"
             ),
             Kind::Unspeakable(what) => write!(f, "{what}: correct the value"),
+            Kind::Throttled(Busy::Server) => write!(
+                f,
+                "{server} has too much to do {phase}: everybody leaves it alone for as long as it asked; lower the \
+                 profile's connections if this goes on"
+            ),
+            Kind::Throttled(Busy::Mailbox) => write!(
+                f,
+                "{server} was asked too much for this mailbox {phase}: it is left alone for as long as the server \
+                 asked; look for other programs that use the mailbox if this goes on"
+            ),
+            Kind::ImpersonationRefused => write!(
+                f,
+                "{server} does not let the profile's account act for this mailbox: give the account the role \
+                 ApplicationImpersonation for it"
+            ),
+            Kind::NoSuchMailbox => write!(
+                f,
+                "{server} has no mailbox with this address: use the primary address of a mailbox that is on this server"
+            ),
+            Kind::MailboxDisabled => write!(
+                f,
+                "{server} has an account and no mailbox that can be used behind it: enable the mailbox, give it a \
+                 licence, or open Exchange Web Services for it"
+            ),
+            Kind::AccessDenied => write!(
+                f,
+                "{server} keeps the account out {phase}: give it full access to the mailbox, or the rights on the \
+                 folder"
+            ),
+            Kind::SyncStateInvalid => write!(
+                f,
+                "{server} does not know any more where the last synchronization ended: it is begun anew"
+            ),
+            Kind::NotFound => write!(
+                f,
+                "{server} has no such item or folder any more {phase}: it was moved or deleted meanwhile"
+            ),
         }
     }
 }
@@ -190,6 +227,10 @@ fn doing(phase: Phase) -> &'static str {
         Phase::Data => "when given the message",
         Phase::Verdict => "after the whole message had been given to it",
         Phase::Quit => "at the end of the session",
+        Phase::Discover => "when asked where the mailbox's web services are",
+        Phase::Lookup => "when asked whose the address is",
+        Phase::Change => "when something in the mailbox was changed",
+        Phase::Watch => "when waiting for its notifications",
     }
 }
 
