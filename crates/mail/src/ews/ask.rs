@@ -1,0 +1,320 @@
+//! One request and its answer: the envelope around it, the fields of HTTP, and what a status means.
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, USER_AGENT};
+use hyper::http::response::Parts;
+use hyper::{Request, StatusCode};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+use super::code::{Fault, Said};
+use super::session::Session;
+use super::xml::{Element, escaped};
+use super::{Access, FolderRef};
+use crate::error::{Busy, Error, Kind, Phase};
+use crate::http::{Feeder, Reading, Sending, retry_after};
+
+const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+const MESSAGES: &str = "http://schemas.microsoft.com/exchange/services/2006/messages";
+const TYPES: &str = "http://schemas.microsoft.com/exchange/services/2006/types";
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    /// What the conversation is about.
+    pub(super) phase: Phase,
+    /// The operation, as the schema calls it.
+    pub(super) operation: &'static str,
+    /// The element that asks for it.
+    pub(super) body: &'a str,
+    /// Whether it may be asked for twice when the connection ends before there is an answer.
+    pub(super) again: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A question that changes nothing.
+    pub(super) fn reading(phase: Phase, operation: &'static str, body: &'a str) -> Self {
+        Self { phase, operation, body, again: true }
+    }
+
+    /// A request that changes something, said once.
+    pub(super) fn changing(phase: Phase, operation: &'static str, body: &'a str) -> Self {
+        Self { phase, operation, body, again: false }
+    }
+}
+
+/// Why a request has no answer.
+pub(super) struct Unsaid {
+    pub(super) error: Error,
+    /// Some of the request may have left.
+    pub(super) left: bool,
+}
+
+impl From<Error> for Unsaid {
+    fn from(error: Error) -> Self {
+        Self { error, left: false }
+    }
+}
+
+impl From<Unsaid> for Error {
+    fn from(unsaid: Unsaid) -> Self {
+        unsaid.error
+    }
+}
+
+impl Session {
+    /// Asks, and reads the answer whole. The version steps down until the server knows it.
+    pub(super) async fn ask<T>(
+        &mut self,
+        ask: Ask<'_>,
+        read: impl Fn(&Element) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        loop {
+            let until = self.soon();
+            let (head, body) = self.say(ask, until).await?;
+            let answer = self.answer(ask.phase, head, body, until).await?;
+            let told = answer.response().and_then(&read);
+            match told {
+                Ok(told) => {
+                    self.confirmed = true;
+                    return Ok(told);
+                }
+                Err(fault) if self.step_down(&fault) => {}
+                Err(fault) => return Err(self.fault(ask.phase, fault)),
+            }
+        }
+    }
+
+    /// Whether the fault is about the version, and there is an older one to try.
+    fn step_down(&mut self, fault: &Fault) -> bool {
+        match (fault, self.version.older()) {
+            (Fault::Refused(said), Some(older)) if said.wants_older() && !self.confirmed => {
+                self.version = older;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The error that a fault is.
+    pub(super) fn fault(&self, phase: Phase, fault: Fault) -> Error {
+        match fault {
+            Fault::Refused(said) => self.refusal(phase, &said),
+            Fault::Broken(why) => self.error(phase, Kind::Violation(why)),
+        }
+    }
+
+    /// The error that a refusal is.
+    pub(super) fn refusal(&self, phase: Phase, said: &Said) -> Error {
+        said.error(phase).at(self.place())
+    }
+
+    /// Finds the version out, before something is asked that can be said only once.
+    pub(super) async fn confirm(&mut self, phase: Phase) -> Result<(), Error> {
+        if self.confirmed {
+            // Nothing is asked: the connection may be gone all the same.
+            return self.connect(phase).await;
+        }
+        self.get_folder(&FolderRef::Inbox).await.map(drop)
+    }
+
+    /// Until when a server that has much to do is waited for.
+    pub(super) fn patiently(&self) -> Instant {
+        Instant::now() + self.limits().verdict_timeout
+    }
+
+    /// Says a request, and waits for the head of its answer. One that a kept connection did not survive is said again over
+    /// a new one, where it may be or where nothing of it had left.
+    pub(super) async fn say(&mut self, ask: Ask<'_>, until: Instant) -> Result<(Parts, Incoming), Unsaid> {
+        let mut tried = false;
+        loop {
+            self.connect(ask.phase).await?;
+            let envelope = self.envelope(ask.body);
+            let request = self.request(ask.operation, Sending::whole(envelope))?;
+            let Some(channel) = &mut self.channel else {
+                return Err(self.error(ask.phase, Kind::Closed).into());
+            };
+            self.requests += 1;
+            self.busy = true;
+            let answer = channel.send(request, until).await;
+            let was_used = channel.was_used();
+            self.busy = false;
+            match answer {
+                Ok(answer) => return Ok(answer.into_parts()),
+                Err(unanswered) => {
+                    let again = unanswered.kind == Kind::Closed
+                        && was_used
+                        && !tried
+                        && (ask.again || !unanswered.left);
+                    let left = unanswered.left;
+                    let error = self.lose(ask.phase, unanswered.kind);
+                    if !again {
+                        return Err(Unsaid { error, left });
+                    }
+                    tried = true;
+                }
+            }
+        }
+    }
+
+    /// Says a request whose body `feed` gives, and waits for the head of its answer. An error of phase
+    /// [`Phase::Verdict`] means that all of it may have left.
+    pub(super) async fn say_fed<E: From<Error>>(
+        &mut self,
+        phase: Phase,
+        operation: &'static str,
+        length: u64,
+        until: Instant,
+        feed: impl AsyncFnOnce(&Feeder) -> Result<(), E>,
+    ) -> Result<(Parts, Incoming), E> {
+        self.connect(phase).await?;
+        let (body, feeder) = Sending::fed(length);
+        let request = self.request(operation, body)?;
+        let verdict = self.limits().verdict_timeout;
+        let Some(channel) = &mut self.channel else {
+            return Err(self.error(phase, Kind::Closed).into());
+        };
+        self.requests += 1;
+        self.busy = true;
+        let answer = channel.send_fed(request, feed(&feeder), until, verdict).await;
+        self.busy = false;
+        match answer {
+            Ok(Ok(answer)) => Ok(answer.into_parts()),
+            Ok(Err(unanswered)) => {
+                let phase = if unanswered.left { Phase::Verdict } else { phase };
+                Err(self.lose(phase, unanswered.kind).into())
+            }
+            Err(error) => {
+                // The server waits for the rest of a message that will not come.
+                self.lose(phase, Kind::TimedOut);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads an answer whole, and judges its status. What comes back may still be a refusal in SOAP: it says more than the
+    /// status that it came with.
+    pub(super) async fn answer(
+        &mut self,
+        phase: Phase,
+        head: Parts,
+        body: Incoming,
+        until: Instant,
+    ) -> Result<Answer, Error> {
+        let reading =
+            Reading::new(body, until, self.settings.transport.phase_deadline, self.limits().answer_bytes);
+        let Some(channel) = &mut self.channel else {
+            return Err(self.error(phase, Kind::Closed));
+        };
+        self.busy = true;
+        let read = reading.whole(channel).await;
+        self.busy = false;
+        self.note(&head);
+        let body = match read {
+            Ok(body) => body,
+            Err(kind) => {
+                let error = self.lose(phase, kind);
+                // What stands beside a status may be anything.
+                return Err(if head.status.is_success() { error } else { self.status(phase, &head) });
+            }
+        };
+        match Answer::parse(&body) {
+            Ok(mut answer) if head.status.is_success() || answer.explains() => {
+                self.server = answer.server.or(self.server);
+                answer.pause = retry_after(&head.headers);
+                Ok(answer)
+            }
+            Err(why) if head.status.is_success() => Err(self.error(phase, Kind::Violation(why))),
+            _ => Err(self.status(phase, &head)),
+        }
+    }
+
+    /// Keeps what the fields of an answer are kept for.
+    pub(super) fn note(&mut self, head: &Parts) {
+        if let Some(affinity) = &mut self.affinity {
+            affinity.note(&head.headers);
+        }
+    }
+
+    /// What a status without a fault means.
+    pub(super) fn status(&self, phase: Phase, head: &Parts) -> Error {
+        let pause = retry_after(&head.headers);
+        let kind = match head.status {
+            StatusCode::UNAUTHORIZED => return self.unauthorized(&head.headers),
+            StatusCode::TOO_MANY_REQUESTS => Kind::Throttled(Busy::Server),
+            StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => Kind::Throttled(Busy::Server),
+            // Web services are switched off for the mailbox, or for what we call ourselves.
+            StatusCode::FORBIDDEN => return self.said(Phase::SignIn, Kind::MailboxDisabled, head),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
+                Kind::Unsupported("Exchange Web Services at this address")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge("the message"),
+            StatusCode::REQUEST_TIMEOUT => Kind::Unavailable,
+            status if status.is_server_error() => Kind::Unavailable,
+            status if status.is_redirection() => {
+                Kind::Violation("its answer leads elsewhere, and that is not followed")
+            }
+            status if status.is_success() => Kind::Violation("its answer is not SOAP"),
+            _ => Kind::PermanentlyRefused,
+        };
+        let error = self.said(phase, kind, head);
+        match pause {
+            Some(pause) => error.with_retry_after(pause),
+            None => error,
+        }
+    }
+
+    fn said(&self, phase: Phase, kind: Kind, head: &Parts) -> Error {
+        self.error(phase, kind).with_said(format!("HTTP {}", head.status))
+    }
+
+    /// The envelope around a request.
+    pub(super) fn envelope(&self, body: &str) -> String {
+        let (before, after) = self.around();
+        format!("{before}{body}{after}")
+    }
+
+    /// What stands before and after a request.
+    pub(super) fn around(&self) -> (String, &'static str) {
+        let impersonation = match self.access {
+            Access::Impersonation => format!(
+                "<t:ExchangeImpersonation><t:ConnectingSID><t:PrimarySmtpAddress>{}</t:PrimarySmtpAddress>\
+                 </t:ConnectingSID></t:ExchangeImpersonation>",
+                escaped(self.mailbox.as_str())
+            ),
+            Access::Own | Access::Delegate => String::new(),
+        };
+        let before = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+             <s:Envelope xmlns:s=\"{SOAP}\" xmlns:m=\"{MESSAGES}\" xmlns:t=\"{TYPES}\">\
+             <s:Header><t:RequestServerVersion Version=\"{}\"/>{impersonation}</s:Header><s:Body>",
+            self.version
+        );
+        (before, "</s:Body></s:Envelope>")
+    }
+
+    /// The request of HTTP around an envelope.
+    pub(super) fn request(&self, operation: &str, body: Sending) -> Result<Request<Sending>, Error> {
+        let unspeakable =
+            || self.error(Phase::SignIn, Kind::Unspeakable("the credentials cannot be said in HTTP"));
+        let anchor = self.affinity.as_ref().map_or(&self.mailbox, |affinity| &affinity.anchor);
+        let mut request = Request::post(self.address.target())
+            .header(HOST, self.address.authority())
+            .header(USER_AGENT, concat!("Lockstep/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "text/xml")
+            .header(CONTENT_TYPE, "text/xml; charset=utf-8")
+            .header("SOAPAction", format!("\"{MESSAGES}/{operation}\""))
+            .header(AUTHORIZATION, self.proof.field(&self.login).ok_or_else(unspeakable)?);
+        // By it a front end finds the server that has the mailbox.
+        if let Ok(anchor) = HeaderValue::from_str(anchor.as_str()) {
+            request = request.header("X-AnchorMailbox", anchor);
+        }
+        if let Some(affinity) = &self.affinity {
+            request = request.header("X-PreferServerAffinity", "true");
+            if let Some(cookie) = affinity.cookie() {
+                request = request.header(COOKIE, cookie);
+            }
+        }
+        request.body(body).map_err(|_| unspeakable())
+    }
+}

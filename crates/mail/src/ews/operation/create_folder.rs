@@ -1,0 +1,56 @@
+//! `CreateFolder`: a folder for mail inside another one.
+//!
+//! <https://learn.microsoft.com/en-us/exchange/client-developer/web-service-reference/createfolder-operation>
+
+use super::listed;
+use crate::error::{Error, Kind, Phase};
+use crate::ews::answer::only;
+use crate::ews::ask::Ask;
+use crate::ews::code::Fault;
+use crate::ews::xml::{Element, escaped};
+use crate::ews::{FolderId, FolderRef, Session};
+
+impl Session {
+    /// Makes a folder of this name, or finds the one that is there already.
+    pub async fn create_folder(&mut self, parent: &FolderRef, name: &str) -> Result<FolderId, Error> {
+        let body = request(&parent.xml(self.folders_of()), name);
+        let made = self.ask(Ask::changing(Phase::Change, "CreateFolder", &body), read).await;
+        match made {
+            Err(error) if error.code() == Some("ErrorFolderExists") => {
+                let found = self.find_folder(parent, name).await?;
+                found.ok_or_else(|| self.error(Phase::Change, Kind::NotFound))
+            }
+            made => made,
+        }
+    }
+}
+
+fn request(parent: &str, name: &str) -> String {
+    format!(
+        "<m:CreateFolder><m:ParentFolderId>{parent}</m:ParentFolderId><m:Folders><t:Folder>\
+         <t:FolderClass>IPF.Note</t:FolderClass><t:DisplayName>{}</t:DisplayName></t:Folder></m:Folders>\
+         </m:CreateFolder>",
+        escaped(name)
+    )
+}
+
+fn read(response: &Element) -> Result<FolderId, Fault> {
+    let folder = listed(only(response)?, "Folders").first();
+    let id = folder.and_then(|folder| FolderId::read(folder.child("FolderId")?));
+    id.ok_or(Fault::Broken("its answer has no folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made() {
+        assert_eq!(
+            request(&FolderRef::Root.xml(None), "Undeliverable & co"),
+            r#"<m:CreateFolder><m:ParentFolderId><t:DistinguishedFolderId Id="msgfolderroot"/></m:ParentFolderId><m:Folders><t:Folder><t:FolderClass>IPF.Note</t:FolderClass><t:DisplayName>Undeliverable &amp; co</t:DisplayName></t:Folder></m:Folders></m:CreateFolder>"#
+        );
+        let answer = r#"<m:CreateFolderResponse><m:ResponseMessages><m:CreateFolderResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:Folders><t:Folder><t:FolderId Id="AQ" ChangeKey="AA"/></t:Folder></m:Folders></m:CreateFolderResponseMessage></m:ResponseMessages></m:CreateFolderResponse>"#;
+        assert_eq!(read(&Element::parse(answer.as_bytes()).unwrap()).unwrap().id, "AQ");
+    }
+}
