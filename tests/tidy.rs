@@ -39,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("mail-parser", &["lockstep-mail"]),
     ("mail-builder", &["lockstep-mail"]),
     ("tokio-rustls", &["lockstep-mail"]),
+    ("quick-xml", &["lockstep-mail"]),
     ("hyper", &["lockstep-mail"]),
     ("hyper-util", &["lockstep-mail", "lockstep-api"]),
     ("url", &["lockstep-mail"]),

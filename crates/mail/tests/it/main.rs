@@ -10,6 +10,7 @@ mod certificate;
 mod ends;
 mod ews_autodiscover;
 mod ews_content;
+mod ews_exchange;
 mod ews_hostile;
 mod ews_script;
 mod ews_session;
