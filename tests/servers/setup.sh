@@ -22,6 +22,8 @@ need dovecot-imapd /usr/lib/dovecot/imap
 need dovecot-lmtpd /usr/lib/dovecot/lmtp
 need postfix /usr/lib/postfix/sbin/master
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
+# A client of Exchange that nobody here wrote; it brings a Java runtime without a screen.
+need davmail-server /usr/share/davmail/davmail.jar
 # The linker, and the C compiler that the `ring` crate calls.
 need "gcc libc6-dev" /usr/bin/cc /usr/local/bin/cc
 
