@@ -8,7 +8,7 @@ pub(crate) fn element(name: &str, body: Option<&Body>, form: &str) -> Element {
     let (html, text) = match (body, form) {
         (None, "Text") => (false, String::new()),
         (None, _) => (true, String::new()),
-        (Some(body), "Text") if body.html => (false, to_text(&body.text)),
+        (Some(body), "Text") if body.html => (false, to_text(&body.text) + "\r\n"),
         (Some(body), "HTML") if !body.html => (true, to_html(&body.text)),
         (Some(body), _) => (body.html, body.text.clone()),
     };
@@ -102,7 +102,7 @@ mod tests {
             html: true,
             text: "<html><head><title>x</title></head><p>Hello &amp; <b>you</b></p></html>".into(),
         };
-        assert_eq!(element("Body", Some(&html), "Text").text, "Hello & you");
+        assert_eq!(element("Body", Some(&html), "Text").text, "Hello & you\r\n");
         assert_eq!(element("Body", Some(&html), "Best").value("BodyType"), Some("HTML"));
         let text = Body { html: false, text: "a < b\nc".into() };
         assert!(element("Body", Some(&text), "HTML").text.contains("a &lt; b<br>\r\nc"));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::event::Happening;
 use crate::fault::Fault;
-use crate::id::Id;
+use crate::id::{Id, is_change_key};
 use crate::item::Item;
 use crate::mailbox::{Folder, Mailbox};
 use crate::soap::Refusal;
@@ -101,6 +101,9 @@ impl Call<'_> {
 
     /// An `ItemId`, whatever it is called.
     pub(crate) fn item(&self, id: &Element) -> Result<(usize, u64), Refusal> {
+        if id.value("ChangeKey").is_some_and(|key| !key.is_empty() && !is_change_key(key)) {
+            return Err(Refusal::of("ErrorInvalidChangeKey", "The change key is invalid."));
+        }
         match Id::decode(id.value("Id").unwrap_or_default()) {
             Some(Id::Item { mailbox, number }) => {
                 self.allowed(mailbox)?;

@@ -14,6 +14,7 @@ use crate::schema::{self, Kind};
 use crate::soap::{Fault, Refusal};
 use crate::time;
 use crate::xml::{Element, truth};
+use crate::zone;
 
 /// Moments, which are kept in UTC whatever they came in.
 const MOMENTS: &[&str] = &[
@@ -119,7 +120,12 @@ pub(crate) fn set(item: &mut Item, field: &Element, anew: bool) -> Result<(), Re
     match field.name.as_str() {
         "ItemClass" => field.text.trim().clone_into(&mut item.class),
         "Body" => item.body = Some(body::parse(field)),
-        "IsRead" => item.read = truth(&field.text),
+        "IsRead" => {
+            item.read = truth(&field.text);
+            if anew {
+                item.set(field.clone());
+            }
+        }
         "ExtendedProperty" => {
             let (key, value) = property::parse(field)?;
             // PidTagMessageFlags tells whether an item is a draft while it is made, and nothing afterwards.
@@ -134,8 +140,7 @@ pub(crate) fn set(item: &mut Item, field: &Element, anew: bool) -> Result<(), Re
         }
         "Attachments" => {
             for one in &field.children {
-                let number = next_attachment(item);
-                let attachment = attachment(one, number, item.created)?;
+                let attachment = attachment(one, item.created)?;
                 item.attachments.push(attachment);
             }
         }
@@ -150,9 +155,22 @@ pub(crate) fn set(item: &mut Item, field: &Element, anew: bool) -> Result<(), Re
             })?;
             item.set_text(name, time::write(at));
         }
+        "Subject" => item.set_text("Subject", field.text.chars().take(255).collect::<String>()),
+        "Recurrence" => item.set(dated(field)),
         _ => item.set(field.clone()),
     }
     Ok(())
+}
+
+/// A recurrence whose dates carry an offset, as Exchange answers them.
+fn dated(recurrence: &Element) -> Element {
+    let mut recurrence = recurrence.clone();
+    for part in recurrence.children.iter_mut().flat_map(|range| &mut range.children) {
+        if (part.name == "StartDate" || part.name == "EndDate") && part.text.len() == 10 {
+            part.text.push('Z');
+        }
+    }
+    recurrence
 }
 
 /// Puts the entries of a dictionary among those that are there; parts of an address one by one.
@@ -174,22 +192,8 @@ fn merge(item: &mut Item, field: &Element) {
     item.set(all);
 }
 
-/// The number of the next attachment of an item.
-pub(crate) fn next_attachment(item: &Item) -> u64 {
-    fn highest(item: &Item) -> u64 {
-        let own = item.attachments.iter().map(|attachment| {
-            attachment.number.max(match &attachment.content {
-                Content::Item(inner) => highest(inner),
-                Content::File(_) => 0,
-            })
-        });
-        own.max().unwrap_or_default()
-    }
-    highest(item) + 1
-}
-
 /// Reads `FileAttachment` or `ItemAttachment`.
-pub(crate) fn attachment(element: &Element, number: u64, now: Timestamp) -> Result<Attachment, Refusal> {
+pub(crate) fn attachment(element: &Element, now: Timestamp) -> Result<Attachment, Refusal> {
     let text = |name: &str| element.child_text(name).map(|text| text.trim().to_owned());
     let content = if element.name.as_str() == "FileAttachment" {
         let content: String = element.child_text("Content").unwrap_or_default().split_whitespace().collect();
@@ -221,11 +225,10 @@ pub(crate) fn attachment(element: &Element, number: u64, now: Timestamp) -> Resu
                 set(&mut item, child, true)?;
             }
         }
-        renumber(&mut item, number);
         Content::Item(Box::new(item))
     };
     Ok(Attachment {
-        number,
+        number: Attachment::number(),
         name: text("Name").unwrap_or_default(),
         content_type: text("ContentType").filter(|kind| !kind.is_empty()),
         content_id: text("ContentId"),
@@ -234,14 +237,6 @@ pub(crate) fn attachment(element: &Element, number: u64, now: Timestamp) -> Resu
         modified: now,
         content,
     })
-}
-
-/// Gives the attachments within an attached item numbers that the whole item has once.
-fn renumber(item: &mut Item, mut number: u64) {
-    for attachment in &mut item.attachments {
-        number += 1000;
-        attachment.number = number;
-    }
 }
 
 /// What Exchange adds to an item of its class when it is saved.
@@ -327,6 +322,16 @@ fn calendar(item: &mut Item, owner: &Mailbox, now: Timestamp) -> Result<(), Refu
             "EndDate is earlier than StartDate",
         ));
     }
+    let (start, end) = if item.field_text("IsAllDayEvent").is_some_and(truth) {
+        // A whole day is one where the event is.
+        let zone = |name: &str| zone::of(item.field(name).and_then(|zone| zone.value("Id")));
+        (
+            zone::midnight(start, &zone("StartTimeZone"), false),
+            zone::midnight(end, &zone("EndTimeZone"), true),
+        )
+    } else {
+        (start, end)
+    };
     item.set_text("Start", time::write(start));
     item.set_text("End", time::write(end));
     if item.field_text("UID").is_none_or(str::is_empty) {

@@ -60,6 +60,13 @@ pub(crate) fn change_key(sequence: u64) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
+/// Whether a change key is one of this server's, whatever it is of.
+pub(crate) fn is_change_key(text: &str) -> bool {
+    BASE64_STANDARD
+        .decode(text.trim())
+        .is_ok_and(|bytes| bytes.len() == 16 && bytes.starts_with(&[9, 0, 0, 0, 22]))
+}
+
 /// FNV-1a, against ids that were cut or changed on the way.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))

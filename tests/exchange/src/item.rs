@@ -43,6 +43,11 @@ pub(crate) enum Content {
 }
 
 impl Attachment {
+    /// A number that no other attachment has, within the item or anywhere.
+    pub(crate) fn number() -> u64 {
+        u64::from_be_bytes(model::clock::random_bytes())
+    }
+
     pub(crate) fn size(&self) -> usize {
         match &self.content {
             Content::File(bytes) => bytes.len(),

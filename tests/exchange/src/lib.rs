@@ -51,6 +51,7 @@ mod sync_state;
 mod time;
 mod version;
 mod xml;
+mod zone;
 
 pub use error::Error;
 pub use exchange::Exchange;

@@ -10,7 +10,7 @@ use crate::xml::Element;
 /// Folders that each mailbox has: distinguished name, display name, class, and the parent's distinguished name.
 /// Those of archives and public folders are absent, as on most servers.
 const FOLDERS: &[(&str, &str, &str, &str)] = &[
-    ("root", "Root", "", ""),
+    ("root", "root", "", ""),
     ("msgfolderroot", "Top of Information Store", "", "root"),
     ("inbox", "Inbox", "IPF.Note", "msgfolderroot"),
     ("drafts", "Drafts", "IPF.Note", "msgfolderroot"),
@@ -23,25 +23,43 @@ const FOLDERS: &[(&str, &str, &str, &str)] = &[
     ("tasks", "Tasks", "IPF.Task", "msgfolderroot"),
     ("notes", "Notes", "IPF.StickyNote", "msgfolderroot"),
     ("journal", "Journal", "IPF.Journal", "msgfolderroot"),
-    ("conversationhistory", "Conversation History", "IPF.Note", "msgfolderroot"),
-    ("syncissues", "Sync Issues", "IPF.Note", "msgfolderroot"),
-    ("conflicts", "Conflicts", "IPF.Note", "syncissues"),
-    ("localfailures", "Local Failures", "IPF.Note", "syncissues"),
-    ("serverfailures", "Server Failures", "IPF.Note", "syncissues"),
+    ("conversationhistory", "Conversation History", "", "msgfolderroot"),
+    ("syncissues", "Sync Issues", "", "msgfolderroot"),
+    ("conflicts", "Conflicts", "", "syncissues"),
+    ("localfailures", "Local Failures", "", "syncissues"),
+    ("serverfailures", "Server Failures", "", "syncissues"),
     ("imcontactlist", "{A9E2BC46-B3A0-4243-B315-60D991004455}", "IPF.Contact.MOC.ImContactList", "contacts"),
     ("quickcontacts", "Skype for Business Contacts", "IPF.Contact.MOC.QuickContacts", "contacts"),
     ("recipientcache", "Recipient Cache", "IPF.Contact.RecipientCache", "contacts"),
-    ("peopleconnect", "PeopleConnect", "IPF.Contact.PeopleConnect", "contacts"),
+    ("peopleconnect", "PeopleConnect", "", "contacts"),
     ("mycontacts", "MyContacts", "IPF.Note", "root"),
     ("favorites", "Favorites", "IPF.Note", "root"),
     ("todosearch", "To-Do Search", "IPF.Task", "root"),
     ("searchfolders", "Finder", "", "root"),
     ("voicemail", "Voice Mail", "IPF.Note.Microsoft.Voicemail", "searchfolders"),
-    ("directory", "Directory", "IPF.Note", "root"),
+    ("directory", "Directory", "", "root"),
     ("recoverableitemsroot", "Recoverable Items", "", "root"),
     ("recoverableitemsdeletions", "Deletions", "", "recoverableitemsroot"),
     ("recoverableitemsversions", "Versions", "", "recoverableitemsroot"),
     ("recoverableitemspurges", "Purges", "", "recoverableitemsroot"),
+];
+
+/// Folders beside the top that no client asks for by name.
+const HIDDEN: &[&str] = &[
+    "AllItems",
+    "Common Views",
+    "Deferred Action",
+    "ExchangeSyncData",
+    "Freebusy Data",
+    "MailboxAssociations",
+    "Reminders",
+    "Schedule",
+    "Sharing",
+    "Shortcuts",
+    "Spooler Queue",
+    "System",
+    "Views",
+    "Working Set",
 ];
 
 #[derive(Clone, Debug)]
@@ -112,6 +130,22 @@ impl Mailbox {
                     gone: Vec::new(),
                 },
             );
+        }
+        let root = folders.values().find(|folder| folder.parent.is_none()).map(|root| root.number);
+        for name in HIDDEN {
+            let number = number();
+            let folder = Folder {
+                number,
+                parent: root,
+                name: (*name).to_owned(),
+                class: String::new(),
+                distinguished: None,
+                extended: BTreeMap::new(),
+                entered: number,
+                changed: number,
+                gone: Vec::new(),
+            };
+            folders.insert(number, folder);
         }
         Self {
             place,

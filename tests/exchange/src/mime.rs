@@ -16,19 +16,18 @@ use crate::item::{Attachment, Body, Content, Item, mailbox};
 use crate::time;
 use crate::xml::Element;
 
-/// An item made of a message. Numbers of attachments count from `1` and are unique within the item.
+/// An item made of a message.
 pub(crate) fn read(message: &[u8], now: Timestamp) -> Item {
-    let mut numbers = 0;
     let parsed = MessageParser::default().parse(message);
     let mut item = match &parsed {
-        Some(parsed) => of_message(parsed, now, &mut numbers),
+        Some(parsed) => of_message(parsed, now),
         None => Item::new("IPM.Note", now),
     };
     item.mime = Some(Arc::from(message));
     item
 }
 
-fn of_message(message: &Message<'_>, now: Timestamp, numbers: &mut u64) -> Item {
+fn of_message(message: &Message<'_>, now: Timestamp) -> Item {
     let mut item = Item::new(class(message), now);
     if let Some(subject) = message.subject() {
         item.set_text("Subject", subject);
@@ -84,11 +83,9 @@ fn of_message(message: &Message<'_>, now: Timestamp, numbers: &mut u64) -> Item 
         .map(|(name, value)| (name.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" ")))
         .collect();
     for part in message.attachments() {
-        *numbers += 1;
-        let number = *numbers;
         let content = match &part.body {
             PartType::Message(inner) => {
-                let mut inner_item = of_message(inner, now, numbers);
+                let mut inner_item = of_message(inner, now);
                 inner_item.mime = Some(Arc::from(inner.raw_message()));
                 Content::Item(Box::new(inner_item))
             }
@@ -97,10 +94,10 @@ fn of_message(message: &Message<'_>, now: Timestamp, numbers: &mut u64) -> Item 
         let name = match (&content, part.attachment_name()) {
             (_, Some(name)) => name.to_owned(),
             (Content::Item(inner), None) => inner.field_text("Subject").unwrap_or("Untitled").to_owned(),
-            (Content::File(_), None) => format!("ATT{number:05}.bin"),
+            (Content::File(_), None) => format!("ATT{:05}.bin", item.attachments.len() + 1),
         };
         item.attachments.push(Attachment {
-            number,
+            number: Attachment::number(),
             name,
             content_type: part.content_type().map(|kind| match kind.subtype() {
                 Some(subtype) => format!("{}/{subtype}", kind.ctype()),

@@ -161,7 +161,8 @@ pub(crate) fn view(
         let moment = |name| item.field_text(name).and_then(time::read);
         if let (Some(start), Some(end)) = (moment("Start"), moment("End"))
             && start < to
-            && (end > from || end == start && start >= from)
+            // What ends where the view begins is in it.
+            && end >= from
         {
             found.push((start, render::item(mailbox, item, shape)));
         }

@@ -36,6 +36,23 @@ pub(crate) fn bare(place: usize, item: &Item) -> Element {
     Element::t(item.kind().element()).with(item_id(place, item))
 }
 
+/// An item that was created: its id, and those of what hangs on it.
+pub(crate) fn created(place: usize, item: &Item) -> Element {
+    let shown = bare(place, item);
+    if item.attachments.is_empty() {
+        return shown;
+    }
+    let all = item.attachments.iter().map(|attachment| {
+        let id = Id::Attachment { mailbox: place, item: item.number, number: attachment.number };
+        let name = match attachment.content {
+            Content::File(_) => "FileAttachment",
+            Content::Item(_) => "ItemAttachment",
+        };
+        Element::t(name).with(Element::t("AttachmentId").attribute("Id", id.encode()))
+    });
+    shown.with(Element::t("Attachments").with_all(all))
+}
+
 /// An item in a shape.
 pub(crate) fn item(mailbox: &Mailbox, item: &Item, shape: &Shape) -> Element {
     let kind = item.kind();
@@ -306,6 +323,10 @@ fn folder_property(mailbox: &Mailbox, folder: &Folder, key: &Key, kind: &str) ->
     let text = match tag {
         0x3001 => folder.name.clone(),
         0x3613 => folder.class.clone(),
+        0x0e08 => {
+            let items: usize = mailbox.items_of(folder.number).map(Item::size).sum();
+            (items + 4096).to_string()
+        }
         0x3602 => mailbox.items_of(folder.number).count().to_string(),
         0x360a => (mailbox.children(folder.number).count() > 0).to_string(),
         0x10f4 => "false".to_owned(),

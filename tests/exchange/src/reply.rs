@@ -59,7 +59,10 @@ pub(crate) fn answer(
         }
         "CancelCalendarItem" => {
             let mut item = original;
-            if item.people("RequiredAttendees").is_empty() && item.people("OptionalAttendees").is_empty() {
+            let own = &call.mailbox(place).address;
+            let lists = ["RequiredAttendees", "OptionalAttendees", "Resources"];
+            let mut attendees = lists.iter().flat_map(|list| item.people(list));
+            if attendees.all(|(_, address)| address.eq_ignore_ascii_case(own)) {
                 return Err(Refusal::of("ErrorInvalidRecipients", "At least one recipient isn't valid."));
             }
             meeting::invite(call, place, &mut item, "Canceled", disposition == Some("SendAndSaveCopy"));

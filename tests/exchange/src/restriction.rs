@@ -63,7 +63,18 @@ pub(crate) fn holds(restriction: &Element, values: &Values<'_>) -> bool {
     };
     let compare = |wanted: &[Ordering]| {
         let constant = constant(restriction, values);
-        of_path().iter().any(|value| wanted.contains(&order(value, &constant)))
+        // Names of categories and of folders are the same in capitals.
+        let folds = matches!(
+            Path::within(restriction),
+            Some(Ok(Path::Field(name))) if name == "Categories" || name == "DisplayName"
+        );
+        of_path().iter().any(|value| {
+            wanted.contains(&if folds {
+                value.to_lowercase().cmp(&constant.to_lowercase())
+            } else {
+                order(value, &constant)
+            })
+        })
     };
     match restriction.name.as_str() {
         "And" => restriction.children.iter().all(|inner| holds(inner, values)),
@@ -105,19 +116,29 @@ pub(crate) fn holds(restriction: &Element, values: &Values<'_>) -> bool {
     }
 }
 
-/// What a search string of words finds: in subject, body, sender and recipients.
+/// What a search string finds: clauses joined by AND, each with or without the name of a property. Every word of a
+/// clause is in what it names.
 pub(crate) fn found(query: &str, values: &Values<'_>) -> bool {
     let field = |name: &str| values(&Path::Field(name.to_owned())).join(" ").to_lowercase();
-    query.split_whitespace().filter(|word| !word.eq_ignore_ascii_case("and")).all(|word| {
-        let word = word.to_lowercase().replace('"', "");
-        match word.split_once(':') {
-            Some(("subject", rest)) => field("Subject").contains(rest),
-            Some(("body", rest)) => field("Body").contains(rest),
-            Some(("from", rest)) => field("From").contains(rest),
-            Some(("to", rest)) => field("ToRecipients").contains(rest),
-            Some(("kind", _)) => true,
-            _ => ["Subject", "Body", "From", "ToRecipients"].iter().any(|name| field(name).contains(&word)),
-        }
+    query.split(" AND ").all(|clause| {
+        let (property, words) = match clause.split_once(':') {
+            Some((property, words)) if property.trim().chars().all(char::is_alphabetic) => {
+                (property.trim().to_lowercase(), words)
+            }
+            _ => (String::new(), clause),
+        };
+        let names: &[&str] = match property.as_str() {
+            "subject" => &["Subject"],
+            "body" => &["Body"],
+            "from" => &["From"],
+            "to" => &["ToRecipients"],
+            "participants" => &["From", "ToRecipients", "CcRecipients"],
+            "kind" => return true,
+            _ => &["Subject", "Body", "From", "ToRecipients"],
+        };
+        let text = names.iter().map(|name| field(name)).collect::<Vec<_>>().join(" ");
+        let words = words.replace('"', " ").to_lowercase();
+        words.split_whitespace().all(|word| text.contains(word))
     })
 }
 

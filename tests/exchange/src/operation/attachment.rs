@@ -32,8 +32,8 @@ pub(super) fn create(call: &mut Call<'_>, request: &Element) -> Result<Element, 
 
 fn attach(call: &mut Call<'_>, parent: &Element, element: &Element) -> Message {
     let at = call.item(parent)?;
-    let number = fill::next_attachment(call.item_of(at)?);
-    let attachment = fill::attachment(element, number, call.now)?;
+    let attachment = fill::attachment(element, call.now)?;
+    let number = attachment.number;
     call.change_item(at, |item| {
         item.attachments.push(attachment);
         item.mime = None;
@@ -78,10 +78,10 @@ fn named(call: &Call<'_>, id: &Element) -> Result<(usize, u64, u64), Refusal> {
             call.allowed(mailbox)?;
             Ok((mailbox, item, number))
         }
-        _ => Err(Refusal::of("ErrorInvalidAttachmentId", "Attachment Id is malformed.")),
+        _ => Err(Refusal::malformed_id()),
     }
 }
 
 fn not_found() -> Refusal {
-    Refusal::of("ErrorAttachmentNotFound", "The specified attachment Id could not be found.")
+    Refusal::of("ErrorInvalidAttachmentId", "The specified attachment Id is invalid.")
 }

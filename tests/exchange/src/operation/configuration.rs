@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::id::{Id, change_key};
 use crate::mailbox::Configuration;
 use crate::soap::{self, Message, Refusal};
-use crate::xml::Element;
+use crate::xml::{Element, truth};
 
 pub(super) fn get(call: &mut Call<'_>, request: &Element) -> Element {
     soap::answer("GetUserConfiguration", vec![read(call, request)], &[])
@@ -60,10 +60,22 @@ fn write(call: &mut Call<'_>, request: &Element, anew: bool) -> Message {
     configuration.changed = at;
     for part in given.children.iter().filter(|part| part.name != "UserConfigurationName") {
         configuration.parts.retain(|old| old.name != part.name);
-        configuration.parts.push(part.clone());
+        configuration.parts.push(plain(part));
     }
     call.state.mailboxes[place].configurations.insert(key, configuration);
     Ok(Vec::new())
+}
+
+/// Truth in one spelling.
+fn plain(part: &Element) -> Element {
+    let mut part = part.clone();
+    if part.child_text("Type") == Some("Boolean") {
+        for value in part.children.iter_mut().filter(|child| child.name == "Value") {
+            value.text = truth(&value.text).to_string();
+        }
+    }
+    part.children = part.children.iter().map(plain).collect();
+    part
 }
 
 pub(super) fn delete(call: &mut Call<'_>, request: &Element) -> Element {

@@ -11,7 +11,7 @@ use crate::reply;
 use crate::schema::Kind;
 use crate::sent_copy;
 use crate::soap::{self, Fault, Message, Refusal};
-use crate::xml::Element;
+use crate::xml::{Element, truth};
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
     crate::schema::check_order(request, ["SavedItemFolderId", "Items"].into_iter())?;
@@ -111,13 +111,15 @@ fn save(
     let flags = item.extended.remove(&crate::property::Key::Tag(0x0e07));
     if kind.is_mail() && flags.is_none() {
         item.draft = true;
-        item.read = true;
+        // Its author has read it, unless told otherwise.
+        item.read = item.field("IsRead").is_none_or(|read| truth(&read.text));
+        item.remove("IsRead");
     }
     let invites = request.value("SendMeetingInvitations").unwrap_or("SendToNone").to_owned();
     if kind == Kind::Calendar && invites != "SendToNone" {
         meeting::invite(call, place, &mut item, "Request", invites == "SendToAllAndSaveCopy");
     }
     let number = call.state.put(place, folder, item, false);
-    let shown = render::bare(place, call.item_of((place, number))?);
+    let shown = render::created(place, call.item_of((place, number))?);
     Ok(vec![Element::m("Items").with(shown)])
 }

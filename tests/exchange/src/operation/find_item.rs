@@ -68,7 +68,16 @@ fn one(call: &Call<'_>, request: &Element, parent: &Element, shape: &Shape) -> M
                 "The view has no range.",
             ));
         };
-        let shown = occurrence::view(mailbox, folder, from, to, &shape);
+        if request.child("Restriction").is_some() || request.child("SortOrder").is_some() {
+            return Err(soap::Refusal::of(
+                "ErrorInvalidOperation",
+                "A CalendarView is combined neither with a restriction nor with a sort order.",
+            ));
+        }
+        let mut shown = occurrence::view(mailbox, folder, from, to, &shape);
+        if let Some(most) = view.value("MaxEntriesReturned").and_then(|most| most.parse().ok()) {
+            shown.truncate(most);
+        }
         let root =
             Page { offset: 0, size: shown.len(), total: shown.len() }.describe(Element::m("RootFolder"));
         return Ok(vec![root.with(Element::t("Items").with_all(shown))]);
@@ -97,9 +106,20 @@ fn one(call: &Call<'_>, request: &Element, parent: &Element, shape: &Shape) -> M
     }
     let view = request.child("IndexedPageItemView").or_else(|| request.child("FractionalPageItemView"));
     let page = Page::of(view, found.len());
-    let shown = found.drain(page.range()).map(|item| render::item(mailbox, item, &shape));
+    let shown = found.drain(page.range()).map(|item| short(render::item(mailbox, item, &shape)));
     let items = Element::t("Items").with_all(shown);
     Ok(vec![page.describe(Element::m("RootFolder")).with(items)])
+}
+
+/// No text of more than 255 characters: the rest is for `GetItem`.
+fn short(mut item: Element) -> Element {
+    for field in &mut item.children {
+        let long = field.text.char_indices().nth(255).map(|(at, _)| at);
+        if let Some(at) = long.filter(|_| field.attributes.is_empty()) {
+            field.text.truncate(at);
+        }
+    }
+    item
 }
 
 /// A part of what was found.

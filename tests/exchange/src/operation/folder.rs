@@ -35,7 +35,8 @@ fn create_one(call: &mut Call<'_>, parent: &Element, given: &Element) -> Message
                 "CalendarFolder" => "IPF.Appointment",
                 "ContactsFolder" => "IPF.Contact",
                 "TasksFolder" => "IPF.Task",
-                _ => "IPF.Note",
+                // A plain folder that is given no class has none.
+                _ => "",
             }
             .to_owned()
         },
@@ -70,7 +71,10 @@ pub(super) fn update(call: &mut Call<'_>, request: &Element) -> Result<Element, 
 }
 
 fn update_one(call: &mut Call<'_>, change: &Element) -> Message {
-    let (place, number) = call.folder_in(change)?;
+    let (place, number) = call.folder_in(change).map_err(|refusal| match refusal.code.as_str() {
+        "ErrorFolderNotFound" => Refusal::item_not_found(),
+        _ => refusal,
+    })?;
     let mut folder = call.folder_of((place, number))?.clone();
     for update in change.child("Updates").map_or(&[][..], |updates| &updates.children) {
         let path = Path::within(update).ok_or_else(Refusal::malformed_id)??;
@@ -89,7 +93,12 @@ fn update_one(call: &mut Call<'_>, change: &Element) -> Message {
                     }
                     folder.name.clone_from(&value.text);
                 }
-                "FolderClass" => folder.class.clone_from(&value.text),
+                "FolderClass" if folder.class != value.text => {
+                    return Err(Refusal::of(
+                        "ErrorObjectTypeChanged",
+                        "The folder's class cannot be changed.",
+                    ));
+                }
                 _ => {}
             },
             ("SetFolderField", Path::Extended { .. }, Some(value)) => {
@@ -104,6 +113,31 @@ fn update_one(call: &mut Call<'_>, change: &Element) -> Message {
     }
     folder.changed = call.state.tick();
     call.state.mailboxes[place].folders.insert(number, folder);
+    shown(call, place, number)
+}
+
+/// `movefolder-operation`: a folder keeps its id.
+pub(super) fn relocate(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
+    let to = request.child("ToFolderId").ok_or_else(|| Fault::schema("'ToFolderId' is missing."))?;
+    let ids = request.child("FolderIds").ok_or_else(|| Fault::schema("'FolderIds' is missing."))?;
+    let messages = ids.children.iter().map(|id| relocate_one(call, id, to)).collect();
+    Ok(soap::answer("MoveFolder", messages, &[Element::m("Folders")]))
+}
+
+fn relocate_one(call: &mut Call<'_>, id: &Element, to: &Element) -> Message {
+    let (to_place, to) = call.folder_in(to)?;
+    let (place, number) = call.folder(id)?;
+    let within = number == to || call.mailbox(place).below(number).contains(&to);
+    if place != to_place || within || call.folder_of((place, number))?.distinguished.is_some() {
+        return Err(Refusal::of("ErrorMoveCopyFailed", "The folder cannot be moved there."));
+    }
+    let name = call.folder_of((place, number))?.name.clone();
+    exists(call, place, to, &name, Some(number))?;
+    let at = call.state.tick();
+    if let Some(folder) = call.state.mailboxes[place].folders.get_mut(&number) {
+        folder.parent = Some(to);
+        folder.changed = at;
+    }
     shown(call, place, number)
 }
 
@@ -199,7 +233,10 @@ fn exists(call: &Call<'_>, place: usize, parent: u64, name: &str, own: Option<u6
     let mut siblings = call.mailbox(place).children(parent);
     let other = siblings.find(|folder| folder.name.eq_ignore_ascii_case(name) && Some(folder.number) != own);
     match other {
-        Some(_) => Err(Refusal::of("ErrorFolderExists", "A folder with the specified name already exists.")),
+        Some(_) => Err(Refusal::of(
+            "ErrorFolderExists",
+            &format!("A folder with the specified name already exists., Could not create folder '{name}'."),
+        )),
         None => Ok(()),
     }
 }

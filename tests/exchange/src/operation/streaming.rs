@@ -109,11 +109,7 @@ fn say(state: &mut State, version: Version, watch: &Watch, first: bool) -> (Opti
     if !unknown.is_empty() {
         let ids = unknown.iter().map(|id| Element::m("SubscriptionId").saying(id));
         let ids = Element::m("ErrorSubscriptionIds").with_all(ids);
-        let refusal = Refusal::of(
-            "ErrorInvalidSubscription",
-            "The specified subscription is no longer valid. Subscribe again.",
-        );
-        let refusal = if first { super::subscribe::not_found() } else { refusal };
+        let refusal = Refusal::of("ErrorInvalidSubscription", "Subscription is invalid.");
         let body = soap::answer("GetStreamingEvents", vec![Err(refusal)], &[ids]);
         return (Some(soap::envelope(version, body)), true);
     }

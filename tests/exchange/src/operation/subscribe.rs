@@ -1,5 +1,5 @@
 //! <https://learn.microsoft.com/exchange/client-developer/web-service-reference/subscribe-operation> and
-//! `unsubscribe-operation`. Push subscriptions, where the server calls the client, are refused.
+//! `unsubscribe-operation`. A push subscription is taken, but this server calls nobody.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -12,8 +12,12 @@ use crate::xml::Element;
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Element {
     let message = match request.children.first() {
         Some(kind) if kind.name == "StreamingSubscriptionRequest" => one(call, kind, true),
-        Some(kind) if kind.name == "PullSubscriptionRequest" => one(call, kind, false),
-        _ => Err(Refusal::of("ErrorInvalidRequest", "Push subscriptions are not offered here.")),
+        Some(kind)
+            if ["PullSubscriptionRequest", "PushSubscriptionRequest"].contains(&kind.name.as_str()) =>
+        {
+            one(call, kind, false)
+        }
+        _ => Err(Refusal::of("ErrorInvalidSubscriptionRequest", "Subscription request is not valid.")),
     };
     soap::answer("Subscribe", vec![message], &[])
 }

@@ -5,7 +5,7 @@ import time
 
 from common import account, anna
 from exchangelib import Message
-from exchangelib.errors import ErrorSubscriptionNotFound
+from exchangelib.errors import ErrorInvalidSubscription
 from exchangelib.properties import CreatedEvent, DeletedEvent, ModifiedEvent, MovedEvent, NewMailEvent
 
 from common import refused
@@ -57,7 +57,7 @@ with anna.inbox.streaming_subscription() as subscription_id:
     (event,) = listen(subscription_id, 1, lambda: None)
     assert isinstance(event, DeletedEvent)
 
-refused(ErrorSubscriptionNotFound, lambda: list(anna.inbox.get_streaming_events(subscription_id, connection_timeout=1)))
+refused(ErrorInvalidSubscription, lambda: list(anna.inbox.get_streaming_events(subscription_id, connection_timeout=1)))
 
 # By asking.
 with anna.inbox.pull_subscription() as (subscription_id, watermark):

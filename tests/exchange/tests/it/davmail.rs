@@ -1,4 +1,4 @@
-//! DavMail reads mail through the simulator, by POP3 and by IMAP: it is strict where others are not.
+//! `DavMail` reads mail through the simulator, by POP3 and by IMAP: it is strict where others are not.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const DAVMAIL: &str = "/usr/share/davmail/davmail.jar";
 /// What no line of a conversation takes longer than; a Java machine on a busy computer is slow to begin.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running DavMail; gone with its folder when it is dropped.
+/// A running `DavMail`; gone with its folder when it is dropped.
 struct DavMail {
     process: Child,
     folder: PathBuf,
@@ -41,7 +41,16 @@ impl DavMail {
         let file = |name: &str| folder.join(name).display().to_string();
         std::fs::write(file("ca.pem"), exchange.ca_pem()).unwrap();
         let made = Command::new("keytool")
-            .args(["-importcert", "-noprompt", "-alias", "exchange", "-storetype", "PKCS12", "-storepass", "secret"])
+            .args([
+                "-importcert",
+                "-noprompt",
+                "-alias",
+                "exchange",
+                "-storetype",
+                "PKCS12",
+                "-storepass",
+                "secret",
+            ])
             .args(["-file", &file("ca.pem"), "-keystore", &file("trust.p12")])
             .output()
             .unwrap();
@@ -89,7 +98,7 @@ impl DavMail {
         };
         match tokio::time::timeout(PATIENCE, waiting).await {
             Ok(stream) => Talk { stream: BufStream::new(stream), davmail: self },
-            Err(_) => panic!("DavMail does not listen:\n{}", self.log()),
+            Err(late) => panic!("DavMail does not listen ({late}):\n{}", self.log()),
         }
     }
 }
