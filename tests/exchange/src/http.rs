@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod ews;
+mod ntlm;
 
 use std::collections::BTreeSet;
 use std::io;

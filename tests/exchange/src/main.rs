@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::{env, fs};
 
-use exchange::{Exchange, Options};
+use exchange::{Exchange, Offer, Options};
 use serde::Deserialize;
 
 /// The file of `--config`, in TOML.
@@ -23,6 +23,8 @@ struct Configuration {
     /// A certificate chain and its key, as files in PEM.
     certificate: Option<String>,
     key: Option<String>,
+    /// `basic`, `bearer` and `ntlm`; the first two when nothing is said.
+    offers: Vec<String>,
     mailboxes: Vec<Mailbox>,
     accounts: Vec<Account>,
 }
@@ -52,11 +54,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         (None, None) => None,
         _ => return Err("a certificate needs its key, and a key its certificate: give both or none".into()),
     };
+    let mut offers = Vec::new();
+    for offer in &configuration.offers {
+        offers.push(match offer.as_str() {
+            "basic" => Offer::Basic,
+            "bearer" => Offer::Bearer,
+            "ntlm" => Offer::Ntlm,
+            other => return Err(format!("{other} is no way to sign in: basic, bearer and ntlm are").into()),
+        });
+    }
+    let defaults = Options::default();
     let exchange = Exchange::try_start(Options {
+        offers: if offers.is_empty() { defaults.offers.clone() } else { offers },
         port: configuration.port,
         names: configuration.names,
         certificate,
-        ..Options::default()
+        ..defaults
     })?;
     for mailbox in &configuration.mailboxes {
         let name = mailbox.name.as_deref().unwrap_or(&mailbox.address);

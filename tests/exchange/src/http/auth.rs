@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 
 use super::Connection;
 use super::answer::{Answer, plain};
+use super::ntlm::{self, Said};
 use crate::options::Offer;
 use crate::state::{Account, State};
 
@@ -16,6 +17,7 @@ use crate::state::{Account, State};
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
     pub(super) login: Option<String>,
+    challenge: Option<[u8; 8]>,
 }
 
 pub(super) enum SignedIn {
@@ -25,7 +27,7 @@ pub(super) enum SignedIn {
 
 /// Who makes a request.
 pub(super) fn sign_in(connection: &Connection, head: &Parts) -> SignedIn {
-    let handshake = connection.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut handshake = connection.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(login) = &handshake.login {
         return SignedIn::As(login.clone());
     }
@@ -42,6 +44,21 @@ pub(super) fn sign_in(connection: &Connection, head: &Parts) -> SignedIn {
                 .iter()
                 .find(|account| account.tokens.contains(token))
                 .map(|account| account.login.clone())
+        }
+        "ntlm" if offers(Offer::Ntlm) => {
+            let message = BASE64_STANDARD.decode(rest.trim()).unwrap_or_default();
+            match Said::parse(&message) {
+                Some(Said::Negotiate { flags }) => {
+                    return SignedIn::Refused(challenged(&mut handshake, flags));
+                }
+                Some(Said::Authenticate(answer)) => {
+                    let login =
+                        handshake.challenge.take().and_then(|challenge| ntlm(&state, &answer, challenge));
+                    handshake.login.clone_from(&login);
+                    login
+                }
+                None => None,
+            }
         }
         _ => None,
     };
@@ -69,6 +86,28 @@ pub(super) fn refused(state: &State) -> Answer {
         }
     }
     answer
+}
+
+/// 401 with the challenge, on a connection that stays.
+fn challenged(handshake: &mut Handshake, flags: u32) -> Answer {
+    let challenge: [u8; 8] = model::clock::random_bytes();
+    handshake.challenge = Some(challenge);
+    let mut answer = plain(StatusCode::UNAUTHORIZED, "Unauthorized");
+    let message = format!("NTLM {}", BASE64_STANDARD.encode(ntlm::challenge(flags, challenge)));
+    if let Ok(message) = message.parse() {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, message);
+    }
+    answer
+}
+
+fn ntlm(state: &State, answer: &ntlm::Answer, challenge: [u8; 8]) -> Option<String> {
+    let named = if answer.domain.is_empty() || answer.user.contains('@') {
+        answer.user.clone()
+    } else {
+        format!("{}\\{}", answer.domain, answer.user)
+    };
+    let account = account(state, &named)?;
+    answer.proves(&account.password, challenge).then(|| account.login.clone())
 }
 
 fn basic(state: &State, encoded: &str) -> Option<String> {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use exchange::{Exchange, Options};
+use exchange::{Exchange, Offer, Options};
 
 /// The private place that `tests/servers/setup.sh` fetches exchangelib to.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.data/exchangelib/bin/python");
@@ -117,6 +117,18 @@ async fn exchangelib_impersonates_and_opens_mailboxes_as_a_delegate() {
     run(&exchange, "access").await;
     let requests = exchange.requests();
     assert!(requests.iter().any(|request| request.impersonated && request.anchor == "bert@example.org"));
+}
+
+#[tokio::test]
+async fn exchangelib_signs_in_by_ntlm_once_for_a_connection() {
+    let exchange = people().await;
+    exchange.reconfigure(|options| options.offers = vec![Offer::Ntlm]);
+    run(&exchange, "ntlm").await;
+    let requests = exchange.requests();
+    let refused = requests.iter().filter(|request| request.status == 401).count();
+    let answered = requests.iter().filter(|request| request.status == 200).count();
+    // Two refusals begin each connection; the requests that follow on it carry no proof of their own.
+    assert!(refused >= 2 && answered > refused, "{refused} refused, {answered} answered");
 }
 
 #[tokio::test]
