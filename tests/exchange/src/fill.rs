@@ -10,7 +10,7 @@ use crate::item::{Attachment, Content, Item, mailbox};
 use crate::mailbox::Mailbox;
 use crate::mime;
 use crate::property;
-use crate::schema::{self, Kind};
+use crate::schema::Kind;
 use crate::soap::{Fault, Refusal};
 use crate::time;
 use crate::xml::{Element, truth};
@@ -78,7 +78,6 @@ pub(crate) fn create(
 ) -> Result<Result<Item, Refusal>, Fault> {
     let kind = Kind::of_element(&element.name)
         .ok_or_else(|| Fault::schema(&format!("The element '{}' is no item.", element.name)))?;
-    schema::check_order(element, kind.names())?;
     Ok(fill(element, kind, mailbox, now))
 }
 

@@ -22,11 +22,13 @@ mod time_zones;
 mod update_item;
 
 use crate::call::Call;
+use crate::schema;
 use crate::soap::Fault;
 use crate::xml::Element;
 
 /// Answers one request with the element in the answer's body.
 pub(crate) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
+    schema::check(request)?;
     match request.name.as_str() {
         "GetFolder" => get_folder::answer(call, request),
         "FindFolder" => find_folder::answer(call, request),

@@ -2,11 +2,16 @@
 //!
 //! <https://learn.microsoft.com/exchange/client-developer/web-service-reference/fielduri>
 
+mod names;
+mod request;
+
 use std::collections::BTreeSet;
 
 use crate::property::Key;
 use crate::soap::{Fault, Refusal};
 use crate::xml::{Element, truth};
+
+pub(crate) use request::check;
 
 /// The element that an item of a class is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -111,422 +116,32 @@ impl Kind {
 
     /// The names of all its elements, in the order in which they must come.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let own: &[&[&str]] = match self {
-            Self::Message => &[MESSAGE],
-            Self::Post => &[POST],
-            Self::Calendar => &[CALENDAR],
-            Self::Contact => &[CONTACT],
-            Self::List => &[LIST],
-            Self::Task => &[TASK],
-            Self::Request => &[MESSAGE, MEETING, REQUEST],
-            Self::Response | Self::Cancellation => &[MESSAGE, MEETING, RESPONSE],
-            Self::Meeting => &[MESSAGE, MEETING],
-            Self::Other => &[],
+        let own: [&str; 3] = match self {
+            Self::Message => [names::MESSAGE, "", ""],
+            Self::Post => [names::POST, "", ""],
+            Self::Calendar => [names::CALENDAR, "", ""],
+            Self::Contact => [names::CONTACT, "", ""],
+            Self::List => [names::LIST, "", ""],
+            Self::Task => [names::TASK, "", ""],
+            Self::Request => [names::MESSAGE, names::MEETING, names::REQUEST],
+            Self::Response | Self::Cancellation => [names::MESSAGE, names::MEETING, names::RESPONSE],
+            Self::Meeting => [names::MESSAGE, names::MEETING, ""],
+            Self::Other => [""; 3],
         };
-        ITEM.iter().chain(own.iter().copied().flatten()).copied()
+        names::ITEM.split(' ').chain(own.into_iter().flat_map(str::split_whitespace))
     }
 
     /// What the shape `Default` shows.
-    fn by_default(self) -> &'static [&'static str] {
+    fn by_default(self) -> &'static str {
         match self {
-            Self::Message
-            | Self::Post
-            | Self::Request
-            | Self::Response
-            | Self::Cancellation
-            | Self::Meeting => &[
-                "ItemId",
-                "ParentFolderId",
-                "ItemClass",
-                "Subject",
-                "Sensitivity",
-                "Body",
-                "Attachments",
-                "DateTimeReceived",
-                "Size",
-                "Importance",
-                "IsSubmitted",
-                "IsDraft",
-                "IsFromMe",
-                "IsResend",
-                "IsUnmodified",
-                "DateTimeSent",
-                "DateTimeCreated",
-                "HasAttachments",
-                "ToRecipients",
-                "CcRecipients",
-                "BccRecipients",
-                "IsReadReceiptRequested",
-                "IsDeliveryReceiptRequested",
-                "From",
-                "InternetMessageId",
-                "IsRead",
-                "Start",
-                "End",
-                "Location",
-                "UID",
-                "AssociatedCalendarItemId",
-                "IsDelegated",
-                "IsOutOfDate",
-                "HasBeenProcessed",
-                "ResponseType",
-                "MeetingRequestType",
-            ],
-            Self::Calendar => &[
-                "ItemId",
-                "ParentFolderId",
-                "ItemClass",
-                "Subject",
-                "HasAttachments",
-                "ReminderIsSet",
-                "ReminderMinutesBeforeStart",
-                "Start",
-                "End",
-                "LegacyFreeBusyStatus",
-                "Location",
-                "CalendarItemType",
-                "Organizer",
-                "UID",
-                "IsAllDayEvent",
-                "Body",
-                "Attachments",
-                "Sensitivity",
-            ],
-            Self::Contact | Self::List => &[
-                "ItemId",
-                "ParentFolderId",
-                "ItemClass",
-                "Subject",
-                "HasAttachments",
-                "DisplayName",
-                "FileAs",
-                "CompanyName",
-                "EmailAddresses",
-                "PhoneNumbers",
-                "PhysicalAddresses",
-                "ImAddresses",
-                "JobTitle",
-                "CompleteName",
-                "Body",
-                "Attachments",
-                "Members",
-            ],
-            Self::Task => &[
-                "ItemId",
-                "ParentFolderId",
-                "ItemClass",
-                "Subject",
-                "HasAttachments",
-                "DueDate",
-                "StartDate",
-                "PercentComplete",
-                "Status",
-                "Body",
-                "Attachments",
-            ],
-            Self::Other => {
-                &["ItemId", "ParentFolderId", "ItemClass", "Subject", "HasAttachments", "Size", "Body"]
-            }
+            Self::Calendar => names::CALENDAR_BY_DEFAULT,
+            Self::Contact | Self::List => names::CONTACT_BY_DEFAULT,
+            Self::Task => names::TASK_BY_DEFAULT,
+            Self::Other => names::OTHER_BY_DEFAULT,
+            _ => names::MAIL_BY_DEFAULT,
         }
     }
 }
-
-/// Elements of every item.
-const ITEM: &[&str] = &[
-    "MimeContent",
-    "ItemId",
-    "ParentFolderId",
-    "ItemClass",
-    "Subject",
-    "Sensitivity",
-    "Body",
-    "Attachments",
-    "DateTimeReceived",
-    "Size",
-    "Categories",
-    "Importance",
-    "InReplyTo",
-    "IsSubmitted",
-    "IsDraft",
-    "IsFromMe",
-    "IsResend",
-    "IsUnmodified",
-    "InternetMessageHeaders",
-    "DateTimeSent",
-    "DateTimeCreated",
-    "ResponseObjects",
-    "ReminderDueBy",
-    "ReminderIsSet",
-    "ReminderNextTime",
-    "ReminderMinutesBeforeStart",
-    "DisplayCc",
-    "DisplayTo",
-    "DisplayBcc",
-    "HasAttachments",
-    "ExtendedProperty",
-    "Culture",
-    "EffectiveRights",
-    "LastModifiedName",
-    "LastModifiedTime",
-    "IsAssociated",
-    "WebClientReadFormQueryString",
-    "WebClientEditFormQueryString",
-    "ConversationId",
-    "UniqueBody",
-    "Flag",
-    "StoreEntryId",
-    "InstanceKey",
-    "NormalizedBody",
-    "EntityExtractionResult",
-    "PolicyTag",
-    "ArchiveTag",
-    "RetentionDate",
-    "Preview",
-    "RightsManagementLicenseData",
-    "PredictedActionReasons",
-    "IsClutter",
-    "BlockStatus",
-    "HasBlockedImages",
-    "TextBody",
-    "IconIndex",
-];
-
-const MESSAGE: &[&str] = &[
-    "Sender",
-    "ToRecipients",
-    "CcRecipients",
-    "BccRecipients",
-    "IsReadReceiptRequested",
-    "IsDeliveryReceiptRequested",
-    "ConversationIndex",
-    "ConversationTopic",
-    "From",
-    "InternetMessageId",
-    "IsRead",
-    "IsResponseRequested",
-    "References",
-    "ReplyTo",
-    "ReceivedBy",
-    "ReceivedRepresenting",
-    "ApprovalRequestData",
-    "VotingInformation",
-    "ReminderMessageData",
-];
-
-const POST: &[&str] = &[
-    "ConversationIndex",
-    "ConversationTopic",
-    "From",
-    "InternetMessageId",
-    "IsRead",
-    "PostedTime",
-    "References",
-    "Sender",
-];
-
-const MEETING: &[&str] = &[
-    "AssociatedCalendarItemId",
-    "IsDelegated",
-    "IsOutOfDate",
-    "HasBeenProcessed",
-    "ResponseType",
-    "UID",
-    "RecurrenceId",
-    "DateTimeStamp",
-    "IsOrganizer",
-];
-
-const REQUEST: &[&str] = &[
-    "MeetingRequestType",
-    "IntendedFreeBusyStatus",
-    "Start",
-    "End",
-    "OriginalStart",
-    "IsAllDayEvent",
-    "LegacyFreeBusyStatus",
-    "Location",
-    "When",
-    "IsMeeting",
-    "IsCancelled",
-    "IsRecurring",
-    "MeetingRequestWasSent",
-    "CalendarItemType",
-    "MyResponseType",
-    "Organizer",
-    "RequiredAttendees",
-    "OptionalAttendees",
-    "Resources",
-    "ConflictingMeetingCount",
-    "AdjacentMeetingCount",
-    "ConflictingMeetings",
-    "AdjacentMeetings",
-    "Duration",
-    "TimeZone",
-    "AppointmentReplyTime",
-    "AppointmentSequenceNumber",
-    "AppointmentState",
-    "Recurrence",
-    "FirstOccurrence",
-    "LastOccurrence",
-    "ModifiedOccurrences",
-    "DeletedOccurrences",
-    "MeetingTimeZone",
-    "StartTimeZone",
-    "EndTimeZone",
-    "ConferenceType",
-    "AllowNewTimeProposal",
-    "IsOnlineMeeting",
-    "MeetingWorkspaceUrl",
-    "NetShowUrl",
-    "EnhancedLocation",
-    "ChangeHighlights",
-    "StartWallClock",
-    "EndWallClock",
-    "StartTimeZoneId",
-    "EndTimeZoneId",
-];
-
-const RESPONSE: &[&str] = &[
-    "Start",
-    "End",
-    "Location",
-    "Recurrence",
-    "CalendarItemType",
-    "ProposedStart",
-    "ProposedEnd",
-    "EnhancedLocation",
-];
-
-const CALENDAR: &[&str] = &[
-    "UID",
-    "RecurrenceId",
-    "DateTimeStamp",
-    "Start",
-    "End",
-    "OriginalStart",
-    "IsAllDayEvent",
-    "LegacyFreeBusyStatus",
-    "Location",
-    "When",
-    "IsMeeting",
-    "IsCancelled",
-    "IsRecurring",
-    "MeetingRequestWasSent",
-    "IsResponseRequested",
-    "CalendarItemType",
-    "MyResponseType",
-    "Organizer",
-    "RequiredAttendees",
-    "OptionalAttendees",
-    "Resources",
-    "ConflictingMeetingCount",
-    "AdjacentMeetingCount",
-    "ConflictingMeetings",
-    "AdjacentMeetings",
-    "Duration",
-    "TimeZone",
-    "AppointmentReplyTime",
-    "AppointmentSequenceNumber",
-    "AppointmentState",
-    "Recurrence",
-    "FirstOccurrence",
-    "LastOccurrence",
-    "ModifiedOccurrences",
-    "DeletedOccurrences",
-    "MeetingTimeZone",
-    "StartTimeZone",
-    "EndTimeZone",
-    "ConferenceType",
-    "AllowNewTimeProposal",
-    "IsOnlineMeeting",
-    "MeetingWorkspaceUrl",
-    "NetShowUrl",
-    "EnhancedLocation",
-    "StartWallClock",
-    "EndWallClock",
-    "StartTimeZoneId",
-    "EndTimeZoneId",
-    "IntendedFreeBusyStatus",
-    "JoinOnlineMeetingUrl",
-    "OnlineMeetingSettings",
-    "IsOrganizer",
-];
-
-const CONTACT: &[&str] = &[
-    "FileAs",
-    "FileAsMapping",
-    "DisplayName",
-    "GivenName",
-    "Initials",
-    "MiddleName",
-    "Nickname",
-    "CompleteName",
-    "CompanyName",
-    "EmailAddresses",
-    "PhysicalAddresses",
-    "PhoneNumbers",
-    "AssistantName",
-    "Birthday",
-    "BusinessHomePage",
-    "Children",
-    "Companies",
-    "ContactSource",
-    "Department",
-    "Generation",
-    "ImAddresses",
-    "JobTitle",
-    "Manager",
-    "Mileage",
-    "OfficeLocation",
-    "PostalAddressIndex",
-    "Profession",
-    "SpouseName",
-    "Surname",
-    "WeddingAnniversary",
-    "HasPicture",
-    "PhoneticFullName",
-    "PhoneticFirstName",
-    "PhoneticLastName",
-    "Alias",
-    "Notes",
-    "Photo",
-    "UserSMIMECertificate",
-    "MSExchangeCertificate",
-    "DirectoryId",
-    "ManagerMailbox",
-    "DirectReports",
-];
-
-const LIST: &[&str] = &["DisplayName", "FileAs", "ContactSource", "Members"];
-
-const TASK: &[&str] = &[
-    "ActualWork",
-    "AssignedTime",
-    "BillingInformation",
-    "ChangeCount",
-    "Companies",
-    "CompleteDate",
-    "Contacts",
-    "DelegationState",
-    "Delegator",
-    "DueDate",
-    "IsAssignmentEditable",
-    "IsComplete",
-    "IsRecurring",
-    "IsTeamTask",
-    "Mileage",
-    "Owner",
-    "PercentComplete",
-    "Recurrence",
-    "StartDate",
-    "Status",
-    "StatusDescription",
-    "TotalWork",
-];
-
-/// What is shown only when it is named, even by `AllProperties`.
-const ON_REQUEST: &[&str] =
-    &["MimeContent", "UniqueBody", "NormalizedBody", "TextBody", "Preview", "BlockStatus"];
 
 /// One property that a shape, a sort order or a restriction names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -644,8 +259,8 @@ impl Shape {
         }
         match self.base.as_str() {
             "IdOnly" => false,
-            "Default" => kind.by_default().contains(&name),
-            _ => !ON_REQUEST.contains(&name),
+            "Default" => has(kind.by_default(), name),
+            _ => !has(names::ON_REQUEST, name),
         }
     }
 
@@ -674,28 +289,9 @@ impl Shape {
     }
 }
 
-/// Refuses elements that are unknown or out of the schema's order, as Exchange does: it validates sequences.
-pub(crate) fn check_order(element: &Element, names: impl Iterator<Item = &'static str>) -> Result<(), Fault> {
-    let names: Vec<&str> = names.collect();
-    let mut last = 0;
-    for child in &element.children {
-        let Some(place) = names.iter().position(|name| *name == child.name) else {
-            return Err(invalid_child(element, child));
-        };
-        if place < last {
-            return Err(invalid_child(element, child));
-        }
-        last = place;
-    }
-    Ok(())
-}
-
-fn invalid_child(element: &Element, child: &Element) -> Fault {
-    Fault::schema(&format!(
-        "The element '{}' in namespace 'http://schemas.microsoft.com/exchange/services/2006/types' has invalid child \
-         element '{}'.",
-        element.name, child.name
-    ))
+/// Whether a list of names has one.
+fn has(names: &str, name: &str) -> bool {
+    names.split(' ').any(|one| one == name)
 }
 
 #[cfg(test)]
@@ -717,15 +313,5 @@ mod tests {
         ] {
             assert_eq!(Kind::of_class(class).element(), element, "{class}");
         }
-    }
-
-    #[test]
-    fn elements_out_of_the_schemas_order_are_refused() {
-        let good = Element::t("Message").with(Element::text("Subject", "x")).with(Element::t("ToRecipients"));
-        assert!(check_order(&good, Kind::Message.names()).is_ok());
-        let bad = Element::t("Message").with(Element::t("ToRecipients")).with(Element::text("Subject", "x"));
-        assert_eq!(check_order(&bad, Kind::Message.names()).unwrap_err().code, "ErrorSchemaValidation");
-        let strange = Element::t("Message").with(Element::t("Start"));
-        assert!(check_order(&strange, Kind::Message.names()).is_err());
     }
 }

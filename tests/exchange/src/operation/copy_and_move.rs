@@ -8,7 +8,6 @@ use crate::soap::{self, Fault, Message, Refusal};
 use crate::xml::Element;
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    crate::schema::check_order(request, ["ToFolderId", "ItemIds", "ReturnNewItemIds"].into_iter())?;
     let to = request.child("ToFolderId").ok_or_else(|| Fault::schema("'ToFolderId' is missing."))?;
     let ids = request.child("ItemIds").ok_or_else(|| Fault::schema("'ItemIds' is missing."))?;
     let to = call.folder_in(to);

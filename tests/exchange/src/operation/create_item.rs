@@ -14,7 +14,6 @@ use crate::soap::{self, Fault, Message, Refusal};
 use crate::xml::{Element, truth};
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    crate::schema::check_order(request, ["SavedItemFolderId", "Items"].into_iter())?;
     let items = request.child("Items").ok_or_else(|| Fault::schema("'Items' is missing."))?;
     let disposition = request.value("MessageDisposition");
     let known = ["SaveOnly", "SendOnly", "SendAndSaveCopy"];

@@ -28,26 +28,7 @@ const HIDDEN: &[&str] = &[
     "Resources",
 ];
 
-const ORDER: [&str; 15] = [
-    "ItemShape",
-    "IndexedPageItemView",
-    "FractionalPageItemView",
-    "SeekToConditionPageItemView",
-    "CalendarView",
-    "ContactsView",
-    "GroupBy",
-    "DistinguishedGroupBy",
-    "Restriction",
-    "SortOrder",
-    "ParentFolderIds",
-    "QueryString",
-    "ViewFilter",
-    "ClutterFilter",
-    "FromFilter",
-];
-
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    crate::schema::check_order(request, ORDER.into_iter())?;
     let shape = Shape::parse(request.child("ItemShape"))?.without_content();
     let parents =
         request.child("ParentFolderIds").ok_or_else(|| Fault::schema("'ParentFolderIds' is missing."))?;

@@ -9,7 +9,6 @@ use crate::soap::{self, Fault, Message};
 use crate::xml::Element;
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    crate::schema::check_order(request, ["ItemShape", "ItemIds"].into_iter())?;
     let shape = Shape::parse(request.child("ItemShape"))?;
     let ids = request.child("ItemIds").ok_or_else(|| Fault::schema("'ItemIds' is missing."))?;
     let messages = ids.children.iter().map(|id| one(call, id, &shape)).collect();

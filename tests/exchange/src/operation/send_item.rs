@@ -8,7 +8,6 @@ use crate::soap::{self, Fault, Message, Refusal};
 use crate::xml::Element;
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    crate::schema::check_order(request, ["ItemIds", "SavedItemFolderId"].into_iter())?;
     let save = match request.value("SaveItemToFolder") {
         Some(_) => request.says("SaveItemToFolder"),
         None => return Err(Fault::schema("The required attribute 'SaveItemToFolder' is missing.")),

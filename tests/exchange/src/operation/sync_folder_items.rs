@@ -12,7 +12,6 @@ use crate::sync_state::SyncState;
 use crate::xml::Element;
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    soap_order(request)?;
     let shape = Shape::parse(request.child("ItemShape"))?.without_content();
     let most: usize = request
         .child_text("MaxChangesReturned")
@@ -23,11 +22,6 @@ pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, 
         })?;
     let empty = [Element::m("SyncState"), Element::m("IncludesLastItemInRange").saying(true)];
     Ok(soap::answer("SyncFolderItems", vec![changes(call, request, &shape, most)], &empty))
-}
-
-fn soap_order(request: &Element) -> Result<(), Fault> {
-    let names = ["ItemShape", "SyncFolderId", "SyncState", "Ignore", "MaxChangesReturned", "SyncScope"];
-    crate::schema::check_order(request, names.into_iter())
 }
 
 fn changes(call: &Call<'_>, request: &Element, shape: &Shape, most: usize) -> Message {

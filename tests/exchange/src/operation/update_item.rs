@@ -12,7 +12,6 @@ use crate::soap::{self, Fault, Message, Refusal};
 use crate::xml::Element;
 
 pub(super) fn answer(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
-    schema::check_order(request, ["SavedItemFolderId", "ItemChanges"].into_iter())?;
     let resolution = request
         .value("ConflictResolution")
         .ok_or_else(|| Fault::schema("The required attribute 'ConflictResolution' is missing."))?;
