@@ -4,4 +4,6 @@
 
 mod davmail;
 mod exchangelib;
+mod mailbox;
 mod raw;
+mod wire;
