@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use cycle::{Config, Cycle, Ending, Mail, Parts};
+use cycle::{Config, Cycle, Ending, Mail, Parts, Taking};
 use model::actor::Actor;
 use model::alert::AlertKind;
 use model::cadence::{Next, Outcome};
 use model::email::EmailState;
 use model::failure::FailureScope;
-use model::id::{EmailId, MailboxId, OrganizationId, ProfileId, SessionId};
+use model::id::{EmailId, InstallationId, MailboxId, OrganizationId, ProfileId, SessionId};
 use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, Role, TestResult};
 use model::message::{NamedAddress, OutgoingAttachment};
 use model::network::NetworkPolicy;
@@ -30,6 +30,7 @@ use store::{Tenant, mailbox, profile, schedule, session, user};
 use throttle::{ClassShare, Shares};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::provider::{Door, Provider};
 
@@ -77,6 +78,7 @@ pub(crate) fn config() -> Config {
         smtp_verdict_seconds: 20,
         pop3_in_doubt_seconds: 600,
         smtp_in_doubt_seconds: 300,
+        ews_in_doubt_seconds: 120,
         streamed_mb: 32,
         memory_mb: 64,
         send_memory_mb: 64,
@@ -336,6 +338,11 @@ pub(crate) fn worked(ending: &Ending) -> u32 {
         Outcome::Done { items, .. } => items,
         ref other => panic!("it did not work: {other:?}"),
     }
+}
+
+/// As the mailbox's own installation, and nobody else's.
+pub(crate) fn taking() -> Taking {
+    Taking { installation: InstallationId(Uuid::from_u128(1)), force: false }
 }
 
 pub(crate) fn to(address: &str) -> Vec<NamedAddress> {

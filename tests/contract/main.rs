@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod exchange;
 mod house;
 mod pop3_smtp;
 mod provider;
@@ -12,6 +13,7 @@ mod ring;
 mod suite;
 mod table;
 
+use exchange::ExchangeEws;
 use pop3_smtp::Pop3Smtp;
 
 /// Every line of the contract: the part of the suite, and the sentence that names it. `$then!` is called with all of
@@ -87,3 +89,4 @@ macro_rules! against {
 }
 
 lines!(against!(on_pop3_smtp Pop3Smtp));
+lines!(against!(on_exchange ExchangeEws));

@@ -22,6 +22,11 @@ pub(crate) struct Pop3Smtp {
 
 impl Provider for Pop3Smtp {
     const NAME: &'static str = "POP3+SMTP";
+    const DOORS: &'static [Workload] = &[Workload::Incoming, Workload::Outgoing];
+    const GREETS: bool = true;
+    const REQUESTS: u32 = 5;
+    const OF_A_MAILBOX: usize = 1;
+    const CAN_BE_ASKED: bool = false;
 
     fn lacks(line: &str) -> Option<&'static str> {
         match line {
@@ -50,6 +55,7 @@ impl Provider for Pop3Smtp {
             kind: ProfileKind::Pop3Smtp,
             incoming: endpoint(Protocol::Pop3, &self.pop3),
             outgoing: endpoint(Protocol::Smtp, &self.smtp),
+            exchange: None,
             ca_certificate: Some(format!("{}{}", self.pop3.ca_pem(), self.smtp.ca_pem())),
             limits: Limits {
                 credentials_on: CredentialsOn::Mailbox,
@@ -152,7 +158,9 @@ impl Door for Gate {
     }
 
     fn heard_a_secret(&self) -> bool {
-        let secret = |request: &String| request.starts_with("PASS") || request.starts_with("AUTH");
+        let secret = |request: &String| {
+            request.starts_with("PASS") || request.starts_with("AUTH") || request.ends_with("Authorization …")
+        };
         self.heard().iter().any(|conversation| conversation.requests.iter().any(secret))
     }
 }

@@ -9,6 +9,21 @@ pub(crate) trait Provider: Sized + Send + Sync + 'static {
     /// As the table of the contract names it.
     const NAME: &'static str;
 
+    /// The workloads whose servers have doors of their own; the others go through these.
+    const DOORS: &'static [Workload];
+
+    /// Whether the server speaks first: then nothing secret is said to one that says nothing, or nonsense.
+    const GREETS: bool;
+
+    /// Requests of the shortest conversation that reads or hands over a message.
+    const REQUESTS: u32;
+
+    /// Connections of one mailbox at once.
+    const OF_A_MAILBOX: usize;
+
+    /// Whether a server can be asked later what became of a message, so that no doubt stays.
+    const CAN_BE_ASKED: bool;
+
     /// Why a line of the contract means nothing for this provider; none when it has to hold.
     fn lacks(line: &str) -> Option<&'static str>;
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::exchange::ExchangeEws;
 use crate::lines;
 use crate::pop3_smtp::Pop3Smtp;
 use crate::provider::Provider;
@@ -13,7 +14,10 @@ struct Column {
     lacks: fn(&str) -> Option<&'static str>,
 }
 
-const COLUMNS: &[Column] = &[Column { name: Pop3Smtp::NAME, lacks: Pop3Smtp::lacks }];
+const COLUMNS: &[Column] = &[
+    Column { name: Pop3Smtp::NAME, lacks: Pop3Smtp::lacks },
+    Column { name: ExchangeEws::NAME, lacks: ExchangeEws::lacks },
+];
 
 macro_rules! rows {
     ([] $($part:ident::$line:ident,)*) => {

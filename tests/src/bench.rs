@@ -31,7 +31,7 @@ use serde_json::Value;
 use tokio::task::LocalSet;
 
 use self::figure::{Line, table};
-use self::machine::Machine;
+use self::machine::{Machine, Ticks};
 
 /// What went wrong with a figure, in words.
 pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -74,7 +74,7 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
         (wanted.is_empty() || asked.is_some()).then_some((name, measuring, amount))
     });
     for (name, measuring, amount) in chosen {
-        let begun = Instant::now();
+        let (begun, ticks) = (Instant::now(), Ticks::now());
         // In a task of its own, so that one that panics costs only itself.
         let tasks = LocalSet::new();
         let measured = tasks.run_until(tasks.spawn_local(AMOUNT.scope(amount, measuring()))).await;
@@ -82,7 +82,8 @@ pub async fn run(wanted: &[String], results: &Path) -> bool {
         let took = begun.elapsed().as_secs();
         match measured {
             Ok(measured) => {
-                say(&format!("{name}: measured in {took} s"));
+                let stolen = Ticks::now().stolen_since(ticks);
+                say(&format!("{name}: measured in {took} s, while others had {stolen:.0}% of the cores"));
                 lines.extend(measured);
             }
             Err(trouble) => {

@@ -43,6 +43,7 @@ schemas! {
     DeliveryMethod = model::mailbox::DeliveryMethod, "How one workload of a mailbox is delivered.";
     Direction = model::email::Direction, "Which way an email travelled.";
     EmailState = model::email::EmailState, "Where an email stands.";
+    ExchangeAccess = model::profile::ExchangeAccess, "In whose name an Exchange server is asked.";
     GrantType = model::credential::GrantType, "How an application gets its access tokens.";
     CredentialKind = model::credential::CredentialKind, "What somebody signs in with.";
     Importance = model::message::Importance, "How important an email is.";

@@ -33,6 +33,8 @@ pub struct Config {
     pub pop3_in_doubt_seconds: u32,
     /// The same of an SMTP server.
     pub smtp_in_doubt_seconds: u32,
+    /// The same of an Exchange server.
+    pub ews_in_doubt_seconds: u32,
     /// From this size on, in MB, a message is streamed to the store and only its beginning is parsed.
     pub streamed_mb: u32,
     /// Bytes of messages on their way in that one process holds in memory at once, in MB, over all of its cycles. A profile

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use mail::error::{Busy, Kind};
 use model::alert::AlertKind;
 use model::cadence::{DueReason, Outcome};
-use model::failure::{Failure, FailureScope};
+use model::failure::{Failure, FailureScope, clamped};
 use serde_json::json;
 use store::mailbox::MailboxForCycle;
 use throttle::Denied;
@@ -28,6 +29,17 @@ pub struct Ending {
     pub server_answered: bool,
     /// Which of our own parts held the cycle back.
     pub held_by: Option<String>,
+    /// How long the server asked to be left alone, and by whom.
+    pub back_off: Option<BackOff>,
+}
+
+/// A pause that a server asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// Whether it is meant for this mailbox alone.
+    pub of_the_mailbox: bool,
+    /// How long.
+    pub pause: Duration,
 }
 
 impl Ending {
@@ -39,6 +51,7 @@ impl Ending {
             server_worked: true,
             server_answered: true,
             held_by: None,
+            back_off: None,
         }
     }
 
@@ -79,11 +92,18 @@ impl Ending {
     /// The conversation failed.
     pub(crate) fn failed(error: &mail::Error, mailbox: &MailboxForCycle) -> Self {
         let explained = failure::explained(error, mailbox.endpoint());
-        let outcome = failure::outcome(&explained.failure, failure::is_login_delay(error));
+        let outcome = failure::outcome(&explained.failure, failure::asks_for_a_pause(error));
         // One that says it is in trouble itself has said nothing about whether it is back.
         let server_answered = explained.failure.scope != FailureScope::Server
             && explained.failure.alert != AlertKind::ServerBusy;
-        Self { outcome, explained: Some(explained), server_answered, ..Self::idle() }
+        let back_off = match error.kind() {
+            Kind::Throttled(busy) => Some(*busy == Busy::Mailbox),
+            _ => (explained.failure.scope == FailureScope::Server).then_some(false),
+        };
+        let back_off = back_off
+            .zip(explained.failure.retry_after)
+            .map(|(of_the_mailbox, asked)| BackOff { of_the_mailbox, pause: clamped(asked) });
+        Self { outcome, explained: Some(explained), server_answered, back_off, ..Self::idle() }
     }
 
     /// The server lists messages and gives none of them: the mailbox's failure, whatever the server calls it.

@@ -38,18 +38,19 @@ pub(crate) fn explained(error: &mail::Error, endpoint: &Endpoint) -> Explained {
     }
 }
 
-/// How a cycle that ended with this failure is counted. A server that delays sign-ins has not failed.
-pub(crate) fn outcome(failure: &Failure, login_delay: bool) -> Outcome {
-    if login_delay {
+/// How a cycle that ended with this failure is counted. A server that only wants to be asked later has not failed.
+pub(crate) fn outcome(failure: &Failure, asks_for_a_pause: bool) -> Outcome {
+    if asks_for_a_pause {
         let delay = clamped(failure.retry_after.unwrap_or(LOGIN_DELAY));
         return Outcome::Snooze { delay, reason: DueReason::ServerAsked };
     }
     Outcome::Failed(failure.clone())
 }
 
-/// Whether the server only wants a longer pause between sign-ins (RFC 2449 section 8.1.1).
-pub(crate) fn is_login_delay(error: &mail::Error) -> bool {
-    *error.kind() == Kind::LoginDelay
+/// Whether the server only wants a longer pause: between sign-ins (RFC 2449 section 8.1.1), or because too much was asked of
+/// it (EWS throttling).
+pub(crate) fn asks_for_a_pause(error: &mail::Error) -> bool {
+    matches!(error.kind(), Kind::LoginDelay | Kind::Throttled(_))
 }
 
 fn judged(error: &mail::Error) -> (FailureScope, AlertKind, &'static str) {
@@ -104,20 +105,28 @@ fn judged(error: &mail::Error) -> (FailureScope, AlertKind, &'static str) {
         Kind::OverSize { .. } => {
             (Item, AlertKind::MessageRefused, "the message is larger than the server takes")
         }
+        Kind::Throttled(Busy::Server) => {
+            (Mailbox, AlertKind::ServerBusy, "the server asked to be left alone")
+        }
+        Kind::Throttled(Busy::Mailbox) => (Mailbox, AlertKind::ServerBusy, "the mailbox was asked too much"),
+        Kind::ImpersonationRefused => {
+            (Mailbox, AlertKind::ImpersonationRefused, "the account may not act in the mailbox owner's name")
+        }
+        Kind::NoSuchMailbox => {
+            (Mailbox, AlertKind::MailboxUnknown, "the server has no mailbox by this address")
+        }
+        Kind::MailboxDisabled => {
+            (Mailbox, AlertKind::MailboxNotLicensed, "the mailbox is not licensed, or switched off")
+        }
+        Kind::AccessDenied => {
+            (Mailbox, AlertKind::MailboxRefused, "the account has no access to the mailbox")
+        }
+        Kind::SyncStateInvalid => {
+            (Mailbox, AlertKind::ProtocolViolated, "the server forgets what it just said")
+        }
+        Kind::NotFound => (Mailbox, AlertKind::MailboxRefused, "what was asked for is not there"),
         Kind::Closed => (by_phase, AlertKind::ConnectionLost, "the connection ended before the answer did"),
         Kind::Unspeakable(what) => (Mailbox, AlertKind::MailboxRefused, what),
-        Kind::Throttled(Busy::Server) => (Server, AlertKind::ServerBusy, "the server asked to be left alone"),
-        Kind::Throttled(Busy::Mailbox) => (Mailbox, AlertKind::ServerBusy, "the mailbox is asked too much"),
-        Kind::ImpersonationRefused => {
-            (Mailbox, AlertKind::MailboxRefused, "the account may not act for the mailbox")
-        }
-        Kind::NoSuchMailbox => (Mailbox, AlertKind::MailboxRefused, "the server has no such mailbox"),
-        Kind::MailboxDisabled => (Mailbox, AlertKind::MailboxRefused, "the mailbox cannot be used"),
-        Kind::AccessDenied => (Mailbox, AlertKind::MailboxRefused, "the account is kept out of the mailbox"),
-        Kind::SyncStateInvalid => {
-            (Mailbox, AlertKind::ProtocolViolated, "the server forgot where the last run ended")
-        }
-        Kind::NotFound => (Mailbox, AlertKind::MailboxRefused, "the folder or item is not there"),
     }
 }
 

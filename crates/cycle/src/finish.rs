@@ -42,6 +42,9 @@ const OF_THE_MAILBOX: &[AlertKind] = &[
     AlertKind::MessagesWithheld,
     AlertKind::MailboxLocked,
     AlertKind::UidlNotOffered,
+    AlertKind::ImpersonationRefused,
+    AlertKind::MailboxUnknown,
+    AlertKind::MailboxNotLicensed,
 ];
 
 /// A profile's server that refuses this many of its mailboxes, and this share of them, has a problem of its own
@@ -95,7 +98,11 @@ impl Cycle {
             failure.scope = FailureScope::Server;
         }
         let pending_send = match self.mailbox.workload {
-            Workload::Outgoing => outgoing::earliest_next_try(&tenant, self.mailbox.id).await?,
+            Workload::Outgoing => {
+                let next = outgoing::earliest_next_try(&tenant, self.mailbox.id).await?;
+                let looks_again = crate::outgoing::looks_again(&tenant, &self.mailbox).await?;
+                next.into_iter().chain(looks_again).min()
+            }
             _ => None,
         };
         let next = self.next(ending, &outcome, &history, pending_send);

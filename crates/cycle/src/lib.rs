@@ -22,9 +22,9 @@ mod test;
 pub use config::Config;
 pub use failure::Explained;
 
-pub use ending::Ending;
+pub use ending::{BackOff, Ending};
 pub use held::Held;
 pub use limits::lease_request;
 pub use servers::Mail;
 pub use start::{Cycle, Parts};
-pub use test::{Finding, test};
+pub use test::{Finding, Taking, test};

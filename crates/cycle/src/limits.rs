@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use model::endpoint::Protocol;
+use model::profile::CredentialsOn;
 use model::workload::ServiceClass;
 use store::mailbox::MailboxForCycle;
 use throttle::{AcquireRequest, Holder, Limit};
 
 use crate::Mail;
+
+/// Connections of one mailbox to an Exchange server at once (design section 5).
+const AT_EXCHANGE: u32 = 3;
 
 /// One connection for this mailbox's workload: counted at its server's endpoint, for the mailbox itself, and, where
 /// the mailbox has its own credentials, within what the server allows each of them.
@@ -15,6 +19,7 @@ pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass
     let endpoint = mailbox.endpoint();
     let seconds = match endpoint.protocol {
         Protocol::Pop3 => mail.config().pop3_in_doubt_seconds,
+        Protocol::Ews => mail.config().ews_in_doubt_seconds,
         Protocol::Smtp | Protocol::Https => mail.config().smtp_in_doubt_seconds,
     };
     let in_doubt = Duration::from_secs(seconds.into());
@@ -25,9 +30,7 @@ pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass
         class,
         limits: vec![
             Limit::of_endpoint(mailbox.profile, endpoint, everyone, version, shares, in_doubt),
-            // POP3 locks the maildrop, and SMTP servers count few connections per account: one of each, which is within
-            // `max_connections` of a mailbox with credentials of its own, whatever that is.
-            Limit::of_mailbox(mailbox.id, endpoint, 1, version, shares, in_doubt),
+            Limit::of_mailbox(mailbox.id, endpoint, of_mailbox(mailbox), version, shares, in_doubt),
         ],
         wait: None,
         holder: Holder {
@@ -35,5 +38,16 @@ pub fn lease_request(mail: &Mail, mailbox: &MailboxForCycle, class: ServiceClass
             mailbox: Some(mailbox.id),
             workload: class.as_str().to_owned(),
         },
+    }
+}
+
+/// Connections of one mailbox at once. POP3 locks the maildrop, and SMTP servers count few connections per account: one of
+/// each, which is within `max_connections` of a mailbox with credentials of its own, whatever that is. Exchange throttles who
+/// asks for more than a few (`EWSMaxConcurrency`), and a worker needs one for each class of service.
+fn of_mailbox(mailbox: &MailboxForCycle) -> u32 {
+    match (mailbox.endpoint().protocol, mailbox.server.limits.credentials_on) {
+        (Protocol::Ews, CredentialsOn::Mailbox) => AT_EXCHANGE.min(mailbox.server.limits.max_connections),
+        (Protocol::Ews, CredentialsOn::Profile) => AT_EXCHANGE,
+        (Protocol::Pop3 | Protocol::Smtp | Protocol::Https, _) => 1,
     }
 }

@@ -1,24 +1,32 @@
-//! Outgoing mail over SMTP: one message after the other over one connection. `Sending` is committed before a message
+//! Outgoing mail, over SMTP or at an Exchange server: one message after the other over one connection. `Sending` is committed before a message
 //! leaves, at most one message is in Sending, and what nobody can know is never guessed.
 
 mod begun;
+mod exchange;
+mod found;
 mod letter;
+mod outlet;
 mod submission;
+
+use std::time::Duration;
 
 use model::alert::AlertKind;
 use model::budget::Used;
 use model::crash::{self, Point};
 use model::id::{EmailId, OrganizationId, SessionId};
+use model::profile::ProfileKind;
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::{Answer, Attempt, Pending, Turn};
+use store::outgoing::{Answer, Attempt, Doubtful, Pending, Turn};
 use store::schedule::Claim;
 use store::{Store, Tenant, alert, outgoing, schedule};
 use tokio::time::Instant;
 
 use self::begun::{Answered, Begun, Desk};
+use self::found::{AGAIN, WITHIN};
+use self::outlet::Outlet;
 use crate::ending::{Ending, Interrupted};
 use crate::start::{Cycle, Parts};
 
@@ -36,7 +44,7 @@ pub(crate) async fn pending(
     mailbox: &MailboxForCycle,
     claim: Claim,
     by: &Author,
-) -> store::Result<Vec<Pending>> {
+) -> store::Result<Sends> {
     let endpoint = mailbox.endpoint().key();
     for doubt in outgoing::recover(tenant, mailbox.id, claim.number, by).await? {
         let alert = NewAlert {
@@ -49,7 +57,39 @@ pub(crate) async fn pending(
         alert::raise(tenant, &alert).await?;
     }
     outgoing::age(tenant, mailbox.id, mailbox.max_send_age, by).await?;
-    outgoing::next_pending(tenant, mailbox.id, parts.mail.config().max_items.into()).await
+    let pending = outgoing::next_pending(tenant, mailbox.id, parts.mail.config().max_items.into()).await?;
+    let doubtful = match mailbox.server.kind {
+        ProfileKind::ExchangeEws => outgoing::in_doubt(tenant, mailbox.id, WITHIN).await?,
+        // Nobody can be asked what became of a message that was given away.
+        ProfileKind::Pop3Smtp => Vec::new(),
+    };
+    Ok(Sends { pending, doubtful })
+}
+
+/// What a cycle of sending begins with.
+pub(crate) struct Sends {
+    /// What is to be sent.
+    pending: Vec<Pending>,
+    /// What may have been sent, and can be looked for.
+    doubtful: Vec<Doubtful>,
+}
+
+impl Sends {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.doubtful.is_empty()
+    }
+}
+
+/// How soon the mailbox looks for its sends in doubt again; none when it has none, or nobody to ask.
+pub(crate) async fn looks_again(
+    tenant: &Tenant,
+    mailbox: &MailboxForCycle,
+) -> store::Result<Option<Duration>> {
+    if mailbox.server.kind != ProfileKind::ExchangeEws {
+        return Ok(None);
+    }
+    let doubtful = outgoing::in_doubt(tenant, mailbox.id, WITHIN).await?;
+    Ok((!doubtful.is_empty()).then_some(AGAIN))
 }
 
 /// What sending goes on with.
@@ -75,20 +115,29 @@ enum Sent {
 
 pub(crate) async fn run(
     cycle: &Cycle,
-    pending: Vec<Pending>,
+    mut sends: Sends,
     may_go_on: &(dyn Fn() -> bool + Send + Sync),
 ) -> Result<Ending, Interrupted> {
     let started = Instant::now();
     let (mail, profile) = (&cycle.parts.mail, cycle.mailbox.profile);
-    let mut session = cycle.open().await?;
+    let mut outlet = Box::pin(Outlet::open(cycle)).await?;
+    if let Outlet::Exchange(session) = &mut outlet {
+        let pending_again = Box::pin(found::look_for(cycle, session, &sends.doubtful)).await?;
+        if pending_again {
+            let tenant = cycle.parts.store.tenant(cycle.organization).await?;
+            let most = mail.config().max_items.into();
+            sends.pending = outgoing::next_pending(&tenant, cycle.mailbox.id, most).await?;
+            tenant.commit().await?;
+        }
+    }
     let sending = Sending { cycle, may_go_on };
     let caps = mail.config().caps();
     let (mut used, mut tried, mut cut_off) = (Used::default(), 0, false);
     let mut answered: Option<Answered> = None;
-    for next in pending {
+    for next in sends.pending {
         // A server that says goodbye after so many messages is done with for this time; the rest is due at once.
         let stop = caps.reached(used, started.elapsed()) || cycle.parts.drain.is_cancelled();
-        if stop || !session.is_open() {
+        if stop || !outlet.is_open() {
             cut_off = true;
             break;
         }
@@ -113,7 +162,7 @@ pub(crate) async fn run(
         let Some(begun) = begun else { continue };
         tried += 1;
         used.items += 1;
-        match sending.submit(&mut session, begun).await? {
+        match outlet.submit(&sending, begun).await? {
             Sent::GoOn { bytes, answered: last } => {
                 used.bytes += bytes;
                 answered = Some(last);
@@ -126,7 +175,7 @@ pub(crate) async fn run(
     if let Some(answered) = answered {
         answered.write().await?;
     }
-    session.quit().await;
+    outlet.close().await;
     Ok(Ending::done(tried, cut_off))
 }
 

@@ -3,18 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mail::error::{Kind, Phase};
 use mail::oauth;
 use mail::transport::{Ends, Settings, Trust};
-use mail::{pop3, smtp};
+use mail::{ews, pop3, smtp};
+use model::address::EmailAddress;
 use model::network::NetworkPolicy;
+use model::profile::ExchangeAccess;
 use store::mailbox::MailboxForCycle;
 use throttle::Shares;
 
 use crate::Config;
+use crate::access::Access;
 use crate::memory::Memory;
 
 /// What `max_message_mb` counts in.
 pub(crate) const MEGABYTE: u64 = 1024 * 1024;
+
+/// A Message-ID as the records have it: an Exchange server says it in angle brackets.
+pub(crate) fn bare(message_id: &str) -> &str {
+    message_id.trim().trim_matches(['<', '>'])
+}
 
 /// Everything about mail servers that is the same for all cycles of a process. Cheap to clone; clones share the TLS
 /// session tickets, which are all that a worker keeps between two cycles.
@@ -107,6 +116,54 @@ impl Mail {
             message_timeout: Duration::from_secs(self.parts.config.smtp_message_seconds.into()),
             verdict_timeout: Duration::from_secs(self.parts.config.smtp_verdict_seconds.into()),
         })
+    }
+
+    /// How a mailbox of an Exchange server is asked. `version` is what an earlier session found the server to speak.
+    pub(crate) async fn exchange(
+        &self,
+        mailbox: &MailboxForCycle,
+        access: &Access,
+        version: Option<&str>,
+    ) -> Result<ews::Session, mail::Error> {
+        let unspeakable = |what| mail::Error::new(Phase::SignIn, Kind::Unspeakable(what));
+        let exchange = mailbox
+            .server
+            .exchange
+            .as_ref()
+            .ok_or_else(|| unspeakable("the profile names no web service"))?;
+        let endpoint = &mailbox.server.incoming;
+        let address =
+            ews::Address::parse(&format!("https://{}:{}{}", endpoint.host, endpoint.port, exchange.path))
+                .map_err(|_| unspeakable("the address of the profile's web service is none"))?;
+        let owner: EmailAddress =
+            mailbox.address.parse().map_err(|_| unspeakable("the mailbox's address is none"))?;
+        let settings = ews::Settings {
+            transport: self.transport(mailbox)?,
+            schemes: ews::Schemes::default(),
+            limits: ews::Limits {
+                message_deadline: Duration::from_secs(self.parts.config.max_seconds.into()),
+                verdict_timeout: Duration::from_secs(self.parts.config.smtp_verdict_seconds.into()),
+                ..ews::Limits::default()
+            },
+            version: version.and_then(|version| version.parse().ok()),
+        };
+        let identity = ews::Identity {
+            login: &access.login,
+            proof: access.proof(),
+            mailbox: owner,
+            access: match exchange.access {
+                ExchangeAccess::Own => ews::Access::Own,
+                ExchangeAccess::Impersonation => ews::Access::Impersonation,
+                ExchangeAccess::Delegate => ews::Access::Delegate,
+            },
+        };
+        ews::Session::open(&address, &settings, identity).await
+    }
+
+    /// What the failure of a session's question means: one that was never answered fails as a server that does not greet.
+    pub(crate) fn first_word(session: &ews::Session, error: mail::Error) -> mail::Error {
+        let unanswered = matches!(error.kind(), Kind::TimedOut | Kind::Closed | Kind::Violation(_));
+        if unanswered && !session.was_answered() { error.at_the_greeting() } else { error }
     }
 
     /// What bounds a POP3 session.

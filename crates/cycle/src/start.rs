@@ -3,14 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mail::smtp;
 use mail::transport::Ends;
+use mail::{ews, smtp};
 use model::actor::Actor;
 use model::id::{OrganizationId, SessionId};
 use model::workload::Workload;
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::Pending;
 use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
 use store::{Store, mailbox, schedule};
@@ -19,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Keeper, NoAccess};
 use crate::ending::{Ending, Interrupted};
-use crate::outgoing;
+use crate::outgoing::{self, Sends};
 use crate::{Mail, incoming};
 
 /// What every cycle of a process works with. Cheap to clone.
@@ -57,8 +56,8 @@ pub(crate) enum Work {
     None,
     /// To read what is new.
     Incoming,
-    /// To send what is pending.
-    Outgoing(Vec<Pending>),
+    /// To send what is pending, and to look for what may have been sent.
+    Outgoing(Sends),
 }
 
 impl Cycle {
@@ -90,8 +89,8 @@ impl Cycle {
                 Workload::Incoming => Work::Incoming,
                 Workload::Outgoing => {
                     match outgoing::pending(&tenant, parts, &mailbox, claim, &author(&claim)).await? {
-                        pending if pending.is_empty() => Work::None,
-                        pending => Work::Outgoing(pending),
+                        sends if sends.is_empty() => Work::None,
+                        sends => Work::Outgoing(sends),
                     }
                 }
                 // POP3 and SMTP have no appointments, contacts and tasks.
@@ -141,7 +140,7 @@ impl Cycle {
         let result = match work {
             Work::None => return Some(Ending::idle()),
             Work::Incoming => incoming::run(self).await,
-            Work::Outgoing(pending) => outgoing::run(self, pending, &may_go_on).await,
+            Work::Outgoing(sends) => outgoing::run(self, sends, &may_go_on).await,
         };
         match result {
             Ok(ending) => Some(ending),
@@ -183,6 +182,15 @@ impl Cycle {
             }
             other => Ok(other?),
         }
+    }
+
+    /// Opens a session at an Exchange server, which signs in with its first question.
+    pub(crate) async fn exchange(
+        &self,
+        access: &Access,
+        version: Option<&str>,
+    ) -> Result<ews::Session, Interrupted> {
+        Ok(self.parts.mail.exchange(&self.mailbox, access, version).await?)
     }
 
     fn keeper(&self) -> Keeper<'_> {

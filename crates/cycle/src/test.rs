@@ -1,12 +1,16 @@
 //! Test and enable's test: really signs in, and asks the server everything that a cycle will need, without changing
 //! anything there.
 
+mod exchange;
+
 use mail::pop3::Expire;
 use mail::{pop3, smtp};
 use model::address::EmailAddress;
 use model::alert::AlertKind;
 use model::failure::{Failure, FailureScope};
+use model::id::InstallationId;
 use model::job::{Step, StepOutcome};
+use model::profile::ProfileKind;
 use model::workload::Workload;
 use serde_json::json;
 use store::change::Author;
@@ -23,6 +27,17 @@ pub struct Finding {
     pub steps: Vec<Step>,
     /// What went wrong, when something did.
     pub failed: Option<Explained>,
+    /// Whose mark was replaced at the server.
+    pub taken_from: Option<String>,
+}
+
+/// In whose name a mailbox is taken into use, where its server can keep a mark of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    /// The installation that will synchronize it.
+    pub installation: InstallationId,
+    /// Whether another's mark is replaced.
+    pub force: bool,
 }
 
 impl Finding {
@@ -55,18 +70,23 @@ impl Finding {
 
 /// Tests the workload that `mailbox` was read for, under a lease that the caller holds. A token that is refused is renewed
 /// once, as a cycle does.
-pub async fn test(keeper: &Keeper<'_>, mailbox: &MailboxForCycle, by: &Author) -> Result<Finding, NoAccess> {
-    let mut finding = Finding { steps: Vec::new(), failed: None };
+pub async fn test(
+    keeper: &Keeper<'_>,
+    mailbox: &MailboxForCycle,
+    taking: Taking,
+    by: &Author,
+) -> Result<Finding, NoAccess> {
+    let mut finding = Finding { steps: Vec::new(), failed: None, taken_from: None };
     let access = match keeper.access(mailbox, None, by).await {
         Ok(access) => access,
         Err(why) => return without_access(why, mailbox, finding),
     };
-    let mut tried = conversation(keeper.mail, mailbox, &access, &mut finding).await;
+    let mut tried = conversation(keeper, mailbox, &access, taking, &mut finding).await;
     if let Err(error) = &tried
         && Keeper::may_renew(&access, error)
     {
         match keeper.access(mailbox, Some(&access), by).await {
-            Ok(renewed) => tried = conversation(keeper.mail, mailbox, &renewed, &mut finding).await,
+            Ok(renewed) => tried = conversation(keeper, mailbox, &renewed, taking, &mut finding).await,
             Err(why) => return without_access(why, mailbox, finding),
         }
     }
@@ -102,11 +122,16 @@ fn without_access(
 }
 
 async fn conversation(
-    mail: &Mail,
+    keeper: &Keeper<'_>,
     mailbox: &MailboxForCycle,
     access: &Access,
+    taking: Taking,
     finding: &mut Finding,
 ) -> Result<(), mail::Error> {
+    let mail = keeper.mail;
+    if mailbox.server.kind == ProfileKind::ExchangeEws {
+        return exchange::conversation(keeper, mailbox, access, taking, finding).await;
+    }
     match mailbox.workload {
         Workload::Incoming => incoming(mail, mailbox, access, finding).await,
         Workload::Outgoing => outgoing(mail, mailbox, access, finding).await,

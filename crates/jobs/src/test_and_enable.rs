@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cycle::access::{Keeper, NoAccess};
-use cycle::{Finding, lease_request, test};
+use cycle::{Finding, Taking, lease_request, test};
 use jiff::Timestamp;
 use model::alert::AlertKind;
 use model::cadence::first_due;
@@ -16,7 +16,7 @@ use model::workload::{ServiceClass, Workload};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
 use store::mailbox::MailboxForCycle;
-use store::{Tenant, alert, credential, job, mailbox, oauth, setting};
+use store::{Tenant, alert, credential, installation, job, mailbox, oauth, setting};
 use throttle::Denied;
 
 use crate::handler::{Context, Outcome};
@@ -28,9 +28,16 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(300);
 const TESTED: [Workload; 2] = [Workload::Incoming, Workload::Outgoing];
 
 pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result<Outcome> {
-    let Ok(TestAndEnable { mailbox: id }) = serde_json::from_value(payload.clone()) else {
+    let Ok(TestAndEnable { mailbox: id, force }) = serde_json::from_value(payload.clone()) else {
         return Ok(failed("the job names no mailbox", "start the test again"));
     };
+    let ring = context.store().ring().await?;
+    let installation = installation::get(&ring).await?;
+    drop(ring);
+    let Some(installation) = installation else {
+        return Ok(failed("the database has no installation", "run `lockstep migrate`"));
+    };
+    let taking = Taking { installation, force };
     let mut steps = Vec::new();
     let (mut enabled, mut not_enabled) = (Vec::new(), Vec::new());
     for workload in TESTED {
@@ -47,7 +54,7 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
         steps.push(step(workload, StepOutcome::Running, ""));
         context.progress(&steps).await?;
         steps.pop();
-        let Tested { finding, with } = match found(context, &mailbox).await? {
+        let Tested { finding, with } = match found(context, &mailbox, taking).await? {
             Ok(tested) => tested,
             Err(Denied::Refused { why }) => {
                 let cause = format!("the coordinator does not count connections to this server: {why}");
@@ -158,7 +165,11 @@ impl SignedIn {
 }
 
 /// Tests under a lease of the jobs' own class: never one connection more than the server allows.
-async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Result<Result<Tested, Denied>> {
+async fn found(
+    context: &Context<'_>,
+    mailbox: &MailboxForCycle,
+    taking: Taking,
+) -> store::Result<Result<Tested, Denied>> {
     let tenant = context.store().tenant(context.organization).await?;
     let with = SignedIn::now(&tenant, mailbox).await?;
     tenant.commit().await?;
@@ -181,7 +192,7 @@ async fn found(context: &Context<'_>, mailbox: &MailboxForCycle) -> store::Resul
         () = lease.lost() => None,
         () = context.under.lost.cancelled() => None,
         // On the heap: whatever waits for it stays small.
-        finding = Box::pin(test(&keeper, mailbox, &by)) => Some(finding),
+        finding = Box::pin(test(&keeper, mailbox, taking, &by)) => Some(finding),
     };
     // What was found over a connection that was given up says nothing about the server.
     let finding = finding.filter(|_| !ends.is_silent());
@@ -213,6 +224,9 @@ async fn write(
     // Withdrawn while the server was asked, it enables nothing any more.
     job::fence(&tenant, context.claim).await?;
     // Holds the mailbox as well: from here on nobody changes it until this transaction ends.
+    if let Some(from) = &finding.taken_from {
+        mailbox::record_taking(&tenant, id, from, &by).await?;
+    }
     mailbox::record_test(&tenant, id, workload, result, Some(&said), &by).await?;
     let now = match mailbox::for_cycle(&tenant, id, workload).await? {
         Some(now) => SignedIn::now(&tenant, &now).await?,

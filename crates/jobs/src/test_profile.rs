@@ -60,7 +60,7 @@ pub(crate) async fn run(
                 }
             } else {
                 cursor.started += 1;
-                let payload = json!(TestAndEnable { mailbox: mailbox.id });
+                let payload = json!(TestAndEnable { mailbox: mailbox.id, force: false });
                 jobs.push(NewJob { kind: JobKind::TestAndEnable, payload, max_attempts: TRIES, after: None });
             }
         }

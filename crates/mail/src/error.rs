@@ -242,6 +242,13 @@ impl Error {
         self
     }
 
+    /// Says that nothing else had been answered before: so fails a server that takes connections and does not serve.
+    #[must_use]
+    pub fn at_the_greeting(mut self) -> Self {
+        self.0.phase = Phase::Greeting;
+        self
+    }
+
     /// Forgets the server's words, when they may repeat a secret.
     #[must_use]
     pub fn without_said(mut self) -> Self {

@@ -29,6 +29,10 @@ names! {
         ReadReceipt = "read_receipt",
         /// It did not come through.
         Fetch = "fetch",
+        /// It is about a meeting, which synchronizing appointments takes care of.
+        Meeting = "meeting",
+        /// It is no message, whatever lies in the folder.
+        ItemClass = "item_class",
     }
 }
 

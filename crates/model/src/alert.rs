@@ -84,6 +84,16 @@ names! {
         MailboxLocked = "mailbox_locked",
         /// The server cannot name messages lastingly.
         UidlNotOffered = "uidl_not_offered",
+        /// The account may not act in the mailbox owner's name.
+        ImpersonationRefused = "impersonation_refused",
+        /// The server has no mailbox by the address.
+        MailboxUnknown = "mailbox_unknown",
+        /// The mailbox has no license, or is switched off at the server.
+        MailboxNotLicensed = "mailbox_not_licensed",
+        /// The address is a list, a contact or another name of a mailbox.
+        NotAMailbox = "not_a_mailbox",
+        /// Another installation or organization has marked the mailbox as its own.
+        MailboxClaimed = "mailbox_claimed",
         /// A mailbox failed ten times.
         MailboxKeptFailing = "mailbox_kept_failing",
         /// Over half of the known messages have gone from the server at once.

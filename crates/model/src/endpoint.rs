@@ -24,6 +24,8 @@ pub enum Protocol {
     Smtp,
     /// HTTP over TLS: a token server.
     Https,
+    /// Exchange Web Services, which is HTTP over TLS: one endpoint for mail in, mail out and all else.
+    Ews,
 }
 
 impl Protocol {
@@ -33,6 +35,7 @@ impl Protocol {
             Self::Pop3 => "pop3",
             Self::Smtp => "smtp",
             Self::Https => "https",
+            Self::Ews => "ews",
         }
     }
 }

@@ -110,6 +110,12 @@ fn meaning(decision: Decision, rule: Option<Rule>, facts: &Circumstances) -> Str
         (Decision::Undeliverable, _) => {
             "It could not be read or stored in five tries and was given up. It stays on the server.".to_owned()
         }
+        (Decision::IgnoredClass, Some(Rule::Meeting)) => {
+            "It is about a meeting: what becomes of it belongs to the appointments of the mailbox.".to_owned()
+        }
+        (Decision::IgnoredClass, Some(Rule::ItemClass)) => {
+            "It is no message, although it lies among them.".to_owned()
+        }
         (Decision::IgnoredClass, _) => {
             "It is of a kind that another workload takes care of, or none.".to_owned()
         }

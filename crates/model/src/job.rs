@@ -18,6 +18,9 @@ pub use timetable::{Cron, Refused};
 pub struct TestAndEnable {
     /// Which mailbox.
     pub mailbox: MailboxId,
+    /// Whether it is taken from another installation or organization that has marked it as its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// What [`JobKind::TestProfile`] is done to.

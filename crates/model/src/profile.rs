@@ -1,5 +1,7 @@
 //! An email server profile: one mail server and how it is reached.
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::names;
 
 names! {
@@ -7,6 +9,18 @@ names! {
     "profile kind" ProfileKind {
         /// Mail by POP3 in and SMTP out; no calendar.
         Pop3Smtp = "pop3_smtp",
+        /// Microsoft Exchange on its own premises, and other servers that speak Exchange Web Services.
+        ExchangeEws = "exchange_ews",
+    }
+
+    /// In whose name an Exchange server is asked.
+    "way into Exchange" ExchangeAccess {
+        /// The profile's account acts as the mailbox's owner, which the server allows it by a role (`ApplicationImpersonation`).
+        Impersonation = "impersonation",
+        /// The profile's account asks in its own name for a mailbox that it was given access to.
+        Delegate = "delegate",
+        /// Each mailbox has its own credentials.
+        Own = "own",
     }
 
     /// Where the credentials of a profile's mailboxes live.
@@ -16,6 +30,15 @@ names! {
         /// Each mailbox has its own.
         Mailbox = "mailbox",
     }
+}
+
+/// How an Exchange server is asked, beside where it listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The path of the service on its host, such as `/EWS/Exchange.asmx`.
+    pub path: String,
+    /// In whose name it is asked.
+    pub access: ExchangeAccess,
 }
 
 /// The numbers that bound how much of a profile's servers may be used at once, counted per endpoint.

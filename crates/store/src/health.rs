@@ -28,8 +28,8 @@ pub struct Breaker {
 /// The protocols that a workload's cycles speak, as the ring's scan looks for their breakers.
 pub(crate) fn protocols(workload: Workload) -> Vec<&'static str> {
     match workload {
-        Workload::Incoming => vec![Protocol::Pop3.as_str()],
-        Workload::Outgoing => vec![Protocol::Smtp.as_str()],
+        Workload::Incoming => vec![Protocol::Pop3.as_str(), Protocol::Ews.as_str()],
+        Workload::Outgoing => vec![Protocol::Smtp.as_str(), Protocol::Ews.as_str()],
         Workload::Act => Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ use crate::{Result, Tenant};
 pub use again::{Asked, Counted, Extent, PassedOver, ask, ask_some, count, tell};
 pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
-pub use listed::{Compared, Known, back, came_back, forget, kept, mark_gone, set_aside};
+pub use listed::{Compared, Known, back, came_back, forget, kept, left, mark_gone, set_aside};
 pub use seen::{Looked, Search, Seen, by_message_id, search};
 
 /// An item of a listing that is to be fetched.
@@ -135,6 +135,51 @@ pub async fn unknown(
                 index: usize::try_from(row.try_get::<_, i64>("place")?).unwrap_or(usize::MAX),
                 attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(0),
                 deaths: u32::try_from(row.try_get::<_, i32>("deaths")?).unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+/// An item that is to be fetched again, known by its row alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueAgain {
+    /// The provider's name of it.
+    pub item_id: String,
+    /// Its size in bytes, as it was listed.
+    pub size: u64,
+    /// When the server received it, as far as anyone could tell.
+    pub received_at: Option<Timestamp>,
+    /// How often in a row its process died while it alone was in hand.
+    pub deaths: u32,
+}
+
+/// Items of a folder that are due to be tried again or to be examined again and have not left it, the one that was tried least
+/// first: for a provider that lists an item once. At most `most`.
+pub async fn due_again(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    folder: &str,
+    most: u32,
+) -> Result<Vec<DueAgain>> {
+    let rows = tenant
+        .query(
+            "select i.item_id, i.size, i.received_at, i.deaths from mailbox_items i
+             where i.mailbox_id = $1 and i.folder = $2 and i.gone_at is null
+               and ((i.decision = 'failed' and i.next_try_at <= now()) or i.examine_again_at is not null)
+             order by i.attempts, i.seen_at limit $3",
+            &[&mailbox.0, &folder, &i64::from(most)],
+        )
+        .await?;
+    let number = |row: &Row, column: &str| -> Result<u32> {
+        Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or(0))
+    };
+    rows.iter()
+        .map(|row| {
+            Ok(DueAgain {
+                item_id: row.try_get("item_id")?,
+                size: u64::try_from(row.try_get::<_, i64>("size")?).unwrap_or(0),
+                received_at: row.try_get("received_at")?,
+                deaths: number(row, "deaths")?,
             })
         })
         .collect()

@@ -27,7 +27,7 @@ pub(crate) use map::keep_messages;
 pub use map::{remap, stop_for};
 pub(crate) use update::go_on;
 pub use update::{MailboxUpdate, set_approval, set_password, update};
-pub use workload::{disable, enable, record_test, set_method};
+pub use workload::{disable, enable, record_taking, record_test, set_method};
 
 /// One mailbox.
 #[derive(Clone)]

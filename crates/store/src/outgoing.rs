@@ -7,6 +7,7 @@ mod attempt;
 mod cycle;
 mod doubt;
 mod draft;
+mod found;
 mod permission;
 pub mod report;
 mod request;
@@ -21,6 +22,7 @@ pub use attempt::{Attempt, DueRecipient, FILES_AT_ONCE, StoredFile, begin_attemp
 pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recover, waiting_since};
 pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
+pub use found::{Doubtful, in_doubt, record_found, renamed};
 pub use permission::may_send_from;
 pub use request::{Request, cancel, request_send};
 pub use state::{AttemptState, RecipientReport, RecipientStatus, SendState, earlier, state_of};

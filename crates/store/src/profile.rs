@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use model::endpoint::{Endpoint, Protocol};
 use model::id::ProfileId;
-use model::profile::{CredentialsOn, Limits, ProfileKind};
+use model::profile::{CredentialsOn, Exchange, Limits, ProfileKind};
 use tokio_postgres::Row;
 
 use crate::alert::Subject;
@@ -37,8 +37,10 @@ pub struct ProfileFields {
     pub kind: ProfileKind,
     /// Where mail is read.
     pub incoming: Endpoint,
-    /// Where mail is submitted.
+    /// Where mail is submitted; with Exchange the same.
     pub outgoing: Endpoint,
+    /// How Exchange is asked, where it is Exchange.
+    pub exchange: Option<Exchange>,
     /// PEM of the server's own certificate authority.
     pub ca_certificate: Option<String>,
     /// How much may be used at once, and where credentials live.
@@ -78,7 +80,7 @@ pub struct Profile {
 
 /// The columns of `profiles` that [`fields`] reads, with `p` for the table.
 pub(crate) const FIELDS: &str = "p.name as profile_name, p.description, p.kind, p.incoming_host, p.incoming_port,
-    p.incoming_tls, p.outgoing_host, p.outgoing_port, p.outgoing_tls, p.ca_certificate, p.credentials_on,
+    p.incoming_tls, p.outgoing_host, p.outgoing_port, p.outgoing_tls, p.exchange_path, p.exchange_access, p.ca_certificate, p.credentials_on,
     p.max_connections, p.max_in_flight, p.process_email_received_after as profile_floor, p.min_polling_minutes,
     p.connect_timeout_ms, p.alert_mail, p.external_id as profile_external_id";
 
@@ -95,12 +97,23 @@ pub(crate) fn fields(row: &Row) -> Result<ProfileFields> {
         let port = u16::try_from(number(port)?).map_err(|error| Error::Broken(error.to_string()))?;
         Ok(Endpoint { protocol, host: row.try_get(host)?, port, tls: row::by_serde(row, tls)? })
     };
+    let kind = named(row, "kind")?;
+    let (incoming, outgoing) = match kind {
+        ProfileKind::Pop3Smtp => (Protocol::Pop3, Protocol::Smtp),
+        ProfileKind::ExchangeEws => (Protocol::Ews, Protocol::Ews),
+    };
+    let path: Option<String> = row.try_get("exchange_path")?;
+    let exchange = match path {
+        Some(path) => Some(Exchange { path, access: named(row, "exchange_access")? }),
+        None => None,
+    };
     Ok(ProfileFields {
         name: row.try_get("profile_name")?,
         description: row.try_get("description")?,
-        kind: named(row, "kind")?,
-        incoming: endpoint(Protocol::Pop3, "incoming_host", "incoming_port", "incoming_tls")?,
-        outgoing: endpoint(Protocol::Smtp, "outgoing_host", "outgoing_port", "outgoing_tls")?,
+        kind,
+        incoming: endpoint(incoming, "incoming_host", "incoming_port", "incoming_tls")?,
+        outgoing: endpoint(outgoing, "outgoing_host", "outgoing_port", "outgoing_tls")?,
+        exchange,
         ca_certificate: row.try_get("ca_certificate")?,
         limits: Limits {
             credentials_on: named(row, "credentials_on")?,
@@ -148,9 +161,9 @@ pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result
             "insert into profiles (organization_id, id, name, description, kind, incoming_host, incoming_port,
                  incoming_tls, outgoing_host, outgoing_port, outgoing_tls, ca_certificate, credentials_on,
                  max_connections, max_in_flight, process_email_received_after, min_polling_minutes,
-                 connect_timeout_ms, alert_mail, external_id)
+                 connect_timeout_ms, alert_mail, external_id, exchange_path, exchange_access)
              values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                     $17, $18, $19)",
+                     $17, $18, $19, $20, $21)",
             &columns!(id, new),
         )
         .await
@@ -215,7 +228,7 @@ pub async fn update(
                  incoming_tls = $7, outgoing_host = $8, outgoing_port = $9, outgoing_tls = $10, ca_certificate = $11,
                  credentials_on = $12, max_connections = $13, max_in_flight = $14,
                  process_email_received_after = $15, min_polling_minutes = $16, connect_timeout_ms = $17,
-                 alert_mail = $18, external_id = $19, version = version + 1, modified_at = now()
+                 alert_mail = $18, external_id = $19, exchange_path = $20, exchange_access = $21, version = version + 1, modified_at = now()
              where id = $1",
             &columns!(id, new),
         )
@@ -255,6 +268,7 @@ fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {
     old.kind != new.kind
         || old.incoming != new.incoming
         || old.outgoing != new.outgoing
+        || old.exchange != new.exchange
         || old.ca_certificate != new.ca_certificate
         || old.limits.credentials_on != new.limits.credentials_on
 }
@@ -286,6 +300,7 @@ fn difference(old: Option<&ProfileFields>, new: &ProfileFields) -> Fields {
         "kind" = kind;
         "incoming" = incoming;
         "outgoing" = outgoing;
+        "exchange" = exchange;
         "ca_certificate" = ca_certificate;
         "credentials_on" = limits.credentials_on;
         "max_connections" = limits.max_connections;
@@ -335,6 +350,8 @@ macro_rules! columns {
             &i32::try_from($new.connect_timeout.as_millis()).unwrap_or(i32::MAX),
             &$new.alert_mail,
             &$new.external_id,
+            &$new.exchange.as_ref().map(|exchange| exchange.path.as_str()),
+            &$new.exchange.as_ref().map(|exchange| exchange.access.as_str()),
         ]
     };
 }

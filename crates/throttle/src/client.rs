@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::clock;
 use model::endpoint::Endpoint;
-use model::id::{ProfileId, SessionId};
+use model::id::{MailboxId, ProfileId, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::config::{Config, ConfigError};
 use crate::lease::Lease;
 use crate::link::{Command, Link};
-use crate::request::{AcquireRequest, Denied, endpoint_key};
+use crate::request::{AcquireRequest, Denied, endpoint_key, mailbox_key};
 
 /// Who asks: the same for the whole life of a process.
 #[derive(Clone, Debug)]
@@ -68,6 +68,11 @@ impl Throttle {
     /// Tells every worker to leave an endpoint alone, because its server said so.
     pub fn report_back_off(&self, profile: ProfileId, endpoint: &Endpoint, pause: Duration) {
         self.hold_back(endpoint_key(profile, endpoint), pause);
+    }
+
+    /// Tells every worker to leave one mailbox at an endpoint alone, because its server said so.
+    pub fn report_mailbox_back_off(&self, mailbox: MailboxId, endpoint: &Endpoint, pause: Duration) {
+        self.hold_back(mailbox_key(mailbox, endpoint), pause);
     }
 
     /// The same for any limit by its key.

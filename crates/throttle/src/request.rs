@@ -82,7 +82,7 @@ impl Limit {
     ) -> Self {
         let served = shares.served(classes_at(endpoint.protocol));
         Self {
-            key: format!("mailbox/{mailbox}/{}", endpoint.key()),
+            key: mailbox_key(mailbox, endpoint),
             capacity,
             version,
             served,
@@ -97,11 +97,23 @@ pub(crate) fn endpoint_key(profile: ProfileId, endpoint: &Endpoint) -> String {
     format!("profile/{profile}/{}", endpoint.key())
 }
 
+/// The key that back-off of one mailbox at an endpoint is reported under.
+pub(crate) fn mailbox_key(mailbox: MailboxId, endpoint: &Endpoint) -> String {
+    format!("mailbox/{mailbox}/{}", endpoint.key())
+}
+
 /// The classes that have anything to do at a protocol's endpoints.
 fn classes_at(protocol: Protocol) -> &'static [ServiceClass] {
     match protocol {
         Protocol::Pop3 => &[ServiceClass::Incoming, ServiceClass::Jobs],
         Protocol::Smtp => &[ServiceClass::Outgoing, ServiceClass::Jobs],
+        Protocol::Ews => &[
+            ServiceClass::Incoming,
+            ServiceClass::Outgoing,
+            ServiceClass::Calendar,
+            ServiceClass::Jobs,
+            ServiceClass::Watch,
+        ],
         // A token server opens no mailbox, and asks for no lease.
         Protocol::Https => &[],
     }

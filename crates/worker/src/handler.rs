@@ -5,10 +5,8 @@ use std::time::Duration;
 use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
 use cycle::hand::{Hand, until_heard};
 use cycle::life::Under;
-use cycle::{Cycle, Ending, Held};
-use model::cadence::Outcome;
+use cycle::{BackOff, Cycle, Ending, Held};
 use model::crash::{self, Point};
-use model::failure::{FailureScope, clamped};
 use store::schedule::{self, Claim, ClaimedCycle};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
@@ -138,13 +136,12 @@ impl Cycles {
 
     /// Tells every worker what the server asked for.
     fn hold_back(&self, cycle: &Cycle, ending: &Ending) {
-        let Outcome::Failed(failure) = &ending.outcome else { return };
-        if let (FailureScope::Server, Some(asked)) = (failure.scope, failure.retry_after) {
-            self.under.throttle.report_back_off(
-                cycle.mailbox.profile,
-                cycle.mailbox.endpoint(),
-                clamped(asked),
-            );
+        let Some(BackOff { of_the_mailbox, pause }) = ending.back_off else { return };
+        let (throttle, endpoint) = (&self.under.throttle, cycle.mailbox.endpoint());
+        if of_the_mailbox {
+            throttle.report_mailbox_back_off(cycle.mailbox.id, endpoint, pause);
+        } else {
+            throttle.report_back_off(cycle.mailbox.profile, endpoint, pause);
         }
     }
 

@@ -114,7 +114,7 @@ async fn reading<P: Provider>(how: How) {
         }
         house.assert_recovered().await;
         if came == Came::ToItsEnd {
-            assert!(number > 4, "a conversation of {number} requests is none");
+            assert!(number >= P::REQUESTS, "a conversation of {number} requests is none");
             return;
         }
     }
@@ -145,7 +145,7 @@ async fn sending<P: Provider>(how: How) {
             assert_eq!(house.arrived(&other.address, 1).await.len(), 1);
         }
         if came == Came::ToItsEnd {
-            assert!(number > 4, "a conversation of {number} requests is none");
+            assert!(number >= P::REQUESTS, "a conversation of {number} requests is none");
             return;
         }
     }

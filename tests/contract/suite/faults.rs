@@ -14,14 +14,12 @@ use store::outgoing::Draft;
 use crate::house::{House, config, impatient, message, patient, to};
 use crate::provider::Provider;
 
-const BOTH: [Workload; 2] = [Workload::Incoming, Workload::Outgoing];
-
 /// A server that fails at its door: both workloads see the same failure of the server, nobody is switched off, and
 /// when it has passed all goes on by itself.
 async fn at_the_door<P: Provider>(fault: Fault, expected: AlertKind, secret_stays: bool) {
     let house = House::<P>::with(impatient(), |_| {}).await;
     broken(&house, expected, |house, workload| house.door(workload).set(fault)).await;
-    for workload in BOTH {
+    for &workload in P::DOORS {
         assert!(!secret_stays || !house.door(workload).heard_a_secret(), "a password was said: {workload}");
     }
     mended(&house, |house, workload| house.door(workload).set(Fault::None)).await;
@@ -32,23 +30,24 @@ async fn broken<P: Provider>(house: &House<P>, expected: AlertKind, break_it: im
     let people = house.people(2).await;
     house.provider.deliver(&people[0].address, &message(1, &people[0].address));
     house.ask(&people[0], Draft { to: to(&people[1].address), ..Draft::default() }).await;
-    for workload in BOTH {
+    for &workload in P::DOORS {
         break_it(house, workload);
         assert_eq!(house.fails(&people[0], workload).await, (FailureScope::Server, expected), "{workload}");
     }
     assert_eq!(house.count("mailbox_workloads where enabled").await, 4, "disables nobody");
-    assert_eq!(house.count("endpoints where open_until > now()").await, 2, "pauses the others");
+    let endpoints = i64::try_from(P::DOORS.len()).unwrap();
+    assert_eq!(house.count("endpoints where open_until > now()").await, endpoints, "pauses the others");
     assert!(house.claimed(&people[1], Workload::Incoming).await.is_none(), "the others do not try it");
     // Nor are they the first to try it again.
     house.execute("update schedules set wished_at = null").await;
     let open = format!("alerts where kind = '{expected}' and profile_id is not null and resolved_at is null");
-    assert_eq!(house.count(&open).await, 2, "one for each endpoint");
+    assert_eq!(house.count(&open).await, endpoints, "one for each endpoint");
     assert_eq!(house.count("emails where direction = 'incoming' or state <> 'pending_send'").await, 0);
 }
 
 /// Mends the doors: the first cycle of each workload works, and nothing is held against anybody.
 async fn mended<P: Provider>(house: &House<P>, mend: impl Fn(&House<P>, Workload)) {
-    for workload in BOTH {
+    for &workload in P::DOORS {
         mend(house, workload);
     }
     house.later().await;
@@ -65,14 +64,14 @@ async fn mended<P: Provider>(house: &House<P>, mend: impl Fn(&House<P>, Workload
 pub(crate) async fn a_server_that_is_down_disables_nobody_and_all_goes_on_when_it_is_back<P: Provider>() {
     let house = House::<P>::build().await;
     let refuse = |refuse| move |house: &House<P>, workload| house.door(workload).front().refuse(refuse);
-    for workload in BOTH {
+    for &workload in P::DOORS {
         refuse(true)(&house, workload);
         // The port is closed a moment after it was asked for.
         let port = house.door(workload).front().port();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {}
     }
     broken(&house, AlertKind::ConnectionRefused, refuse(true)).await;
-    for workload in BOTH {
+    for &workload in P::DOORS {
         refuse(false)(&house, workload);
         let port = house.door(workload).front().port();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
@@ -107,11 +106,11 @@ pub(crate) async fn a_certificate_that_expired_is_refused<P: Provider>() {
 }
 
 pub(crate) async fn a_greeting_that_never_comes_is_given_up_in_time<P: Provider>() {
-    at_the_door::<P>(Fault::Silent, AlertKind::ConnectionTimedOut, true).await;
+    at_the_door::<P>(Fault::Silent, AlertKind::ConnectionTimedOut, P::GREETS).await;
 }
 
 pub(crate) async fn a_greeting_of_garbage_is_the_servers_failure<P: Provider>() {
-    at_the_door::<P>(Fault::Garbage(0), AlertKind::ProtocolViolated, true).await;
+    at_the_door::<P>(Fault::Garbage(0), AlertKind::ProtocolViolated, P::GREETS).await;
 }
 
 /// Breaks a reading cycle at its first request, then at its second, and so on until there are no more.
@@ -148,7 +147,7 @@ async fn reading<P: Provider>(fault: fn(u32) -> Fault) {
         }
         house.assert_recovered().await;
         if !came_so_far {
-            assert!(number > 4, "a conversation of {number} requests is none");
+            assert!(number >= P::REQUESTS, "a conversation of {number} requests is none");
             return;
         }
     }
@@ -191,9 +190,10 @@ async fn sending<P: Provider>(fault: fn(u32) -> Fault) {
         }
         door.forget();
     }
-    assert!(before > 4, "a conversation of {before} requests is none");
-    assert_eq!(unknown, 1, "in doubt is what was lost at the final dot, and nothing else");
-    assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, 1);
+    assert!(before >= P::REQUESTS, "a conversation of {before} requests is none");
+    let in_doubt = i64::from(!P::CAN_BE_ASKED);
+    assert_eq!(unknown, in_doubt, "in doubt is what was lost as it was handed over, and nothing else");
+    assert_eq!(house.count("alerts where kind = 'send_unknown' and resolved_at is null").await, in_doubt);
 }
 
 pub(crate) async fn garbage_at_any_request_of_reading_loses_nothing<P: Provider>() {
@@ -226,7 +226,7 @@ pub(crate) async fn a_server_that_speaks_one_byte_at_a_time_is_waited_for<P: Pro
         house.provider.deliver(&people[0].address, &message(number, &people[0].address));
     }
     let email = house.ask(&people[0], Draft { to: to(&people[1].address), ..Draft::default() }).await;
-    for workload in BOTH {
+    for &workload in P::DOORS {
         house.door(workload).set(Fault::Trickle(Duration::from_millis(1)));
     }
     assert_eq!(house.receive(&people[0]).await, 3);

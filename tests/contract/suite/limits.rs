@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cycle::{Config, lease_request};
+use cycle::{Config, Cycle, lease_request};
 use model::actor::Actor;
 use model::email::EmailState;
 use model::message::OutgoingAttachment;
@@ -12,7 +12,7 @@ use servers::Fault;
 use store::change::Author;
 use store::outgoing::Draft;
 
-use crate::house::{House, config, message, to};
+use crate::house::{House, config, message, taking, to};
 use crate::provider::Provider;
 use crate::ring::Ring;
 
@@ -42,6 +42,7 @@ pub(crate) async fn never_more_connections_than_allowed_are_open_and_everyone_ge
             let request = lease_request(&house.parts.mail, &cycle.mailbox, ServiceClass::Incoming);
             let lease = throttle.acquire(request).await.unwrap();
             let ending = cycle.run(|| lease.check()).await.unwrap();
+            parted(&cycle).await;
             lease.release().await;
             cycle.finish(&ending).await.unwrap();
         }));
@@ -53,6 +54,11 @@ pub(crate) async fn never_more_connections_than_allowed_are_open_and_everyone_ge
     assert_eq!(front.maximum(), 3, "the limit is used and never passed");
     assert!(front.total() >= people.len());
     assert_eq!(house.count("(select distinct mailbox_id from receipts) r").await, 16);
+}
+
+/// As a worker does before it gives a lease back: a connection counts until its server has closed it too.
+async fn parted(cycle: &Cycle) {
+    cycle.ends().part(Duration::from_secs(5)).await.unwrap();
 }
 
 pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider>() {
@@ -74,8 +80,11 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
         let request = lease_request(&house.parts.mail, &mailbox, ServiceClass::Jobs);
         let lease = throttle.acquire(request).await.unwrap();
         let cycle::Parts { store, keys, mail, .. } = &house.parts;
-        let keeper = cycle::access::Keeper { store, keys, mail, organization: house.organization };
-        let found = cycle::test(&keeper, &mailbox, &Author::new(Actor::Operator, "test")).await.unwrap();
+        let (mail, ends) = mail.with_ends();
+        let keeper = cycle::access::Keeper { store, keys, mail: &mail, organization: house.organization };
+        let found =
+            cycle::test(&keeper, &mailbox, taking(), &Author::new(Actor::Operator, "test")).await.unwrap();
+        ends.part(Duration::from_secs(5)).await.unwrap();
         lease.release().await;
         assert!(found.failed.is_none(), "{:?}", found.steps);
     });
@@ -84,6 +93,7 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
         let request = lease_request(&house.parts.mail, &mailbox, ServiceClass::Incoming);
         let lease = throttle.acquire(request).await.unwrap();
         let ending = cycle.run(|| lease.check()).await.unwrap();
+        parted(&cycle).await;
         lease.release().await;
         ending
     };
@@ -93,7 +103,8 @@ pub(crate) async fn one_mailbox_has_one_connection_whatever_wants_it<P: Provider
             .unwrap();
     cycle.finish(&ending).await.unwrap();
     let front = house.door(Workload::Incoming).front();
-    assert_eq!((front.maximum(), front.total()), (1, 5));
+    assert!(front.maximum() <= P::OF_A_MAILBOX, "{} at once", front.maximum());
+    assert_eq!(front.total(), 5);
     assert_eq!(house.count("emails").await, 50);
 }
 

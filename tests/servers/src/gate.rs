@@ -4,6 +4,7 @@
 //! The real server behind it is reached over TLS from the first byte, so its clients must use that as well.
 
 mod conversation;
+mod http;
 mod identity;
 
 use std::{
@@ -74,6 +75,15 @@ pub struct Gate {
     _apart: Apart,
 }
 
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// A line; what follows DATA is a message.
+    Lines,
+    /// A head and its body.
+    Http,
+}
+
 /// Where a held request and the test that holds it meet.
 #[derive(Default)]
 pub(super) struct Held {
@@ -93,10 +103,18 @@ impl Gate {
     /// # Panics
     /// When no port or no certificate can be had.
     pub async fn start(port: u16, ca_pem: &str) -> Self {
-        or_panic("cannot start a gate", Self::try_start(port, ca_pem).await)
+        or_panic("cannot start a gate", Self::try_start(port, ca_pem, Speech::Lines).await)
     }
 
-    async fn try_start(port: u16, ca_pem: &str) -> Result<Self, Error> {
+    /// The same before a server that speaks HTTP/1.1. It has no greeting: 0 is before the first request there.
+    ///
+    /// # Panics
+    /// When no port or no certificate can be had.
+    pub async fn start_http(port: u16, ca_pem: &str) -> Self {
+        or_panic("cannot start a gate", Self::try_start(port, ca_pem, Speech::Http).await)
+    }
+
+    async fn try_start(port: u16, ca_pem: &str, speech: Speech) -> Result<Self, Error> {
         let identity = Arc::new(Identity::make(ca_pem)?);
         let authority = identity.authority.clone();
         let [own] = ports::free()?;
@@ -115,7 +133,7 @@ impl Gate {
                 tokio::spawn(conversation::lead(
                     client,
                     port,
-                    fault,
+                    (speech, fault),
                     identity,
                     hearing,
                     Arc::clone(&holding),

@@ -113,6 +113,7 @@ impl House {
             kind: ProfileKind::Pop3Smtp,
             incoming: endpoint(Protocol::Pop3, place.pop3, place.pop3_tls),
             outgoing: endpoint(Protocol::Smtp, place.submissions, Tls::Implicit),
+            exchange: None,
             ca_certificate: Some(place.ca.to_owned()),
             limits: Limits {
                 credentials_on: CredentialsOn::Mailbox,

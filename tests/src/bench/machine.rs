@@ -40,6 +40,30 @@ impl fmt::Display for Machine {
     }
 }
 
+/// What the machine's cores did so far, in ticks of them all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ticks {
+    all: f64,
+    stolen: f64,
+}
+
+impl Ticks {
+    /// Since the machine started (proc(5), the first line of `/proc/stat`).
+    pub(super) fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> =
+            line.split_whitespace().skip(1).take(8).filter_map(|number| number.parse().ok()).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or_default() }
+    }
+
+    /// How much of the time since then, in percent, others had the cores that this machine was to have: on a rented machine a
+    /// figure that was measured while it is much says little.
+    pub(super) fn stolen_since(self, earlier: Self) -> f64 {
+        100.0 * (self.stolen - earlier.stolen) / (self.all - earlier.all).max(1.0)
+    }
+}
+
 /// Cores that this process may use.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

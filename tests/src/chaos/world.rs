@@ -236,6 +236,7 @@ fn short(configuration: Configuration) -> Configuration {
         .with("cycle.smtp_verdict_seconds", 5)
         .with("cycle.pop3_in_doubt_seconds", seconds(IN_DOUBT))
         .with("cycle.smtp_in_doubt_seconds", seconds(IN_DOUBT))
+        .with("cycle.ews_in_doubt_seconds", seconds(IN_DOUBT))
         .with("scheduler.sweep.cycle_seconds", 25)
         .with("scheduler.sweep.job_seconds", 25)
         .with("scheduler.sweep.queued_seconds", seconds(QUEUED))

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use model::accept::{Facts, accept, before_the_floor};
 use model::address::normalize;
 use model::automatic::{Automatic, automatic};
@@ -12,11 +13,10 @@ use store::incoming::{IncomingItem, IncomingMessage, Verdict};
 use store::outgoing::report::{self, Found, IncomingReport};
 use store::{Tenant, address, incoming};
 
-use super::Reading;
-use super::batch::Read;
+use super::intake::{Intake, Read};
 use crate::ending::Interrupted;
 
-impl Reading<'_> {
+impl Intake<'_> {
     /// Judges what was read, with what the organization knows about senders and earlier mail: two queries a batch, and
     /// one more where there are reports.
     pub(super) async fn judged(
@@ -37,7 +37,7 @@ impl Reading<'_> {
         let reports: Vec<&Report> = read.iter().filter_map(|read| read.report.as_ref()).collect();
         let mut found = report::find(tenant, mailbox.id, &reports).await?.into_iter();
         let items = read.into_iter().map(|mut read| {
-            let received_at = read.message.received.or(read.message.date);
+            let received_at = received_at(&read);
             // A report about an email of this mailbox is handled whatever the policy says of correspondence.
             let of_ours = read.report.take().and_then(|report| Some((found.next()??, report)));
             if let Some((found, report)) = of_ours
@@ -55,8 +55,8 @@ impl Reading<'_> {
             };
             let verdict = accept(mailbox.acceptance, &facts);
             IncomingItem {
-                item_id: read.new.item_id,
-                size: read.new.listed.size,
+                item_id: read.item_id,
+                size: read.size,
                 received_at,
                 message_id: read.message.message_id.clone(),
                 rule: verdict.rule.to_string(),
@@ -77,9 +77,9 @@ impl Reading<'_> {
 /// A report joins the email it speaks of; it is no correspondence of its own.
 fn reported(read: Read, found: Found, report: Report) -> IncomingItem {
     IncomingItem {
-        received_at: read.message.received.or(read.message.date),
-        item_id: read.new.item_id,
-        size: read.new.listed.size,
+        received_at: received_at(&read),
+        item_id: read.item_id,
+        size: read.size,
         message_id: read.message.message_id,
         rule: report.kind.to_string(),
         verdict: Verdict::Report(Box::new(IncomingReport {
@@ -89,6 +89,11 @@ fn reported(read: Read, found: Found, report: Report) -> IncomingItem {
             raw: read.raw,
         })),
     }
+}
+
+/// When the server received it, as far as anyone can tell.
+fn received_at(read: &Read) -> Option<Timestamp> {
+    read.received_at.or(read.message.received).or(read.message.date)
 }
 
 fn senders(read: &Read) -> impl Iterator<Item = String> + '_ {

@@ -21,7 +21,7 @@ use crate::ending::Interrupted;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a message was held back before its final dot.
-enum Held {
+pub(super) enum Held {
     Mail(mail::Error),
     /// Its files could not be read any further.
     Store(store::Error),
@@ -124,7 +124,7 @@ impl Sending<'_> {
 
     /// Comes true when the process is to stop and the message has had its time to reach its final dot: it goes again
     /// from elsewhere, instead of being in doubt. Past the dot only the server's answer counts.
-    async fn held_back(&self, dot: &AtomicBool) {
+    pub(super) async fn held_back(&self, dot: &AtomicBool) {
         self.cycle.parts.drain.cancelled().await;
         tokio::time::sleep(PATIENCE).await;
         if dot.load(Ordering::SeqCst) {
@@ -134,7 +134,7 @@ impl Sending<'_> {
 }
 
 /// The message itself is at fault: no server would take it like this.
-fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Sent {
+pub(super) fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Sent {
     let recipients = begun.attempt.recipients.iter().map(|recipient| RecipientAnswer {
         position: recipient.position,
         state: State::Refused,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cycle::Config;
+use cycle::{Config, Taking};
 use model::alert::AlertKind;
 use model::cadence::{DueReason, Outcome};
 use model::failure::FailureScope;
@@ -334,7 +334,8 @@ async fn test(house: &House, id: model::id::MailboxId) -> cycle::Finding {
     let cycle::Parts { store, keys, mail, .. } = &house.parts;
     let keeper = cycle::access::Keeper { store, keys, mail, organization: house.organization };
     let by = store::change::Author::new(model::actor::Actor::Operator, "test");
-    cycle::test(&keeper, &mailbox, &by).await.unwrap()
+    let taking = Taking { installation: model::clock::new_id(), force: false };
+    cycle::test(&keeper, &mailbox, taking, &by).await.unwrap()
 }
 
 #[tokio::test]

@@ -146,5 +146,5 @@ pub async fn test_mailbox(client: &config::Client, called: &str) -> Result<(), F
     let api = Api::open(client)?;
     let context = Context::new(&api, false);
     let mailbox = api.id(Noun::Mailbox, called).await?;
-    mailbox::test(&context, &[mailbox], true).await
+    mailbox::test(&context, &[mailbox], false, true).await
 }

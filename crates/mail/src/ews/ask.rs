@@ -140,7 +140,10 @@ impl Session {
             let was_used = channel.was_used();
             self.busy = false;
             match answer {
-                Ok(answer) => return Ok(answer.into_parts()),
+                Ok(answer) => {
+                    self.answered = true;
+                    return Ok(answer.into_parts());
+                }
                 Err(unanswered) => {
                     let again = unanswered.kind == Kind::Closed
                         && was_used
@@ -179,7 +182,10 @@ impl Session {
         let answer = channel.send_fed(request, feed(&feeder), until, verdict).await;
         self.busy = false;
         match answer {
-            Ok(Ok(answer)) => Ok(answer.into_parts()),
+            Ok(Ok(answer)) => {
+                self.answered = true;
+                Ok(answer.into_parts())
+            }
             Ok(Err(unanswered)) => {
                 let phase = if unanswered.left { Phase::Verdict } else { phase };
                 Err(self.lose(phase, unanswered.kind).into())

@@ -34,6 +34,8 @@ pub struct Session {
     pub(super) version: Version,
     /// The server has answered under it.
     pub(super) confirmed: bool,
+    /// Something came back that HTTP calls an answer.
+    pub(super) answered: bool,
     pub(super) server: Option<ServerVersion>,
     pub(super) affinity: Option<Affinity>,
     /// An answer is owed: what is set here when a request begins was left behind by one that was dropped.
@@ -68,6 +70,7 @@ impl Session {
             requests: 0,
             version: settings.version.unwrap_or(Version::NEWEST),
             confirmed: settings.version.is_some(),
+            answered: false,
             settings: settings.clone(),
             server: None,
             affinity: None,
@@ -80,6 +83,16 @@ impl Session {
     /// The version that the server answers under, once it has: worth keeping for the next session.
     pub fn version(&self) -> Option<Version> {
         Some(self.version).filter(|_| self.confirmed)
+    }
+
+    /// Whether the server has answered anything: one that never did may not be serving at all.
+    pub fn was_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// From now on the same account proves itself by something else, such as a token that was renewed. The connection stays.
+    pub fn renew(&mut self, proof: Proof<'_>) {
+        self.proof = proof.into();
     }
 
     /// What the server says it is.

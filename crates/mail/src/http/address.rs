@@ -54,6 +54,11 @@ impl Address {
         self.0.port_or_known_default().unwrap_or(443)
     }
 
+    /// What is asked for there, without a query.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
     /// Where the connection leads, by which limits and breakers are counted.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint { protocol: Protocol::Https, host: self.host(), port: self.port(), tls: Tls::Implicit }

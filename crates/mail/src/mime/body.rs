@@ -128,6 +128,9 @@ impl Reader<'_> {
             if is_tnef(content) {
                 self.warnings.insert(ParseWarning::OutlookRichText);
             }
+            if is_sealed(content) {
+                self.warnings.insert(ParseWarning::Sealed);
+            }
             let shown = place == Place::Related || content.main == "image";
             let attachment = keep(self.raw, part, self.attachments.len(), shown, self.warnings);
             self.attachments.push(attachment);
@@ -225,6 +228,16 @@ fn has_controls(text: &[u8]) -> bool {
     let ascii = text.iter().filter(control).count() > 0;
     // U+0080 to U+009F are C2 80 to C2 9F in UTF-8.
     ascii || memchr::memchr_iter(0xc2, text).any(|at| text.get(at + 1).is_some_and(|next| *next < 0xa0))
+}
+
+/// What holds the content itself in a form that only a key opens: an S/MIME envelope (RFC 8551 section 3), PGP (RFC 3156
+/// section 4), or a rights-managed message (\[MS-OXORMMS\] section 2.1.2).
+fn is_sealed(content: &Content) -> bool {
+    content.main == "application"
+        && matches!(
+            content.sub.as_str(),
+            "pkcs7-mime" | "x-pkcs7-mime" | "pgp-encrypted" | "x-microsoft-rpmsg-message"
+        )
 }
 
 /// What Outlook makes of a message in its own format (MS-OXTNEF): a file that holds the formatted text and all files.

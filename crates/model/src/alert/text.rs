@@ -202,7 +202,8 @@ pub(super) const fn facts(kind: K) -> Facts {
             Transient,
             "The server gives none of its messages",
             "The server {endpoint} lists new messages of the mailbox and gave none of the {refused} that were asked for.",
-            "Read the server's words and ask whoever runs the server: its store of messages is the usual reason. No              message is given up for it. Lockstep tries ten times, five minutes apart.",
+            "Read the server's words and ask whoever runs the server: its store of messages is the usual reason. No \
+             message is given up for it. Lockstep tries ten times, five minutes apart.",
         ),
         K::MailboxLocked => of(
             Information,
@@ -213,6 +214,33 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Nothing needs to be done if it passes. If it does not, find the program that reads the same mailbox by \
              POP3 and end it.",
         ),
+        K::ImpersonationRefused => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "The account may not impersonate the mailbox's owner",
+            "The server {endpoint} does not let the profile's account act in the name of the mailbox's owner: {reason}.",
+            "Give the account the role ApplicationImpersonation with a scope that holds this mailbox, or set the profile's \
+             access to `delegate` and give the account full access to the mailbox. Then test the mailbox again.",
+        ),
+        K::MailboxUnknown => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "The server has no such mailbox",
+            "The server {endpoint} knows no mailbox by this address: {reason}.",
+            "Compare the mailbox's address with the primary address at the server, and check that the mailbox lives there \
+             and was not moved to another server. Then test it again.",
+        ),
+        K::MailboxNotLicensed => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "The mailbox is switched off at the server",
+            "The server {endpoint} has the mailbox and does not serve it: {reason}.",
+            "Give the mailbox a license that contains Exchange, or enable it at the server. Lockstep tries ten times, five \
+             minutes apart; then test and enable it again.",
+        ),
         K::UidlNotOffered => of(
             Error,
             Mailbox,
@@ -222,6 +250,24 @@ pub(super) const fn facts(kind: K) -> Facts {
              one.",
             "Switch UIDL on at the server, or use another way to reach the mailbox. Lockstep does not guess: it would \
              read every message again and again.",
+        ),
+        K::NotAMailbox => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "The address is no mailbox of its own",
+            "The server {endpoint} says that the address is {what}.",
+            "{instead} Then test it again.",
+        ),
+        K::MailboxClaimed => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "Somebody else synchronizes the mailbox",
+            "The mailbox at {endpoint} is marked as synchronized by the organization {organization} of the installation \
+             {installation}.",
+            "Disable it there first: two that synchronize one mailbox record its mail twice. If that one is gone for good, \
+             take the mailbox with `lockstep mailbox test --force`; the change log says who did.",
         ),
         K::MailboxKeptFailing => of(
             Error,

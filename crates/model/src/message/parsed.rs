@@ -193,6 +193,8 @@ names! {
         BrokenMultipart = "broken_multipart",
         /// A winmail.dat (application/ms-tnef): what was formatted or attached may be in it alone.
         OutlookRichText = "outlook_rich_text",
+        /// Encrypted, signed within an envelope, or rights-managed: only the program of whoever holds the key opens it.
+        Sealed = "sealed",
         /// Something that begins like a uuencoded file and is none that could be read; it was left in the text.
         UuencodedText = "uuencoded_text",
         /// A file in yEnc, which was left in the text.
@@ -244,6 +246,10 @@ impl ParseWarning {
             Self::OutlookRichText => {
                 "It was sent in Outlook's rich text format; formatting and attachments may be inside winmail.dat, which \
                  Outlook opens. Ask its sender to send it as HTML or plain text."
+            }
+            Self::Sealed => {
+                "Its content is sealed (S/MIME, PGP or rights management), so nothing of it was read but its header. The raw \
+                 message is kept: download it, and open it with the program that has the key."
             }
             Self::UuencodedText => {
                 "A file that somebody put into the text (uuencode) is not whole, so it was left there. Ask its sender \

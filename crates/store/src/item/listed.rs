@@ -135,12 +135,28 @@ async fn known_where(
         .collect()
 }
 
+/// These items left the folder by the server's word: deleted there, or moved. What was recorded of them stays.
+pub async fn left(tenant: &Tenant, mailbox: MailboxId, folder: &str, items: &[String]) -> Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    tenant
+        .execute(
+            "update mailbox_items set gone_at = now(),
+                 deleted_at = case when delete_asked_at is not null then now() else deleted_at end
+             where mailbox_id = $1 and folder = $2 and item_id = any($3) and gone_at is null",
+            &[&mailbox.0, &folder, &items],
+        )
+        .await?;
+    Ok(())
+}
+
 /// These items are what they were before they were gone.
 pub async fn came_back(tenant: &Tenant, mailbox: MailboxId, folder: &str, items: &[&str]) -> Result<()> {
     tenant
         .execute(
             "update mailbox_items set gone_at = null, deleted_at = null
-             where mailbox_id = $1 and folder = $2 and item_id = any($3)",
+             where mailbox_id = $1 and folder = $2 and item_id = any($3) and gone_at is not null",
             &[&mailbox.0, &folder, &items],
         )
         .await?;

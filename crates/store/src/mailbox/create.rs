@@ -27,7 +27,8 @@ pub struct NewMailbox {
     pub owner: Option<Owner>,
     /// On which server.
     pub profile: ProfileId,
-    /// The login that mail is read with; none: the profile's user name when credentials live there, else the address.
+    /// The login that mail is read with; none: the profile's user name when credentials live there, else the address. An
+    /// Exchange server is asked for the mailbox by its address, whoever signs in.
     pub incoming_login: Option<String>,
     /// Which messages become records; none: what fits the owner.
     pub acceptance: Option<Acceptance>,
@@ -62,6 +63,7 @@ pub async fn create(tenant: &Tenant, new: &NewMailbox, by: &Author) -> Result<Ma
     }
     let endpoint = profile.fields.incoming.key();
     let login = match (&new.incoming_login, &profile.credential) {
+        _ if profile.fields.exchange.is_some() => new.address.as_str().to_owned(),
         (Some(login), _) => login.clone(),
         // An application's own tokens open each mailbox by its own login.
         (None, Some(credential))

@@ -8,7 +8,7 @@ use model::cadence::{Policy, Terms};
 use model::endpoint::Endpoint;
 use model::id::{CredentialId, MailboxId, ProfileId};
 use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, TestResult};
-use model::profile::CredentialsOn;
+use model::profile::{CredentialsOn, ProfileKind};
 use model::setting;
 use model::workload::Workload;
 use serde_json::Value;
@@ -97,9 +97,15 @@ impl MailboxForCycle {
         }
     }
 
-    /// The POP3 folder of the mailbox: items are named within the maildrop that the login opens.
+    /// The folder of the mailbox's items. With POP3 they are named within the maildrop that the login opens; with Exchange
+    /// within the mailbox, wherever the server has it today.
     pub fn incoming_folder(&self) -> String {
-        format!("{} {}", self.server.incoming.key(), self.incoming_login.to_lowercase())
+        match self.server.kind {
+            ProfileKind::Pop3Smtp => {
+                format!("{} {}", self.server.incoming.key(), self.incoming_login.to_lowercase())
+            }
+            ProfileKind::ExchangeEws => format!("ews {} inbox", self.address.to_lowercase()),
+        }
     }
 }
 

@@ -51,7 +51,14 @@ pub async fn update(
     check_time("process_email_received_after", update.process_email_received_after)?;
     let address = update.address.as_ref().map_or(old.address.as_str(), EmailAddress::as_str);
     let profile_id = update.profile.unwrap_or(old.profile);
-    let login = update.incoming_login.as_ref().unwrap_or(&old.incoming_login);
+    let profile = profile::get(tenant, profile_id)
+        .await?
+        .ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
+    let login = match &update.incoming_login {
+        // Whoever signs in asks for the mailbox by its address.
+        _ if profile.fields.exchange.is_some() => address,
+        login => login.as_ref().unwrap_or(&old.incoming_login),
+    };
     check_line("incoming_login", login, 1, 320)?;
     let acceptance = update.acceptance.unwrap_or(old.acceptance);
     let floor = update.process_email_received_after.or(old.process_email_received_after);
@@ -61,22 +68,19 @@ pub async fn update(
         .changed("name", &old.name, name)
         .changed("address", &old.address.as_str(), &address)
         .changed("profile", &old.profile, &profile_id)
-        .changed("incoming_login", &old.incoming_login, login)
+        .changed("incoming_login", &old.incoming_login.as_str(), &login)
         .changed("acceptance", &old.acceptance, &acceptance)
         .changed("process_email_received_after", &old.process_email_received_after, &floor)
         .changed("delete_after_processing", &old.delete_after_processing, &delete);
     if fields.is_empty() {
         return Ok(old);
     }
-    let profile = profile::get(tenant, profile_id)
-        .await?
-        .ok_or(Refusal::Unknown { what: "profile", field: "profile" })?;
     let endpoint = profile.fields.incoming.key();
     if let Some(refusal) = clash(tenant, Some(id), address, &endpoint, login).await? {
         return Err(refusal.into());
     }
     let moved = old.address != address;
-    let elsewhere = moved || old.profile != profile_id || old.incoming_login != *login;
+    let elsewhere = moved || old.profile != profile_id || old.incoming_login != login;
     let approval = if moved && old.approval == Approval::Approved { Approval::Pending } else { old.approval };
     let fields = fields.changed("approval", &old.approval, &approval);
     let row = tenant
@@ -91,7 +95,7 @@ pub async fn update(
                 &address,
                 &profile_id.0,
                 &endpoint,
-                login,
+                &login,
                 &acceptance.as_str(),
                 &floor,
                 &delete,
@@ -180,14 +184,15 @@ pub async fn set_password(
         )
         .into());
     }
-    let elsewhere = !mailbox.incoming_login.eq_ignore_ascii_case(username);
+    let login = if profile.fields.exchange.is_some() { &mailbox.address } else { username };
+    let elsewhere = !mailbox.incoming_login.eq_ignore_ascii_case(login);
     if elsewhere {
         let endpoint = profile.fields.incoming.key();
-        if let Some(refusal) = clash(tenant, Some(id), &mailbox.address, &endpoint, username).await? {
+        if let Some(refusal) = clash(tenant, Some(id), &mailbox.address, &endpoint, login).await? {
             return Err(refusal.into());
         }
         tenant
-            .execute("update mailboxes set incoming_login = $2 where id = $1", &[&id.0, &username])
+            .execute("update mailboxes set incoming_login = $2 where id = $1", &[&id.0, &login])
             .await
             .map_err(refused)?;
     }
@@ -198,9 +203,8 @@ pub async fn set_password(
         go_on(tenant, id).await?;
     }
     let version = touch(tenant, id).await?;
-    let fields = Fields::new()
-        .changed("incoming_login", &mailbox.incoming_login.as_str(), &username)
-        .named("password");
+    let fields =
+        Fields::new().changed("incoming_login", &mailbox.incoming_login.as_str(), &login).named("password");
     change::write(tenant, Change { record_type: "mailbox", id: id.0, version, by, fields }).await
 }
 

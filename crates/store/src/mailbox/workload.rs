@@ -73,6 +73,12 @@ pub async fn record_test(
     write(tenant, id, fields, by).await
 }
 
+/// Writes down that the mailbox was taken from whoever had marked it as its own at the server.
+pub async fn record_taking(tenant: &Tenant, id: MailboxId, from: &str, by: &Author) -> Result<()> {
+    locked(tenant, id, None).await?;
+    write(tenant, id, Fields::new().changed("owner_mark", &from, &"this organization"), by).await
+}
+
 /// Switches a workload on and makes it due after `first_due`, spread over its first interval. Refused while the
 /// mailbox is not approved or the workload not tested. The first time ever sets the floor: only what is received from
 /// now on is processed, unless an administrator said otherwise.

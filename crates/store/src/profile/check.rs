@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use model::endpoint::Endpoint;
+use model::endpoint::{Endpoint, Tls};
+use model::profile::{CredentialsOn, ExchangeAccess, ProfileKind};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,6 +16,7 @@ pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
     check_length("description", &new.description, 0, 2000)?;
     endpoint("incoming.host", "incoming.port", &new.incoming)?;
     endpoint("outgoing.host", "outgoing.port", &new.outgoing)?;
+    exchange(new)?;
     number("max_connections", new.limits.max_connections, 1..=65_536)?;
     number("max_in_flight", new.limits.max_in_flight, 1..=65_536)?;
     number("min_polling_minutes", new.min_polling_minutes, 0..=1440)?;
@@ -89,6 +91,42 @@ fn endpoint(host: &'static str, port: &'static str, endpoint: &Endpoint) -> Resu
     }
     if endpoint.port == 0 {
         return Err(Refusal::invalid(port, format!("`{port}` cannot be 0"), "give the TCP port, 1 to 65535"));
+    }
+    Ok(())
+}
+
+/// An Exchange profile leads to one place, over TLS from the first byte, and asks in the name that its credentials allow.
+fn exchange(new: &ProfileFields) -> Result<(), Refusal> {
+    let (ProfileKind::ExchangeEws, Some(exchange)) = (new.kind, &new.exchange) else {
+        let cause = "only a profile of the kind `exchange_ews` has `exchange`, and it cannot do without";
+        return match (new.kind, &new.exchange) {
+            (ProfileKind::Pop3Smtp, None) => Ok(()),
+            _ => Err(Refusal::invalid("exchange", cause, "give `exchange` with the kind, or neither")),
+        };
+    };
+    let path = exchange.path.as_str();
+    let fits =
+        |letter: char| letter.is_ascii_graphic() && !matches!(letter, '?' | '#' | '\\' | '"' | '<' | '>');
+    if !path.starts_with('/') || path.len() > 1000 || !path.chars().all(fits) {
+        return Err(Refusal::invalid(
+            "exchange.url",
+            "`exchange.url` has no path that a web service could have",
+            "give the whole address, such as https://mail.example.com/EWS/Exchange.asmx",
+        ));
+    }
+    if new.incoming != new.outgoing || new.incoming.tls != Tls::Implicit {
+        return Err(Refusal::invalid(
+            "incoming",
+            "an Exchange server has one location, for mail in and mail out",
+            "leave `incoming` and `outgoing` out, and give `exchange.url`",
+        ));
+    }
+    if (exchange.access == ExchangeAccess::Own) != (new.limits.credentials_on == CredentialsOn::Mailbox) {
+        return Err(Refusal::invalid(
+            "exchange.access",
+            "`exchange.access` and `credentials_on` do not fit each other",
+            "with credentials on the mailbox it is `own`; with credentials on the profile `impersonation` or `delegate`",
+        ));
     }
     Ok(())
 }

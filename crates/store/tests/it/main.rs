@@ -7,6 +7,7 @@ extern crate lockstep_store as store;
 
 mod away;
 mod belonging;
+mod exchange;
 mod feed;
 mod identity;
 mod incoming;

@@ -58,6 +58,7 @@ pub(crate) fn profile_fields(name: &str) -> ProfileFields {
         kind: ProfileKind::Pop3Smtp,
         incoming: endpoint(Protocol::Pop3, 995),
         outgoing: endpoint(Protocol::Smtp, 465),
+        exchange: None,
         ca_certificate: None,
         limits: Limits { credentials_on: CredentialsOn::Mailbox, max_connections: 10, max_in_flight: 100 },
         process_email_received_after: None,

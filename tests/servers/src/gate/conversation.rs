@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{client, rustls::pki_types::ServerName, server};
 
-use super::{Conversation, Fault, Heard, Held, connect, identity::Identity, shown};
+use super::{Conversation, Fault, Heard, Held, Speech, connect, http, identity::Identity, shown};
 
 /// What the two directions of a connection know of each other.
 #[derive(Default)]
@@ -41,7 +41,7 @@ struct Between {
 pub(super) async fn lead(
     client: TcpStream,
     port: u16,
-    fault: Fault,
+    (speech, fault): (Speech, Fault),
     identity: Arc<Identity>,
     heard: Heard,
     held: Arc<Held>,
@@ -66,15 +66,27 @@ pub(super) async fn lead(
     let between = Arc::new(Between::default());
     let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
-    if matches!(fault, Fault::Silent | Fault::CutAfter(0)) {
+    if fault == Fault::Silent || (fault == Fault::CutAfter(0) && speech == Speech::Lines) {
         between.muted.store(true, Ordering::SeqCst);
     }
-    if fault == Fault::Garbage(0) {
+    if fault == Fault::Garbage(0) && speech == Speech::Lines {
         between.garbled.store(true, Ordering::SeqCst);
     }
+    // Nothing is said before the first request: what is to befall the greeting befalls its answer.
+    let fault = match (speech, fault) {
+        (Speech::Http, Fault::CutAfter(0)) => Fault::CutAfter(1),
+        (Speech::Http, Fault::Garbage(0)) => Fault::Garbage(1),
+        (_, fault) => fault,
+    };
     let listening = Listening { fault, heard, held, place, between: Arc::clone(&between) };
+    let asked = async {
+        match speech {
+            Speech::Lines => listening.requests(from_client, to_server).await,
+            Speech::Http => listening.exchanges(from_client, to_server).await,
+        }
+    };
     tokio::select! {
-        ended = listening.requests(from_client, to_server) => ended,
+        ended = asked => ended,
         ended = answers(from_server, to_client, fault, &between) => ended,
     }
 }
@@ -90,7 +102,7 @@ struct Listening {
 
 impl Listening {
     async fn requests(
-        self,
+        &self,
         from: ReadHalf<server::TlsStream<TcpStream>>,
         mut to: WriteHalf<client::TlsStream<TcpStream>>,
     ) -> io::Result<()> {
@@ -144,6 +156,45 @@ impl Listening {
                 to.flush().await?;
             }
         }
+    }
+
+    /// The same where a request is a head with its body.
+    async fn exchanges(
+        &self,
+        from: ReadHalf<server::TlsStream<TcpStream>>,
+        mut to: WriteHalf<client::TlsStream<TcpStream>>,
+    ) -> io::Result<()> {
+        let (mut from, mut number) = (BufReader::new(from), 0);
+        while let Some(request) = http::next(&mut from).await? {
+            number += 1;
+            let strikes = [Fault::CutBefore(number), Fault::CutAfter(number), Fault::Garbage(number)];
+            if strikes.contains(&self.fault) {
+                self.held.struck.store(true, Ordering::SeqCst);
+            }
+            if self.fault == Fault::CutBefore(number) {
+                return Ok(());
+            }
+            if self.fault == Fault::Hold(number) {
+                self.held.reached.notify_one();
+                self.held.go_on.notified().await;
+            }
+            self.note(|conversation| conversation.requests.push(request.spoken));
+            if self.fault == Fault::Garbage(number) {
+                self.between.garbled.store(true, Ordering::SeqCst);
+            }
+            if self.fault == Fault::CutAfter(number) {
+                self.between.muted.store(true, Ordering::SeqCst);
+            }
+            if to.write_all(&request.bytes).await.is_err() || to.flush().await.is_err() {
+                // A server may answer before it has heard everything, and close: its answer is passed on first.
+                std::future::pending::<()>().await;
+            }
+            if self.fault == Fault::CutAfter(number) {
+                timeout(Duration::from_secs(5), self.between.swallowed.notified()).await.ok();
+                return Ok(());
+            }
+        }
+        to.shutdown().await
     }
 
     fn note(&self, note: impl FnOnce(&mut Conversation)) {

@@ -10,13 +10,13 @@ use serde_json::json;
 use store::Tenant;
 use store::job::{self, NewJob};
 use store::mailbox;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::body::{Json, Path};
+use crate::body::{Json, Path, Query};
 use crate::caller::Caller;
 use crate::problem::{Kind, Problem};
 
@@ -35,6 +35,21 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct MailboxesToTest {
     /// Up to 1,000.
     mailboxes: Vec<Uuid>,
+    /// Take a mailbox also where another installation or organization has marked it as its own.
+    #[serde(default)]
+    #[schema(required = false)]
+    force: bool,
+}
+
+/// How to test.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TestQuery {
+    /// Take the mailbox also where another installation or organization has marked it as its own.
+    #[serde(default)]
+    #[param(required = false)]
+    force: bool,
 }
 
 /// Tests that were started.
@@ -70,10 +85,10 @@ struct SkippedTest {
     remedy: String,
 }
 
-async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId) -> Result<Uuid, Problem> {
+async fn start(caller: &Caller, tenant: &Tenant, mailbox: MailboxId, force: bool) -> Result<Uuid, Problem> {
     let job = NewJob {
         kind: JobKind::TestAndEnable,
-        payload: json!(TestAndEnable { mailbox }),
+        payload: json!(TestAndEnable { mailbox, force }),
         max_attempts: TRIES,
         after: None,
     };
@@ -85,6 +100,7 @@ async fn start_all(
     caller: &Caller,
     tenant: &Tenant,
     mailboxes: Vec<mailbox::Mailbox>,
+    force: bool,
     started: &mut TestsStarted,
 ) -> Result<(), Problem> {
     for mailbox in mailboxes {
@@ -93,7 +109,7 @@ async fn start_all(
             let (cause, remedy) = (cause.to_owned(), remedy.to_owned());
             started.skipped.push(SkippedTest { mailbox: id, name, cause, remedy });
         } else {
-            let job = start(caller, tenant, mailbox.id).await?;
+            let job = start(caller, tenant, mailbox.id, force).await?;
             started.jobs.push(StartedTest { mailbox: id, name, job });
         }
     }
@@ -103,16 +119,20 @@ async fn start_all(
 /// Test and enable a mailbox: an async job signs in to both servers and switches on what works.
 #[utoipa::path(
     post, path = "/mailboxes/{id}/test", tag = "mailboxes", security(("key" = ["administer"])),
-    params(("id" = Uuid, Path, description = "The mailbox")), responses((status = 202, body = TestsStarted))
+    params(("id" = Uuid, Path, description = "The mailbox"), TestQuery), responses((status = 202, body = TestsStarted))
 )]
-async fn test(caller: Caller, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
+async fn test(
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Query(query): Query<TestQuery>,
+) -> Result<(StatusCode, Json<TestsStarted>), Problem> {
     let tenant = caller.begin().await?;
     let mailbox = mailbox::get(&tenant, MailboxId(id)).await?.ok_or_else(|| Problem::not_found("mailbox"))?;
     if let Some((cause, remedy)) = mailbox.test_obstacle() {
         return Err(Problem::new(Kind::Conflict, cause, remedy));
     }
     let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
-    start_all(&caller, &tenant, vec![mailbox], &mut started).await?;
+    start_all(&caller, &tenant, vec![mailbox], query.force, &mut started).await?;
     tenant.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(started)))
 }
@@ -132,13 +152,13 @@ async fn test_many(
     }
     let tenant = caller.begin().await?;
     let mut mailboxes = Vec::with_capacity(wanted.mailboxes.len());
-    for (place, id) in wanted.mailboxes.into_iter().enumerate() {
+    for (place, id) in wanted.mailboxes.iter().copied().enumerate() {
         let mailbox = mailbox::get(&tenant, MailboxId(id)).await?;
         let missing = || Problem::not_found("mailbox").about(&format!("mailboxes[{place}]"));
         mailboxes.push(mailbox.ok_or_else(missing)?);
     }
     let mut started = TestsStarted { jobs: Vec::new(), skipped: Vec::new() };
-    start_all(&caller, &tenant, mailboxes, &mut started).await?;
+    start_all(&caller, &tenant, mailboxes, wanted.force, &mut started).await?;
     tenant.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(started)))
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mail::oauth::Address;
 use model::credential::CredentialKind;
 use model::endpoint::{Endpoint, Protocol, Tls};
-use model::profile::{CredentialsOn, Limits, ProfileKind};
+use model::profile::{self as kinds, CredentialsOn, ExchangeAccess, Limits, ProfileKind};
 use serde::{Deserialize, Serialize};
 use store::profile::{self, ProfileFields};
 use utoipa::ToSchema;
@@ -15,6 +16,9 @@ use crate::body::Given;
 use crate::problem::Problem;
 use crate::routes::presets;
 use crate::schema;
+
+/// Where Exchange has its web service, unless an address says otherwise.
+const EWS_PATH: &str = "/EWS/Exchange.asmx";
 
 /// How a connection becomes private; there is no third way.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
@@ -83,6 +87,45 @@ impl From<Endpoint> for Location {
     }
 }
 
+/// An Exchange server: one address for mail in, mail out and all else.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exchange {
+    /// The address of its web service.
+    #[schema(example = "https://mail.example.com/EWS/Exchange.asmx")]
+    url: String,
+    /// In whose name it is asked. When left out: `own` with credentials on the mailbox, else `impersonation`.
+    #[schema(value_type = Option<schema::ExchangeAccess>)]
+    access: Option<ExchangeAccess>,
+}
+
+impl Exchange {
+    /// Where it listens, and how it is asked there.
+    fn place(self, credentials_on: CredentialsOn) -> Result<(Endpoint, kinds::Exchange), Problem> {
+        let address = Address::parse(&self.url).map_err(|error| {
+            Problem::invalid(
+                "exchange.url",
+                format!("`exchange.url` cannot be used: {error}"),
+                "give the address of the web service, such as https://mail.example.com/EWS/Exchange.asmx",
+            )
+        })?;
+        let usual = match credentials_on {
+            CredentialsOn::Mailbox => ExchangeAccess::Own,
+            CredentialsOn::Profile => ExchangeAccess::Impersonation,
+        };
+        let path = if address.path() == "/" { EWS_PATH } else { address.path() };
+        let exchange = kinds::Exchange { path: path.to_owned(), access: self.access.unwrap_or(usual) };
+        let (host, port) = (address.host(), address.port());
+        Ok((Endpoint { protocol: Protocol::Ews, host, port, tls: Tls::Implicit }, exchange))
+    }
+
+    fn of(endpoint: &Endpoint, exchange: &kinds::Exchange) -> Self {
+        let port = if endpoint.port == 443 { String::new() } else { format!(":{}", endpoint.port) };
+        let url = format!("https://{}{port}{}", endpoint.host, exchange.path);
+        Self { url, access: Some(exchange.access) }
+    }
+}
+
 /// A profile to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -95,13 +138,15 @@ pub(super) struct NewProfile {
     description: String,
     /// A provider whose servers are taken where none are given (GET /api/v1/presets).
     preset: Option<String>,
-    /// What kind of server; `pop3_smtp` when left out.
+    /// What kind of server; when left out `exchange_ews` with `exchange`, else `pop3_smtp`.
     #[schema(value_type = Option<schema::ProfileKind>)]
     kind: Option<ProfileKind>,
-    /// Where mail is read (POP3); needed without a preset.
+    /// Where mail is read (POP3); needed without a preset, and not given for Exchange.
     incoming: Option<Location>,
-    /// Where mail is submitted (SMTP); needed without a preset.
+    /// Where mail is submitted (SMTP); needed without a preset, and not given for Exchange.
     outgoing: Option<Location>,
+    /// Where an Exchange server is, instead of `incoming` and `outgoing`.
+    exchange: Option<Exchange>,
     /// PEM of the server's own certificate authority, trusted beside the system's.
     ca_certificate: Option<String>,
     /// Where credentials live: one on the profile for all mailboxes, or one on each mailbox.
@@ -132,6 +177,16 @@ pub(super) struct NewProfile {
 
 impl NewProfile {
     pub(super) fn fields(self) -> Result<ProfileFields, Problem> {
+        if let Some(exchange) = self.exchange.clone() {
+            return self.of_exchange(exchange);
+        }
+        if self.kind == Some(ProfileKind::ExchangeEws) {
+            return Err(Problem::invalid(
+                "exchange",
+                "`exchange` is missing",
+                "give the address of the web service as `exchange.url`",
+            ));
+        }
         let preset = presets::named(self.preset.as_ref())?;
         let known = |(host, port, tls): (&str, u16, Tls)| Location::of(host, port, tls);
         let lacks = |field: &str| {
@@ -141,16 +196,47 @@ impl NewProfile {
                 "add it, or name a `preset` (GET /api/v1/presets)",
             )
         };
-        let incoming = self.incoming.or(preset.map(|preset| known(preset.incoming)));
-        let outgoing = self.outgoing.or(preset.map(|preset| known(preset.outgoing)));
+        let incoming = self.incoming.clone().or(preset.map(|preset| known(preset.incoming)));
+        let outgoing = self.outgoing.clone().or(preset.map(|preset| known(preset.outgoing)));
         let incoming = incoming.ok_or_else(|| lacks("incoming"))?;
         let outgoing = outgoing.ok_or_else(|| lacks("outgoing"))?;
-        Ok(ProfileFields {
+        let incoming = incoming.endpoint("incoming", Protocol::Pop3)?;
+        let outgoing = outgoing.endpoint("outgoing", Protocol::Smtp)?;
+        Ok(self.at(ProfileKind::Pop3Smtp, incoming, outgoing, None))
+    }
+
+    fn of_exchange(self, exchange: Exchange) -> Result<ProfileFields, Problem> {
+        let other = [
+            ("incoming", self.incoming.is_some()),
+            ("outgoing", self.outgoing.is_some()),
+            ("preset", self.preset.is_some()),
+            ("kind", self.kind.is_some_and(|kind| kind != ProfileKind::ExchangeEws)),
+        ];
+        if let Some((field, _)) = other.into_iter().find(|(_, given)| *given) {
+            return Err(Problem::invalid(
+                field,
+                format!("`{field}` does not fit a profile with `exchange`"),
+                "leave it out: the one address of an Exchange server serves mail in and mail out",
+            ));
+        }
+        let (endpoint, exchange) = exchange.place(self.credentials_on)?;
+        Ok(self.at(ProfileKind::ExchangeEws, endpoint.clone(), endpoint, Some(exchange)))
+    }
+
+    fn at(
+        self,
+        kind: ProfileKind,
+        incoming: Endpoint,
+        outgoing: Endpoint,
+        exchange: Option<kinds::Exchange>,
+    ) -> ProfileFields {
+        ProfileFields {
             name: self.name,
             description: self.description,
-            kind: self.kind.unwrap_or(ProfileKind::Pop3Smtp),
-            incoming: incoming.endpoint("incoming", Protocol::Pop3)?,
-            outgoing: outgoing.endpoint("outgoing", Protocol::Smtp)?,
+            kind,
+            incoming,
+            outgoing,
+            exchange,
             ca_certificate: self.ca_certificate,
             limits: Limits {
                 credentials_on: self.credentials_on,
@@ -162,7 +248,7 @@ impl NewProfile {
             connect_timeout: Duration::from_millis(self.connect_timeout_ms.unwrap_or(30_000).into()),
             alert_mail: self.alert_mail,
             external_id: self.external_id,
-        })
+        }
     }
 }
 
@@ -178,6 +264,8 @@ pub(super) struct ProfileChange {
     incoming: Option<Location>,
     /// Where mail is submitted (SMTP), as a whole.
     outgoing: Option<Location>,
+    /// Where an Exchange server is, as a whole.
+    exchange: Option<Exchange>,
     /// PEM of the server's own certificate authority; null forgets it.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -219,6 +307,31 @@ impl ProfileChange {
                 *field = value;
             }
         }
+        let was = fields.limits.credentials_on;
+        set(&mut fields.limits.credentials_on, self.credentials_on);
+        let is_exchange = fields.exchange.is_some();
+        let wrong = [
+            ("incoming", is_exchange && self.incoming.is_some()),
+            ("outgoing", is_exchange && self.outgoing.is_some()),
+            ("exchange", !is_exchange && self.exchange.is_some()),
+        ];
+        if let Some((field, _)) = wrong.into_iter().find(|(_, wrong)| *wrong) {
+            return Err(Problem::invalid(
+                field,
+                format!("`{field}` does not fit a profile of the kind `{}`", fields.kind),
+                "make a profile of the other kind; a profile keeps its kind",
+            ));
+        }
+        if let Some(present) = fields.exchange.take() {
+            let moved = fields.limits.credentials_on != was;
+            let given = self.exchange.unwrap_or_else(|| Exchange {
+                access: Some(present.access).filter(|_| !moved),
+                ..Exchange::of(&fields.incoming, &present)
+            });
+            let (endpoint, exchange) = given.place(fields.limits.credentials_on)?;
+            (fields.incoming, fields.outgoing) = (endpoint.clone(), endpoint);
+            fields.exchange = Some(exchange);
+        }
         if let Some(location) = self.incoming {
             fields.incoming = location.endpoint("incoming", Protocol::Pop3)?;
         }
@@ -228,7 +341,6 @@ impl ProfileChange {
         set(&mut fields.name, self.name);
         set(&mut fields.description, self.description);
         fields.ca_certificate = self.ca_certificate.or(fields.ca_certificate);
-        set(&mut fields.limits.credentials_on, self.credentials_on);
         set(&mut fields.limits.max_connections, self.max_connections);
         set(&mut fields.limits.max_in_flight, self.max_in_flight);
         fields.process_email_received_after =
@@ -256,10 +368,12 @@ pub(super) struct Profile {
     /// What kind of server.
     #[schema(value_type = schema::ProfileKind)]
     kind: ProfileKind,
-    /// Where mail is read (POP3).
+    /// Where mail is read: by POP3, or at the Exchange server.
     incoming: Location,
-    /// Where mail is submitted (SMTP).
+    /// Where mail is submitted: by SMTP, or at the Exchange server.
     outgoing: Location,
+    /// Of an Exchange server; null for others.
+    exchange: Option<Exchange>,
     /// PEM of the server's own certificate authority.
     ca_certificate: Option<String>,
     /// Where credentials live.
@@ -318,6 +432,7 @@ impl From<profile::Profile> for Profile {
             name: fields.name,
             description: fields.description,
             kind: fields.kind,
+            exchange: fields.exchange.as_ref().map(|exchange| Exchange::of(&fields.incoming, exchange)),
             incoming: fields.incoming.into(),
             outgoing: fields.outgoing.into(),
             ca_certificate: fields.ca_certificate,

@@ -109,6 +109,10 @@ pub enum Command {
         /// Start the tests and do not wait for them.
         #[arg(long)]
         no_wait: bool,
+        /// Take mailboxes also where another installation or organization has marked them as its own. Both would
+        /// synchronize them then: switch them off there.
+        #[arg(long, conflicts_with = "profile")]
+        force: bool,
     },
     /// Ask for the link by which whoever owns the mailbox consents to it, where the profile signs in by tokens.
     Consent {
@@ -201,9 +205,9 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Profile, &profile).await?;
             test_profile(context, &id, !no_wait).await?;
         }
-        Command::Test { mailboxes, no_wait, .. } => {
+        Command::Test { mailboxes, no_wait, force, .. } => {
             let ids = test::ids(context, &mailboxes).await?;
-            test(context, &ids, !no_wait).await?;
+            test(context, &ids, force, !no_wait).await?;
         }
         Command::Consent { mailbox } => {
             let id = api.id(Noun::Mailbox, &mailbox).await?;

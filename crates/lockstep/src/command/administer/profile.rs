@@ -24,6 +24,10 @@ A server with a certificate of its own authority, and one credential for all mai
       --ca-file authority.pem --credentials-on profile
   lockstep profile set-password Example --username service@example.com
 
+An Exchange server, asked in everybody's name by one account that may impersonate them:
+  lockstep profile create Exchange --exchange https://mail.example.com/EWS/Exchange.asmx --credentials-on profile
+  lockstep profile set-password Exchange --username 'EXAMPLE\\lockstep'
+
 A large provider, signed in to by consent instead of passwords:
   lockstep profile create Google --preset google
   lockstep profile set-oauth Google --preset google --client-id ID --secret-expires 2027-01-31T00:00:00Z
@@ -206,6 +210,7 @@ fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
         };
         plain(format!("{} ({protocol}, {tls})", location(profile, which)))
     };
+    let exchange = profile.at("exchange").is_some();
     let limit = match profile.text("credentials_on").as_str() {
         "profile" => format!("{} connections at once to each server", profile.text("max_connections")),
         _ => format!(
@@ -222,8 +227,10 @@ fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
         if profile.at("ca_certificate").is_some() { "its own, beside the system's" } else { "the system's" };
     let facts = context.look.facts([
         ("description", plain(profile.text("description"))),
-        ("incoming", server("incoming", "POP3")),
-        ("outgoing", server("outgoing", "SMTP")),
+        ("incoming", if exchange { plain("") } else { server("incoming", "POP3") }),
+        ("outgoing", if exchange { plain("") } else { server("outgoing", "SMTP") }),
+        ("exchange", plain(profile.text("exchange.url"))),
+        ("access", plain(profile.text("exchange.access"))),
         ("authority", plain(authority)),
         ("credentials", credentials(profile)),
         ("stored", plain(context.when(profile.time("credential.modified_at")))),

@@ -21,12 +21,16 @@ pub(super) async fn ids(context: &Context<'_>, called: &[String]) -> Result<Vec<
 pub(in crate::command::administer) async fn test(
     context: &Context<'_>,
     ids: &[String],
+    force: bool,
     wait: bool,
 ) -> Result<(), Failure> {
     let started = match ids {
         // Of one alone the API says as an error what stands in its way.
-        [id] => context.api.post(&["mailboxes", id, "test"], &Value::Null).await?,
-        ids => context.api.post(&["mailboxes", "test"], &json!({"mailboxes": ids})).await?,
+        [id] if !force => context.api.post(&["mailboxes", id, "test"], &Value::Null).await?,
+        ids => {
+            let body = json!({"mailboxes": ids, "force": force});
+            context.api.post(&["mailboxes", "test"], &body).await?
+        }
     };
     followed(context, &started, wait).await
 }

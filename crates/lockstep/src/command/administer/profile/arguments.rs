@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use model::profile::CredentialsOn;
+use model::profile::{CredentialsOn, ExchangeAccess};
 use serde_json::{Value, json};
 
 use super::location::{Location, Tls, with_tls};
@@ -26,11 +26,18 @@ pub struct Create {
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
     /// Where mail is read, by POP3: HOST or HOST:PORT; port 995 when left out.
-    #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "preset")]
+    #[arg(long, value_name = "HOST[:PORT]", required_unless_present_any = ["preset", "exchange"])]
     incoming: Option<Location>,
     /// Where mail is submitted, by SMTP: HOST or HOST:PORT; port 465 when left out.
-    #[arg(long, value_name = "HOST[:PORT]", required_unless_present = "preset")]
+    #[arg(long, value_name = "HOST[:PORT]", required_unless_present_any = ["preset", "exchange"])]
     outgoing: Option<Location>,
+    /// An Exchange server instead: the address of its web service, such as `https://mail.example.com/EWS/Exchange.asmx`.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["preset", "incoming", "outgoing", "incoming_tls", "outgoing_tls"])]
+    exchange: Option<String>,
+    /// In whose name the Exchange server is asked: `own` (each mailbox's), `impersonation` or `delegate` (the profile's)
+    /// [`own` with credentials on the mailbox, else `impersonation`].
+    #[arg(long, value_name = "ACCESS", requires = "exchange")]
+    access: Option<ExchangeAccess>,
     /// How the connection to the incoming server becomes private; what is usual at its port when left out.
     #[arg(long, value_name = "TLS")]
     incoming_tls: Option<Tls>,
@@ -106,6 +113,9 @@ impl Create {
         if let Some(outgoing) = &self.outgoing {
             body["outgoing"] = outgoing.body(self.outgoing_tls, SUBMISSIONS);
         }
+        if let Some(url) = &self.exchange {
+            body["exchange"] = at_exchange(url, self.access);
+        }
         for (name, value) in self.more.fields()? {
             if let Some(value) = value {
                 body[name] = value;
@@ -129,6 +139,12 @@ pub struct Update {
     /// Where mail is submitted, by SMTP: HOST or HOST:PORT.
     #[arg(long, value_name = "HOST[:PORT]")]
     outgoing: Option<Location>,
+    /// The address of an Exchange server's web service.
+    #[arg(long, value_name = "URL")]
+    exchange: Option<String>,
+    /// In whose name the Exchange server is asked: `own`, `impersonation` or `delegate`.
+    #[arg(long, value_name = "ACCESS")]
+    access: Option<ExchangeAccess>,
     /// How the connection to the incoming server becomes private.
     #[arg(long, value_name = "TLS")]
     incoming_tls: Option<Tls>,
@@ -157,6 +173,14 @@ impl Update {
                 (None, Some(tls)) => present.at(which).map(|location| with_tls(location, tls)),
                 (None, None) => None,
             };
+        let exchange = (self.exchange.is_some() || self.access.is_some()).then(|| {
+            let url = self.exchange.clone().unwrap_or_else(|| present.text("exchange.url"));
+            let changes_place = self.credentials_on.is_some();
+            let access = self
+                .access
+                .or_else(|| present.text("exchange.access").parse().ok().filter(|_| !changes_place));
+            at_exchange(&url, access)
+        });
         let [description, authority, connections, in_flight, polling, timeout, after, mail, id] =
             self.more.fields()?;
         let authority = if self.forget_ca { (authority.0, Some(Value::Null)) } else { authority };
@@ -164,6 +188,7 @@ impl Update {
             ("name", self.name.clone().map(Value::from)),
             ("incoming", moved(self.incoming.as_ref(), self.incoming_tls, "incoming", POP3S)),
             ("outgoing", moved(self.outgoing.as_ref(), self.outgoing_tls, "outgoing", SUBMISSIONS)),
+            ("exchange", exchange),
             ("credentials_on", self.credentials_on.map(|place| json!(place))),
             ("paused", self.paused.map(Value::from)),
             description,
@@ -177,6 +202,14 @@ impl Update {
             id,
         ])
     }
+}
+
+fn at_exchange(url: &str, access: Option<ExchangeAccess>) -> Value {
+    let mut exchange = json!({"url": url});
+    if let Some(access) = access {
+        exchange["access"] = json!(access);
+    }
+    exchange
 }
 
 fn pem(file: &Path) -> Result<String, Failure> {

@@ -21,21 +21,21 @@ impl Reading<'_> {
         session: &mut Session,
         listing: &Listing,
     ) -> Result<Vec<String>, Interrupted> {
-        let mailbox = self.cycle.mailbox.id;
+        let mailbox = self.intake.cycle.mailbox.id;
         let here: HashSet<&str> = self.kept_here.iter().map(String::as_str).collect();
         let most = u32::try_from(here.len()).unwrap_or(u32::MAX);
-        let most = self.cycle.parts.mail.config().max_items.saturating_add(most);
-        let tenant = self.fenced().await?;
-        let mut kept = item::kept(&tenant, mailbox, &self.folder, listing.item_ids(), most).await?;
+        let most = self.intake.cycle.parts.mail.config().max_items.saturating_add(most);
+        let tenant = self.intake.fenced().await?;
+        let mut kept = item::kept(&tenant, mailbox, &self.intake.folder, listing.item_ids(), most).await?;
         tenant.commit().await?;
         kept.retain(|known| listing.get(known.index).is_some_and(|(_, id)| !here.contains(id)));
         let (same, others) = self.recognize(session, listing, kept).await?;
 
         let mut wanted = ids(listing, &same);
         wanted.extend(here);
-        let tenant = self.fenced().await?;
-        item::set_aside(&tenant, mailbox, &self.folder, &ids(listing, &others)).await?;
-        let asked = item::ask_deletion(&tenant, mailbox, &self.folder, &wanted).await?;
+        let tenant = self.intake.fenced().await?;
+        item::set_aside(&tenant, mailbox, &self.intake.folder, &ids(listing, &others)).await?;
+        let asked = item::ask_deletion(&tenant, mailbox, &self.intake.folder, &wanted).await?;
         tenant.commit().await?;
 
         let asked: HashSet<String> = asked.into_iter().collect();
@@ -68,8 +68,8 @@ impl Reading<'_> {
         if items.is_empty() {
             return Ok(());
         }
-        let tenant = self.fenced().await?;
-        item::deleted(&tenant, self.cycle.mailbox.id, &self.folder, items).await?;
+        let tenant = self.intake.fenced().await?;
+        item::deleted(&tenant, self.intake.cycle.mailbox.id, &self.intake.folder, items).await?;
         tenant.commit().await?;
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Reading<'_> {
     /// deletion of everything that was retrieved (RFC 2449 section 6.7): then it is said only where all of that may go.
     pub(super) fn may_quit(&self, session: &Session) -> bool {
         let deletes_what_was_read = session.capabilities().expire == Some(Expire::Days(0));
-        let may_go = self.cycle.mailbox.delete_after_processing
+        let may_go = self.intake.cycle.mailbox.delete_after_processing
             && self.kept_here.len() == usize::try_from(self.retrieved).unwrap_or(usize::MAX);
         !deletes_what_was_read || self.retrieved == 0 || may_go
     }

@@ -20,14 +20,14 @@ impl Reading<'_> {
         session: &mut Session,
         listing: &Listing,
     ) -> Result<(), Interrupted> {
-        let (mailbox, most) = (self.cycle.mailbox.id, self.cycle.parts.mail.config().max_items);
-        let tenant = self.fenced().await?;
-        let back = item::back(&tenant, mailbox, &self.folder, listing.item_ids(), most).await?;
+        let (mailbox, most) = (self.intake.cycle.mailbox.id, self.intake.cycle.parts.mail.config().max_items);
+        let tenant = self.intake.fenced().await?;
+        let back = item::back(&tenant, mailbox, &self.intake.folder, listing.item_ids(), most).await?;
         tenant.commit().await?;
         let (same, others) = self.recognize(session, listing, back).await?;
-        let tenant = self.fenced().await?;
-        item::came_back(&tenant, mailbox, &self.folder, &ids(listing, &same)).await?;
-        item::set_aside(&tenant, mailbox, &self.folder, &ids(listing, &others)).await?;
+        let tenant = self.intake.fenced().await?;
+        item::came_back(&tenant, mailbox, &self.intake.folder, &ids(listing, &same)).await?;
+        item::set_aside(&tenant, mailbox, &self.intake.folder, &ids(listing, &others)).await?;
         tenant.commit().await?;
         Ok(())
     }

@@ -20,7 +20,7 @@ impl Reading<'_> {
     /// Signs in and lists. Nothing was changed on the server when that fails, so that one more try is harmless; where
     /// the server wants pauses between sign-ins, the next cycle makes it.
     pub(super) async fn enter(&mut self) -> Result<Entry, Interrupted> {
-        let cycle = self.cycle;
+        let cycle = self.intake.cycle;
         let mut access = cycle.access(None).await?;
         let pipelining = !cycle.mailbox.sends_nothing_ahead;
         let mut entered = enter(cycle, &access, pipelining).await;

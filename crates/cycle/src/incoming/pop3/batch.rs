@@ -2,35 +2,22 @@
 //! committed together.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use mail::error::{Kind, Phase};
 use mail::mime;
 use mail::pop3::{Fetched, Listed, Session};
 use model::accept::{Rule, before_the_floor};
-use model::alert::AlertKind;
 use model::crash::{self, Point};
 use model::email::Decision;
-use model::identity::identity;
-use model::message::{ParseWarning, ParsedMessage};
-use model::report::{Report, report};
-use serde_json::json;
-use store::alert::{NewAlert, Subject};
-use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
-use store::{Tenant, alert, item};
+use store::Tenant;
+use store::incoming::{IncomingItem, Verdict};
 use tokio::time::{Instant, timeout_at};
 
+use super::super::intake::{self, DEADLY, Read, Waiting, Whole, sum};
 use super::{Flow, New, Reading, large};
 use crate::ending::Interrupted;
-use crate::servers::MEGABYTE;
 
-/// How long after its first failure an item is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Claims that died in a row, after which a cycle takes one item at a time (design section 5).
-const CAREFUL_AFTER: u32 = 2;
-/// Deaths over one item, after which nobody looks into it any more.
-const DEADLY: u32 = 3;
 /// A header that is longer than this is not read to judge a message by its age.
 pub(super) const HEADER_BYTES: u64 = 256 * 1024;
 
@@ -56,16 +43,6 @@ pub(super) enum Stopped {
     Broke(mail::Error),
 }
 
-/// A message that was read, before anybody judged it.
-pub(super) struct Read {
-    pub(super) new: New,
-    pub(super) message: ParsedMessage,
-    pub(super) raw: Raw,
-    pub(super) identity: model::identity::Identity,
-    /// What it reports about an email, should it be a report.
-    pub(super) report: Option<Report>,
-}
-
 impl Reading<'_> {
     /// Takes the next batch off the waiting messages, reads it and commits it.
     pub(super) async fn next_batch(
@@ -73,52 +50,17 @@ impl Reading<'_> {
         session: &mut Session,
         waiting: &mut VecDeque<New>,
     ) -> Result<Flow, Interrupted> {
-        let config = self.cycle.parts.mail.config();
-        let most = usize::try_from(config.batch_items).unwrap_or(usize::MAX);
-        let fitting = config.caps().fitting(self.used, most, waiting.iter().map(|new| new.listed.size));
-        let mut batch: Vec<New> = Vec::with_capacity(fitting);
-        let (mut bytes, room) = (0, u64::from(config.batch_mb) * 1_000_000);
-        while batch.len() < fitting.max(1)
-            && let Some(new) = waiting.pop_front()
-        {
-            bytes = sum([bytes, new.listed.size]);
-            let first = batch.is_empty();
-            let alone = new.listed.size > config.whole_bytes() || self.is_dangerous(&new);
-            if !first && (bytes > room || alone) {
-                waiting.push_front(new);
-                break;
-            }
-            batch.push(new);
-            if alone {
-                break;
-            }
-        }
-        let limit = self.cycle.mailbox.max_message_bytes;
-        let sizes = batch.iter().map(|new| match new.listed.size {
-            size if size > limit => 0,
-            size if size > config.whole_bytes() => large::TAKES,
-            size => size,
-        });
-        let memory = self.cycle.parts.mail.fetched();
-        let Some(mut held) = memory.reserve(self.cycle.mailbox.profile, sizes.collect(), self.until).await
-        else {
-            tracing::info!("no memory for the next message until the time was over: the rest waits");
-            return Ok(Flow::Full);
-        };
-        for new in batch.drain(held.count..).rev() {
-            waiting.push_front(new);
-        }
+        let Some((batch, mut held)) = self.intake.next_batch(waiting).await else { return Ok(Flow::Full) };
+        let (limit, room) = (self.intake.cycle.mailbox.max_message_bytes, self.intake.room());
         if let [one] = batch.as_slice()
-            && self.is_dangerous(one)
+            && self.intake.is_dangerous(one.deaths)
         {
             if one.deaths >= DEADLY {
                 let one = one.clone();
                 return large::keep_raw(self, session, &one).await;
             }
-            self.take_in_hand(one).await?;
+            self.intake.take_in_hand(&one.item_id, one.listed.size).await?;
         }
-        self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        self.used.bytes = sum(batch.iter().map(|new| new.listed.size).chain([self.used.bytes]));
 
         let (fetchable, oversize): (Vec<New>, Vec<New>) =
             batch.into_iter().partition(|new| new.listed.size <= limit);
@@ -131,7 +73,7 @@ impl Reading<'_> {
             fetchable
         };
         if let [one] = fetchable.as_slice()
-            && one.listed.size > self.cycle.parts.mail.config().whole_bytes()
+            && one.listed.size > self.intake.cycle.parts.mail.config().whole_bytes()
         {
             return large::record(self, session, one, items).await;
         }
@@ -151,8 +93,8 @@ impl Reading<'_> {
             return Err(Interrupted::Withheld(refused.len(), error.clone()));
         }
         items.extend(unread);
-        let tenant = self.fenced_for_batch().await?;
-        items.extend(self.judged(&tenant, read).await?);
+        let tenant = self.intake.fenced_for_batch().await?;
+        items.extend(self.intake.judged(&tenant, read).await?);
         self.among_the_young = !items.iter().any(is_old);
         self.commit(tenant, items).await?;
         drop(held);
@@ -167,27 +109,13 @@ impl Reading<'_> {
     /// Whether the server gives a message that was recorded before: then what it refuses are single messages, else it
     /// gives none. Asked once, when all others were refused.
     async fn gives_a_known_one(&mut self, session: &mut Session) -> Result<bool, Interrupted> {
-        let whole = self.cycle.parts.mail.config().whole_bytes();
+        let whole = self.intake.cycle.parts.mail.config().whole_bytes();
         let Some(known) = self.known.take().filter(|known| known.size <= whole) else { return Ok(false) };
-        let limit = self.cycle.mailbox.max_message_bytes.max(known.size);
+        let limit = self.intake.cycle.mailbox.max_message_bytes.max(known.size);
         let known = [known];
         let fetched = session.retrieve_many(&known, 1, limit).next().await?;
         self.gives = !matches!(fetched, Some((_, Fetched::Refused(_))));
         Ok(self.gives)
-    }
-
-    /// Whether a process may die over this item: one died over it, or the claims before this one died over what nobody
-    /// knows.
-    fn is_dangerous(&self, new: &New) -> bool {
-        new.deaths > 0 || self.cycle.claimed.deaths >= CAREFUL_AFTER
-    }
-
-    /// Commits that this item alone is in hand, so that it shows over which one a process died.
-    async fn take_in_hand(&self, new: &New) -> Result<(), Interrupted> {
-        let tenant = self.fenced().await?;
-        let mailbox = self.cycle.mailbox.id;
-        item::take_in_hand(&tenant, mailbox, &self.folder, &new.item_id, new.listed.size).await?;
-        Ok(tenant.commit().await?)
     }
 
     /// What follows from how a batch ended, once what it gave is committed. A connection that broke in the middle of
@@ -195,7 +123,7 @@ impl Reading<'_> {
     pub(super) fn after(&self, stopped: Option<Stopped>) -> Result<Flow, Interrupted> {
         match stopped {
             None => Ok(Flow::GoOn),
-            Some(Stopped::Broke(error)) if self.decided <= 1 => Err(Interrupted::Mail(error)),
+            Some(Stopped::Broke(error)) if self.intake.decided <= 1 => Err(Interrupted::Mail(error)),
             Some(Stopped::Broke(error)) => {
                 tracing::info!("the connection ended in the middle of a message, the rest waits: {error}");
                 Ok(Flow::Stop)
@@ -209,7 +137,7 @@ impl Reading<'_> {
     /// after all is judged when it is read.
     fn must_judge_age(&self, session: &Session) -> bool {
         let may_be_old =
-            self.cycle.mailbox.floor.is_some() && !self.cursor.caught_up && !self.among_the_young;
+            self.intake.cycle.mailbox.floor.is_some() && !self.cursor.caught_up && !self.among_the_young;
         may_be_old && session.capabilities().top
     }
 
@@ -246,7 +174,7 @@ impl Reading<'_> {
                 headers.push(header);
             }
         }
-        let (floor, limits) = (self.cycle.mailbox.floor, mime::Limits::default());
+        let (floor, limits) = (self.intake.cycle.mailbox.floor, mime::Limits::default());
         let (mut decided, mut rest) = (Vec::new(), Vec::new());
         for (index, new) in batch.into_iter().enumerate() {
             let header =
@@ -277,7 +205,7 @@ impl Reading<'_> {
     async fn broke_at(&mut self, new: Option<&New>, error: mail::Error) -> Interrupted {
         let Some(new) = new else { return error.into() };
         let blamed = async {
-            let tenant = self.fenced().await?;
+            let tenant = self.intake.fenced().await?;
             self.commit(tenant, vec![new.failed(format!("the connection ended over it: {error}"))]).await
         };
         match blamed.await {
@@ -294,16 +222,16 @@ impl Reading<'_> {
         let mut whole: Vec<(New, Bytes)> = Vec::with_capacity(batch.len());
         let (mut unread, mut refused, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut fetching =
-            session.retrieve_many(&wanted, self.window(), self.cycle.mailbox.max_message_bytes);
+            session.retrieve_many(&wanted, self.window(), self.intake.cycle.mailbox.max_message_bytes);
         let mut batch = batch.into_iter();
         let stopped = loop {
-            let some = self.decided > 0 || !whole.is_empty();
-            if bytes > 2 * room || (some && Instant::now() >= self.until) {
+            let some = self.intake.decided > 0 || !whole.is_empty();
+            if bytes > 2 * room || (some && Instant::now() >= self.intake.until) {
                 break (batch.len() > 0).then_some(Stopped::Enough);
             }
             // The first message of a cycle may take all the time that one message has; the others the cycle's.
             let next = if some {
-                match timeout_at(self.until, fetching.next()).await {
+                match timeout_at(self.intake.until, fetching.next()).await {
                     Ok(next) => next,
                     Err(_) => break Some(Stopped::Enough),
                 }
@@ -334,118 +262,54 @@ impl Reading<'_> {
                 }
             }
         };
-        let limits = mime::Limits::default();
-        let read = tokio::task::spawn_blocking(move || {
-            whole.into_iter().map(|(new, raw)| read(new, raw, &limits)).collect::<Vec<_>>()
-        })
-        .await
-        .map_err(|_| store::Error::Broken("parsing a message ended its thread".to_owned()))?;
+        let whole = whole.into_iter().map(|(new, raw)| Whole {
+            item_id: new.item_id,
+            size: new.listed.size,
+            received_at: None,
+            raw,
+        });
+        let read = intake::read_all(whole.collect()).await?;
         Ok(Fetch { read, refused, unread, stopped })
     }
 
-    /// Records, item decisions and alerts in one transaction. Nothing is written once the connection was given up: what
-    /// ended then ended because of us, and no message is to blame.
-    #[tracing::instrument(name = "store.record", skip_all, fields(items = items.len()))]
+    /// Writes down what was decided.
     pub(super) async fn commit(
         &mut self,
         tenant: Tenant,
         items: Vec<IncomingItem>,
     ) -> Result<(), Interrupted> {
-        if self.cycle.ends().is_silent() {
-            return Err(Interrupted::LeaseLost);
-        }
-        let by = self.cycle.author();
-        let batch = IncomingBatch {
-            mailbox: self.cycle.mailbox.id,
-            folder: &self.folder,
-            items,
-            cursor: None,
-            retry_after: RETRY_AFTER,
-            by: &by,
-        };
-        let recorded = incoming::record(&tenant, &batch).await?;
-        for (item, outcome) in batch.items.iter().zip(&recorded) {
-            self.tell(&tenant, item, outcome).await?;
-        }
-        crash::point(Point::CommitBefore);
-        tenant.commit().await?;
-        crash::point(Point::CommitAfter);
-        let kept = recorded.iter().filter(|item| {
-            matches!(item.decision, Decision::Recorded | Decision::Duplicate) && item.email.is_some()
-        });
-        self.kept_here.extend(kept.map(|item| item.item_id.clone()));
-        self.decided = self.decided.saturating_add(u32::try_from(recorded.len()).unwrap_or(u32::MAX));
-        Ok(())
-    }
-
-    /// Raises what people must know about an item, and takes back what was said of one that came in after all.
-    async fn tell(&self, tenant: &Tenant, item: &IncomingItem, outcome: &Recorded) -> store::Result<()> {
-        let mailbox = Subject::Mailbox(self.cycle.mailbox.id);
-        if outcome.was_decided && matches!(outcome.decision, Decision::Recorded | Decision::Duplicate) {
-            let said = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
-            alert::resolve(tenant, &said, mailbox, Some(&item.item_id)).await?;
-        }
-        let unparsable =
-            |message: &IncomingMessage| message.message.warnings.contains(&ParseWarning::Unparsable);
-        let (kind, subject, parameters) = match (&item.verdict, outcome.decision, outcome.email) {
-            (_, Decision::TooLarge, _) => {
-                let (size, limit) =
-                    (item.size.div_ceil(MEGABYTE), self.cycle.mailbox.max_message_bytes / MEGABYTE);
-                (AlertKind::MessageTooLarge, mailbox, json!({"size_mb": size, "limit_mb": limit}))
-            }
-            (_, Decision::Undeliverable, _) => {
-                (AlertKind::MessageUndeliverable, mailbox, json!({"reason": outcome.error}))
-            }
-            (Verdict::Record(message), Decision::Recorded, Some(email)) if unparsable(message) => {
-                (AlertKind::MessageUnparsable, Subject::Email(email), json!({}))
-            }
-            _ => return Ok(()),
-        };
-        let detail = if subject == mailbox { item.item_id.clone() } else { String::new() };
-        alert::raise(tenant, &NewAlert { kind, subject, detail, parameters, server_said: None }).await?;
+        let kept = self.intake.commit(tenant, items, None).await?;
+        self.kept_here.extend(kept);
         Ok(())
     }
 
     pub(super) fn window(&self) -> usize {
-        usize::try_from(self.cycle.parts.mail.config().pipeline).unwrap_or(1).max(1)
+        usize::try_from(self.intake.cycle.parts.mail.config().pipeline).unwrap_or(1).max(1)
+    }
+}
+
+impl Waiting for New {
+    fn size(&self) -> u64 {
+        self.listed.size
+    }
+
+    fn deaths(&self) -> u32 {
+        self.deaths
     }
 }
 
 impl New {
     /// It could not be fetched this time.
     pub(super) fn failed(&self, why: String) -> IncomingItem {
-        self.unread(Rule::Fetch, Verdict::Fail(why))
+        intake::failed(&self.item_id, self.listed.size, why)
     }
 
     /// It is larger than the limit, whatever the listing said.
     pub(super) fn too_large(&self) -> IncomingItem {
-        self.unread(Rule::Size, Verdict::Skip(Decision::TooLarge))
+        intake::too_large(&self.item_id, self.listed.size)
     }
-
-    fn unread(&self, rule: Rule, verdict: Verdict) -> IncomingItem {
-        IncomingItem {
-            item_id: self.item_id.clone(),
-            size: self.listed.size,
-            received_at: None,
-            message_id: None,
-            rule: rule.to_string(),
-            verdict,
-        }
-    }
-}
-
-/// Of sizes that a server says: it may say anything.
-fn sum(sizes: impl IntoIterator<Item = u64>) -> u64 {
-    sizes.into_iter().fold(0, u64::saturating_add)
 }
 
 fn is_old(item: &IncomingItem) -> bool {
     matches!(item.verdict, Verdict::Skip(Decision::BeforeTheFloor))
-}
-
-fn read(new: New, raw: Bytes, limits: &mime::Limits) -> Read {
-    let message = mime::parse(&raw, limits);
-    let identity = identity(&message, &raw);
-    let report = report(&message);
-    Read { new, message, raw: Raw::Bytes(raw), identity, report }
 }

@@ -1,0 +1,104 @@
+//! A message that is too large to be held in memory, or over which processes died, on its way from an Exchange server.
+
+use mail::error::Kind;
+use mail::ews::Session;
+use serde_json::Value;
+use store::incoming::IncomingItem;
+use store::item;
+
+use super::super::intake;
+use super::super::spool::{Spool, Spooled};
+use super::{Flow, New, Reading};
+use crate::ending::Interrupted;
+
+/// Fetches, stores, judges and commits one large message, with the decisions that were made before it.
+pub(super) async fn record(
+    reading: &mut Reading<'_>,
+    session: &mut Session,
+    new: &New,
+    mut items: Vec<IncomingItem>,
+    cursor: Option<Value>,
+) -> Result<Flow, Interrupted> {
+    let spooled = match spool(session, new, reading.intake.cycle.mailbox.max_message_bytes).await {
+        Ok(spooled) => spooled,
+        Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, cursor, error).await,
+        Err(interrupted) => return Err(interrupted),
+    };
+    reading.gives = true;
+    let read = spooled.read(&new.id.id, new.size, new.received_at);
+    let tenant = reading.intake.fenced().await?;
+    let judged = reading.intake.judged(&tenant, vec![read]).await?;
+    spooled.store(&tenant, &judged).await?;
+    items.extend(judged);
+    reading.intake.commit(tenant, items, cursor).await?;
+    Ok(Flow::GoOn)
+}
+
+/// Keeps a message over which processes died: stored as it is, with an alert.
+pub(super) async fn keep_raw(
+    reading: &mut Reading<'_>,
+    session: &mut Session,
+    new: &New,
+    mut items: Vec<IncomingItem>,
+    cursor: Option<Value>,
+) -> Result<Flow, Interrupted> {
+    let spooled = match spool(session, new, reading.intake.cycle.mailbox.max_message_bytes).await {
+        Ok(spooled) => spooled,
+        Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, cursor, error).await,
+        Err(interrupted) => return Err(interrupted),
+    };
+    let item = spooled.unread(&new.id.id, new.size);
+    tracing::error!(item.deaths = new.deaths, "processes died over a message: it is kept as it is");
+    let tenant = reading.intake.fenced().await?;
+    spooled.store(&tenant, std::slice::from_ref(&item)).await?;
+    items.push(item);
+    reading.intake.commit(tenant, items, cursor).await?;
+    Ok(Flow::GoOn)
+}
+
+/// Commits that the message could not be fetched: its own failure, and no other message's.
+async fn unread(
+    reading: &mut Reading<'_>,
+    session: &Session,
+    new: &New,
+    mut items: Vec<IncomingItem>,
+    cursor: Option<Value>,
+    error: mail::Error,
+) -> Result<Flow, Interrupted> {
+    let usable = session.is_usable();
+    let mut left = Vec::new();
+    match error.kind() {
+        Kind::NotFound => left.push(new.id.id.clone()),
+        Kind::TooLarge(_) => items.push(intake::too_large(&new.id.id, new.size)),
+        _ if usable => {
+            let why = format!("the server would not give it: {error}");
+            items.push(intake::failed(&new.id.id, new.size, why));
+        }
+        Kind::Closed | Kind::TimedOut | Kind::Violation(_) => {
+            let why = format!("the connection ended over it: {error}");
+            items.push(intake::failed(&new.id.id, new.size, why));
+        }
+        // The server wants to be left alone: no message is to blame.
+        _ => return Err(error.into()),
+    }
+    let tenant = reading.intake.fenced().await?;
+    item::left(&tenant, reading.intake.cycle.mailbox.id, &reading.intake.folder, &left).await?;
+    reading.intake.commit(tenant, items, cursor.filter(|_| usable)).await?;
+    if usable {
+        return Ok(Flow::GoOn);
+    }
+    if reading.intake.decided <= 1 && !matches!(error.kind(), Kind::TooLarge(_)) {
+        return Err(error.into());
+    }
+    Ok(Flow::Stop)
+}
+
+/// Reads the message from the server at the server's pace, with no transaction open.
+async fn spool(session: &mut Session, new: &New, max_bytes: u64) -> Result<Spooled, Interrupted> {
+    let mut spool = Spool::new()?;
+    let mut body = session.get_item(&new.id, max_bytes).await?;
+    while let Some(chunk) = body.chunk().await? {
+        spool.push(&chunk).await?;
+    }
+    spool.finish().await
+}
