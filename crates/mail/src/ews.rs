@@ -43,6 +43,7 @@ mod envelopes;
 mod folder;
 mod item;
 mod lexer;
+mod ntlm;
 mod operation;
 mod property;
 mod session;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::code::{Fault, Said};
-use super::session::Session;
+use super::session::{Heard, Held, Session, Way};
 use super::xml::{Element, escaped};
 use super::{Access, FolderRef};
 use crate::error::{Busy, Error, Kind, Phase};
@@ -76,7 +76,7 @@ impl Session {
             let told = answer.response().and_then(&read);
             match told {
                 Ok(told) => {
-                    self.confirmed = true;
+                    self.schema.confirmed = true;
                     return Ok(told);
                 }
                 Err(fault) if self.step_down(&fault) => {}
@@ -87,9 +87,9 @@ impl Session {
 
     /// Whether the fault is about the version, and there is an older one to try.
     fn step_down(&mut self, fault: &Fault) -> bool {
-        match (fault, self.version.older()) {
-            (Fault::Refused(said), Some(older)) if said.wants_older() && !self.confirmed => {
-                self.version = older;
+        match (fault, self.schema.version.older()) {
+            (Fault::Refused(said), Some(older)) if said.wants_older() && !self.schema.confirmed => {
+                self.schema.version = older;
                 true
             }
             _ => false,
@@ -109,13 +109,25 @@ impl Session {
         said.error(phase).at(self.place())
     }
 
-    /// Finds the version out, before something is asked that can be said only once.
+    /// Finds the version out, before something is asked whose answer is not read whole.
     pub(super) async fn confirm(&mut self, phase: Phase) -> Result<(), Error> {
-        if self.confirmed {
-            // Nothing is asked: the connection may be gone all the same.
+        if self.schema.confirmed {
             return self.connect(phase).await;
         }
         self.get_folder(&FolderRef::Inbox).await.map(drop)
+    }
+
+    /// Finds out everything that a first answer tells, how to sign in too, before something is said that can be said only
+    /// once.
+    pub(super) async fn confirm_all(&mut self, phase: Phase) -> Result<(), Error> {
+        let may_turn = self.way == Way::Each
+            && self.settings.schemes.ntlm
+            && matches!(self.proof, Held::Password(_))
+            && self.heard != Heard::Welcome;
+        if may_turn {
+            return self.get_folder(&FolderRef::Inbox).await.map(drop);
+        }
+        self.confirm(phase).await
     }
 
     /// Until when a server that has much to do is waited for.
@@ -130,7 +142,8 @@ impl Session {
         loop {
             self.connect(ask.phase).await?;
             let envelope = self.envelope(ask.body);
-            let request = self.request(ask.operation, Sending::whole(envelope))?;
+            let proof = self.authorization()?;
+            let request = self.request(ask.operation, proof, Sending::whole(envelope))?;
             let Some(channel) = &mut self.channel else {
                 return Err(self.error(ask.phase, Kind::Closed).into());
             };
@@ -141,8 +154,15 @@ impl Session {
             self.busy = false;
             match answer {
                 Ok(answer) => {
-                    self.answered = true;
-                    return Ok(answer.into_parts());
+                    let (head, body) = answer.into_parts();
+                    self.heard = self.heard.max(Heard::Answer);
+                    if head.status != StatusCode::UNAUTHORIZED {
+                        self.heard = Heard::Welcome;
+                    } else if self.turn_to_handshake(&head.headers) {
+                        self.pass_over(body, until).await.map_err(|kind| self.lose(Phase::SignIn, kind))?;
+                        continue;
+                    }
+                    return Ok((head, body));
                 }
                 Err(unanswered) => {
                     let again = unanswered.kind == Kind::Closed
@@ -172,7 +192,8 @@ impl Session {
     ) -> Result<(Parts, Incoming), E> {
         self.connect(phase).await?;
         let (body, feeder) = Sending::fed(length);
-        let request = self.request(operation, body)?;
+        let proof = self.authorization()?;
+        let request = self.request(operation, proof, body)?;
         let verdict = self.limits().verdict_timeout;
         let Some(channel) = &mut self.channel else {
             return Err(self.error(phase, Kind::Closed).into());
@@ -183,7 +204,7 @@ impl Session {
         self.busy = false;
         match answer {
             Ok(Ok(answer)) => {
-                self.answered = true;
+                self.heard = self.heard.max(Heard::Answer);
                 Ok(answer.into_parts())
             }
             Ok(Err(unanswered)) => {
@@ -196,6 +217,18 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Reads the body of an answer for nothing but what comes after it.
+    async fn pass_over(&mut self, body: Incoming, until: Instant) -> Result<(), Kind> {
+        let Some(channel) = &mut self.channel else { return Err(Kind::Closed) };
+        let reading = Reading::new(
+            body,
+            until,
+            self.settings.transport.phase_deadline,
+            self.settings.limits.answer_bytes,
+        );
+        reading.whole(channel).await.map(drop)
     }
 
     /// Reads an answer whole, and judges its status. What comes back may still be a refusal in SOAP: it says more than the
@@ -294,13 +327,18 @@ impl Session {
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
              <s:Envelope xmlns:s=\"{SOAP}\" xmlns:m=\"{MESSAGES}\" xmlns:t=\"{TYPES}\">\
              <s:Header><t:RequestServerVersion Version=\"{}\"/>{impersonation}</s:Header><s:Body>",
-            self.version
+            self.schema.version
         );
         (before, "</s:Body></s:Envelope>")
     }
 
     /// The request of HTTP around an envelope.
-    pub(super) fn request(&self, operation: &str, body: Sending) -> Result<Request<Sending>, Error> {
+    fn request(
+        &self,
+        operation: &str,
+        proof: Option<HeaderValue>,
+        body: Sending,
+    ) -> Result<Request<Sending>, Error> {
         let unspeakable =
             || self.error(Phase::SignIn, Kind::Unspeakable("the credentials cannot be said in HTTP"));
         let anchor = self.affinity.as_ref().map_or(&self.mailbox, |affinity| &affinity.anchor);
@@ -309,8 +347,10 @@ impl Session {
             .header(USER_AGENT, concat!("Lockstep/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "text/xml")
             .header(CONTENT_TYPE, "text/xml; charset=utf-8")
-            .header("SOAPAction", format!("\"{MESSAGES}/{operation}\""))
-            .header(AUTHORIZATION, self.proof.field(&self.login).ok_or_else(unspeakable)?);
+            .header("SOAPAction", format!("\"{MESSAGES}/{operation}\""));
+        if let Some(proof) = proof {
+            request = request.header(AUTHORIZATION, proof);
+        }
         // By it a front end finds the server that has the mailbox.
         if let Ok(anchor) = HeaderValue::from_str(anchor.as_str()) {
             request = request.header("X-AnchorMailbox", anchor);

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use hyper::header::HeaderValue;
 use model::address::EmailAddress;
 use model::endpoint::Endpoint;
 use model::secret::Secret;
@@ -24,18 +25,18 @@ pub struct Session {
     pub(super) settings: Settings,
     pub(super) login: String,
     pub(super) proof: Held,
+    /// How the proof is said.
+    pub(super) way: Way,
+    /// What the next request says of who asks, and no other after it.
+    pub(super) once: Option<HeaderValue>,
+    pub(super) heard: Heard,
     pub(super) mailbox: EmailAddress,
     pub(super) access: Access,
     pub(super) channel: Option<Channel>,
     /// What earlier connections of this session carried.
     pub(super) spent: Traffic,
     pub(super) requests: u64,
-    /// The version that is asked for.
-    pub(super) version: Version,
-    /// The server has answered under it.
-    pub(super) confirmed: bool,
-    /// Something came back that HTTP calls an answer.
-    pub(super) answered: bool,
+    pub(super) schema: Schema,
     pub(super) server: Option<ServerVersion>,
     pub(super) affinity: Option<Affinity>,
     /// An answer is owed: what is set here when a request begins was left behind by one that was dropped.
@@ -44,6 +45,39 @@ pub struct Session {
     pub(super) may_have_sent: bool,
     /// Why the session ended, once a connection was given up that the server may still count.
     pub(super) lost: Option<Kind>,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Schema {
+    /// The version that is asked for.
+    pub(super) version: Version,
+    /// The server has answered under it.
+    pub(super) confirmed: bool,
+}
+
+/// What has come from the server so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Heard {
+    Nothing,
+    /// What HTTP calls an answer.
+    Answer,
+    /// One from a server that has taken the proof.
+    Welcome,
+}
+
+/// How a proof is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// With each request.
+    Each,
+    /// By a handshake on each connection, in the scheme of this name.
+    Handshake {
+        /// The scheme.
+        scheme: &'static str,
+        /// The connection that there is has been through it.
+        done: bool,
+    },
 }
 
 /// What proves who signs in, for as long as the session lasts.
@@ -56,21 +90,25 @@ impl Session {
     /// Connects. Nothing is said yet, so nobody has judged the credentials.
     pub async fn open(address: &Address, settings: &Settings, identity: Identity<'_>) -> Result<Self, Error> {
         let endpoint = address.endpoint();
-        let proof = super::sign_in::held(&identity, settings)?;
+        let (proof, way) = super::sign_in::held(&identity, settings)?;
         let channel = Channel::open(&endpoint, &settings.transport).await?;
         Ok(Self {
             address: address.clone(),
             endpoint,
             login: identity.login.to_owned(),
             proof,
+            way,
+            once: None,
+            heard: Heard::Nothing,
             mailbox: identity.mailbox,
             access: identity.access,
             channel: Some(channel),
             spent: Traffic::default(),
             requests: 0,
-            version: settings.version.unwrap_or(Version::NEWEST),
-            confirmed: settings.version.is_some(),
-            answered: false,
+            schema: Schema {
+                version: settings.version.unwrap_or(Version::NEWEST),
+                confirmed: settings.version.is_some(),
+            },
             settings: settings.clone(),
             server: None,
             affinity: None,
@@ -82,17 +120,20 @@ impl Session {
 
     /// The version that the server answers under, once it has: worth keeping for the next session.
     pub fn version(&self) -> Option<Version> {
-        Some(self.version).filter(|_| self.confirmed)
+        Some(self.schema.version).filter(|_| self.schema.confirmed)
     }
 
     /// Whether the server has answered anything: one that never did may not be serving at all.
     pub fn was_answered(&self) -> bool {
-        self.answered
+        self.heard != Heard::Nothing
     }
 
     /// From now on the same account proves itself by something else, such as a token that was renewed. The connection stays.
     pub fn renew(&mut self, proof: Proof<'_>) {
         self.proof = proof.into();
+        if let Way::Handshake { done, .. } = &mut self.way {
+            *done = false;
+        }
     }
 
     /// What the server says it is.
@@ -167,6 +208,10 @@ impl Session {
     pub(super) fn drop_channel(&mut self) {
         self.spent = self.traffic();
         self.channel = None;
+        if let Way::Handshake { done, .. } = &mut self.way {
+            *done = false;
+        }
+        self.once = None;
     }
 
     /// Sees to it that there is a connection that a request can be said over.
@@ -180,12 +225,14 @@ impl Session {
         if let Some(kind) = &self.lost {
             return Err(self.error(phase, kind.clone()));
         }
-        if self.channel.as_mut().is_some_and(Channel::is_open) {
-            return Ok(());
+        if !self.channel.as_mut().is_some_and(Channel::is_open) {
+            self.drop_channel();
+            self.channel = Some(Channel::open(&self.endpoint, &self.settings.transport).await?);
         }
-        self.drop_channel();
-        self.channel = Some(Channel::open(&self.endpoint, &self.settings.transport).await?);
-        Ok(())
+        match self.way {
+            Way::Handshake { scheme, done: false } => self.shake_hands(scheme).await,
+            _ => Ok(()),
+        }
     }
 }
 

@@ -26,11 +26,13 @@ pub struct Settings {
 pub struct Schemes {
     /// As it is, inside TLS (RFC 7617).
     pub basic: bool,
+    /// By a proof that does not tell it (MS-NTHT), where a server does not take it as it is.
+    pub ntlm: bool,
 }
 
 impl Default for Schemes {
     fn default() -> Self {
-        Self { basic: true }
+        Self { basic: true, ntlm: true }
     }
 }
 

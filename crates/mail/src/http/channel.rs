@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -30,6 +31,7 @@ pub(crate) struct Channel {
     /// None once the connection is over.
     driver: Option<Driver>,
     meter: Arc<Meter>,
+    certificate: Option<Bytes>,
     answered: bool,
 }
 
@@ -47,10 +49,12 @@ impl Channel {
     pub(crate) async fn open(endpoint: &Endpoint, settings: &Settings) -> Result<Self, Error> {
         let connection = Connection::open(endpoint, settings).await?;
         let closed = connection.error(Kind::Closed);
-        let (io, meter) = Metered::new(connection.into_stream());
+        let stream = connection.into_stream();
+        let certificate = stream.certificate().map(Bytes::copy_from_slice);
+        let (io, meter) = Metered::new(stream);
         let (sender, driver) =
             http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(io)).await.map_err(|_| closed)?;
-        Ok(Self { sender, driver: Some(Box::pin(driver)), meter, answered: false })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), meter, certificate, answered: false })
     }
 
     /// Whether another request can be said. Looks at what has already arrived, and does not wait: a server that closed
@@ -63,6 +67,11 @@ impl Channel {
     /// Whether an answer has come over it before: a server closes a connection that it has kept for long enough.
     pub(crate) fn was_used(&self) -> bool {
         self.answered
+    }
+
+    /// The certificate that the server showed, in DER: what binds a proof to this connection.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
     }
 
     /// Bytes on the wire so far, TLS included.

@@ -154,6 +154,14 @@ impl Stream {
         self.wire().traffic()
     }
 
+    /// The certificate that the server showed, in DER.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
+        }
+    }
+
     pub(super) fn wire(&self) -> &Wire {
         match self {
             Self::Plain(wire) => wire,

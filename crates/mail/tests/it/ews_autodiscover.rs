@@ -23,7 +23,7 @@ fn is_told(head: &str) -> bool {
 fn settings(server: &Script) -> Settings {
     Settings {
         transport: pop3_script::settings(Some(server.authority.as_bytes()), Duration::from_secs(10)),
-        schemes: Schemes::default(),
+        schemes: Schemes { basic: true, ntlm: false },
         named: vec!["127.0.0.1".into()],
     }
 }
@@ -197,7 +197,7 @@ async fn a_downgrade_to_basic_is_refused_where_basic_is_not_allowed() {
         Say::Answer(http("401 Unauthorized", offers, ""))
     })
     .await;
-    let closed = Settings { schemes: Schemes { basic: false }, ..settings(&server) };
+    let closed = Settings { schemes: Schemes { basic: false, ntlm: false }, ..settings(&server) };
     let error = discovered(vec![pox(&server)], &closed).await.unwrap_err();
     assert!(matches!(error.kind(), Kind::Unsupported(_)), "{error}");
     // A token is not said to who takes passwords only.

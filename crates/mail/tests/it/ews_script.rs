@@ -67,7 +67,7 @@ impl Script {
     pub(crate) fn settings_within(&self, deadline: Duration) -> Settings {
         Settings {
             transport: pop3_script::settings(Some(self.authority.as_bytes()), deadline),
-            schemes: Schemes::default(),
+            schemes: Schemes { basic: true, ntlm: false },
             limits: Limits { message_deadline: Duration::from_secs(60), ..Limits::default() },
             version: None,
         }
@@ -122,7 +122,8 @@ pub(crate) async fn script(answer: impl Fn(&Heard, usize) -> Say + Send + Sync +
                         };
                         match answer(&request, number) {
                             Say::Answer(bytes) => {
-                                if stream.write_all(&bytes).await.is_err() {
+                                // TLS may hold the end of it back until it is asked for.
+                                if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
                                     return;
                                 }
                             }
@@ -133,6 +134,7 @@ pub(crate) async fn script(answer: impl Fn(&Heard, usize) -> Say + Send + Sync +
                             }
                             Say::Endless(begin, again) => {
                                 let _ = stream.write_all(&begin).await;
+                                let _ = stream.flush().await;
                                 while stream.write_all(&again).await.is_ok() {
                                     poured.fetch_add(again.len() as u64, Ordering::SeqCst);
                                 }

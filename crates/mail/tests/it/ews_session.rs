@@ -289,7 +289,7 @@ async fn why_a_token_is_refused_is_kept_unless_it_repeats_the_token() {
 #[tokio::test]
 async fn what_cannot_be_said_or_may_not_be_is_refused_before_anybody_hears_it() {
     let server = script(|_, _| inbox()).await;
-    let closed = Settings { schemes: Schemes { basic: false }, ..server.settings() };
+    let closed = Settings { schemes: Schemes { basic: false, ntlm: false }, ..server.settings() };
     let (good, odd, broken) = (Secret::from(CANARY), Secret::from("a\r\nb"), Secret::from("a b"));
     for (settings, login, proof) in [
         (&closed, LOGIN, Proof::Password(&good)),

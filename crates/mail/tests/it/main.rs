@@ -12,6 +12,7 @@ mod ews_autodiscover;
 mod ews_content;
 mod ews_exchange;
 mod ews_hostile;
+mod ews_ntlm;
 mod ews_script;
 mod ews_session;
 mod ews_streaming;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
 };
 use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
@@ -14,7 +14,8 @@ use url::Url;
 
 use super::{Credentials, PLAIN, Settings, Told, broken, joined};
 use crate::error::{Busy, Error, Kind, Phase};
-use crate::ews::sign_in::{basic, offers};
+use crate::ews::ntlm::{self, Account, Shaken};
+use crate::ews::sign_in::{HANDSHAKES, basic, offers};
 use crate::http::{Address, Channel, Reading, Sending, retry_after};
 use crate::sasl::{self, Proof};
 
@@ -42,20 +43,10 @@ pub(super) async fn post(
     if answer.head.status != StatusCode::UNAUTHORIZED {
         return Ok(answer);
     }
-    let (scheme, field) = proof(settings, credentials)?;
-    if !offers(&answer.head.headers, scheme) {
-        return Err(Error::new(
-            Phase::SignIn,
-            Kind::Unsupported(match credentials.proof {
-                Proof::Password(_) => "Basic authentication",
-                Proof::Token(_) => "OAuth 2.0 (Bearer authentication)",
-            }),
-        )
-        .at(address.authority()));
-    }
     if !channel.is_open() {
         channel = Channel::open(&address.endpoint(), &settings.transport).await?;
     }
+    let field = proof(&mut channel, address, &answer.head.headers, settings, credentials).await?;
     let answer = said(&mut channel, address, body, Some(field), settings).await.map_err(failed)?;
     if answer.head.status == StatusCode::UNAUTHORIZED {
         return Err(Error::new(Phase::SignIn, Kind::CredentialsRefused).at(address.authority()));
@@ -63,26 +54,46 @@ pub(super) async fn post(
     Ok(answer)
 }
 
-/// The scheme that is allowed, and what is said in it.
-fn proof(settings: &Settings, credentials: Credentials<'_>) -> Result<(&'static str, HeaderValue), Error> {
-    let unspeakable =
-        || Error::new(Phase::SignIn, Kind::Unspeakable("the credentials cannot be said in HTTP"));
-    let (scheme, field) = match credentials.proof {
-        Proof::Password(_) if !settings.schemes.basic => {
-            return Err(Error::new(
-                Phase::SignIn,
-                Kind::Unsupported("a way to say the password that is allowed"),
-            ));
-        }
-        Proof::Password(password) => ("Basic", HeaderValue::from_str(&basic(credentials.login, password))),
+/// What is said of who asks, in a way that is allowed and offered: rather one that does not tell the password.
+async fn proof(
+    channel: &mut Channel,
+    address: &Address,
+    offered: &HeaderMap,
+    settings: &Settings,
+    credentials: Credentials<'_>,
+) -> Result<HeaderValue, Error> {
+    let failed = |kind| Error::new(Phase::SignIn, kind).at(address.authority());
+    let unspeakable = || failed(Kind::Unspeakable("the credentials cannot be said in HTTP"));
+    let password = match credentials.proof {
         Proof::Token(token) => {
             sasl::speakable("token", token)?;
-            ("Bearer", HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())))
+            if !offers(offered, "Bearer") {
+                return Err(failed(Kind::Unsupported("OAuth 2.0 (Bearer authentication)")));
+            }
+            let field = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+            return Ok(sensitive(field.map_err(|_| unspeakable())?));
         }
+        Proof::Password(password) => password,
     };
-    let mut field = field.map_err(|_| unspeakable())?;
+    let handshake = HANDSHAKES.into_iter().find(|scheme| settings.schemes.ntlm && offers(offered, scheme));
+    if let Some(scheme) = handshake {
+        let account = Account::new(credentials.login, password);
+        let until = Instant::now() + settings.transport.phase_deadline;
+        match ntlm::shake_hands(channel, address, &account, scheme, until).await.map_err(failed)? {
+            Shaken::Proof(field) => return Ok(field),
+            Shaken::Unchallenged(_) => {}
+        }
+    }
+    if settings.schemes.basic && offers(offered, "Basic") {
+        let field = HeaderValue::from_str(&basic(credentials.login, password));
+        return Ok(sensitive(field.map_err(|_| unspeakable())?));
+    }
+    Err(failed(Kind::Unsupported("a way to say the password that is allowed")))
+}
+
+fn sensitive(mut field: HeaderValue) -> HeaderValue {
     field.set_sensitive(true);
-    Ok((scheme, field))
+    field
 }
 
 async fn said(

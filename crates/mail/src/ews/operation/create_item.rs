@@ -53,7 +53,7 @@ impl Session {
         B: AsRef<[u8]>,
         E: From<Error>,
     {
-        self.confirm(Phase::Data).await?;
+        self.confirm_all(Phase::Data).await?;
         let (before, after) = self.around();
         let (begin, end) = parts(draft, &draft.folder.xml(self.folders_of()));
         let (before, after) = (format!("{before}{begin}"), format!("{end}{after}"));
