@@ -87,7 +87,7 @@ impl Exchange {
     pub fn add_mailbox(&self, address: &str, name: &str, password: &str) {
         let mut state = self.lock();
         let place = state.add_mailbox(address, name);
-        state.accounts.push(Account {
+        state.add_account(Account {
             login: address.to_owned(),
             password: password.to_owned(),
             tokens: BTreeSet::default(),
@@ -98,7 +98,7 @@ impl Exchange {
 
     /// Adds somebody who may sign in and has no mailbox, such as a service account.
     pub fn add_account(&self, login: &str, password: &str) {
-        self.lock().accounts.push(Account {
+        self.lock().add_account(Account {
             login: login.to_owned(),
             password: password.to_owned(),
             tokens: BTreeSet::default(),
@@ -162,9 +162,9 @@ impl Exchange {
 
     /// Gives a mailbox another address.
     pub fn add_alias(&self, mailbox: &str, alias: &str) {
-        self.mailbox(mailbox, |mailbox| {
-            mailbox.aliases.insert(alias.to_lowercase());
-        });
+        let mut state = self.lock();
+        let place = expect(&state, mailbox);
+        state.add_alias(place, alias);
     }
 
     /// Adds a distribution list.

@@ -23,6 +23,9 @@ pub struct Options {
     pub max_request: usize,
     /// The most changes of one `SyncFolderItems`. Exchange's own limit is 512.
     pub max_changes: usize,
+    /// How many connections may be used for one mailbox at once; what comes on another is refused with
+    /// `ErrorExceededConnectionCount`, as by the policy `EwsMaxConcurrency`.
+    pub max_connections: Option<usize>,
     /// How often a streaming connection says that it lives.
     pub heartbeat: Duration,
     /// A fixed port on 127.0.0.1; a free one otherwise.
@@ -66,6 +69,7 @@ impl Default for Options {
             rewrites_bodies: false,
             max_request: 64 * 1024 * 1024,
             max_changes: 512,
+            max_connections: None,
             heartbeat: Duration::from_secs(10),
             port: None,
             names: Vec::new(),

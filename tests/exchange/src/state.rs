@@ -1,6 +1,6 @@
 //! Everything the server knows, in one plain value behind one lock. Nothing here waits or does I/O.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -64,7 +64,11 @@ impl Connections {
 pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) mailboxes: Vec<Mailbox>,
+    /// The mailbox of each address and alias, in lower case.
+    addresses: HashMap<String, usize>,
     pub(crate) accounts: Vec<Account>,
+    /// The account of each login, in lower case.
+    logins: HashMap<String, usize>,
     pub(crate) directory: Vec<Entry>,
     /// Recipients that are refused, with the words of the report.
     pub(crate) refused: BTreeMap<String, String>,
@@ -95,6 +99,8 @@ impl State {
         Self {
             options,
             mailboxes: Vec::new(),
+            addresses: HashMap::new(),
+            logins: HashMap::new(),
             accounts: Vec::new(),
             directory: Vec::new(),
             refused: BTreeMap::new(),
@@ -125,7 +131,7 @@ impl State {
 
     /// The mailbox of an address or alias.
     pub(crate) fn place_of(&self, address: &str) -> Option<usize> {
-        self.mailboxes.iter().position(|mailbox| mailbox.is(address.trim()))
+        self.addresses.get(&address.trim().to_lowercase()).copied()
     }
 
     pub(crate) fn add_mailbox(&mut self, address: &str, name: &str) -> usize {
@@ -137,7 +143,25 @@ impl State {
         });
         self.sequence = sequence;
         self.mailboxes.push(mailbox);
+        self.addresses.insert(address.to_lowercase(), place);
         place
+    }
+
+    /// Gives a mailbox another address.
+    pub(crate) fn add_alias(&mut self, place: usize, alias: &str) {
+        let alias = alias.to_lowercase();
+        self.addresses.insert(alias.clone(), place);
+        self.mailboxes[place].aliases.insert(alias);
+    }
+
+    pub(crate) fn add_account(&mut self, account: Account) {
+        self.logins.insert(account.login.to_lowercase(), self.accounts.len());
+        self.accounts.push(account);
+    }
+
+    /// The account of exactly this login.
+    pub(crate) fn account(&self, login: &str) -> Option<&Account> {
+        self.logins.get(&login.to_lowercase()).map(|place| &self.accounts[*place])
     }
 
     /// Puts an item into a folder and tells who waits; `new_mail` when it was delivered.

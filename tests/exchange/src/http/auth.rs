@@ -119,7 +119,7 @@ fn basic(state: &State, encoded: &str) -> Option<String> {
 
 /// The account of a login: an address or alias, `DOMAIN\user`, or the part before the `@`.
 pub(super) fn account<'a>(state: &'a State, login: &str) -> Option<&'a Account> {
-    let exact = state.accounts.iter().find(|account| account.login.eq_ignore_ascii_case(login));
+    let exact = state.account(login);
     exact.or_else(|| {
         let place = state.place_of(login);
         let user = login.rsplit('\\').next().unwrap_or(login);

@@ -73,7 +73,17 @@ pub(super) async fn answer(asked: Asked<'_>) -> Result<Answer, io::Error> {
         }
         return broken;
     }
+    let exceeded = {
+        let state = asked.connection.lock();
+        let now = state.connections_of.get(&named.to_lowercase()).map_or(0, |connections| connections.now);
+        state.options.max_connections.is_some_and(|most| now > most)
+    };
     let answered = match envelope {
+        Ok(_) if exceeded => Err(Fault::of(
+            "ErrorExceededConnectionCount",
+            "You have exceeded the available concurrent connections for your account. Try again once your other \
+             requests have completed.",
+        )),
         Ok(envelope) => one(&asked, &login, &envelope, &faults),
         Err(fault) => Err(fault),
     };
@@ -109,8 +119,7 @@ fn one(asked: &Asked<'_>, login: &str, envelope: &Envelope, faults: &[Switch]) -
         }
     }
     let version = newest.negotiate(envelope.version.as_deref())?;
-    let own =
-        state.accounts.iter().find(|account| account.login == login).and_then(|account| account.mailbox);
+    let own = state.account(login).and_then(|account| account.mailbox);
     let acting = match &envelope.impersonated {
         None => own,
         Some(who) => Some(impersonated(&state, login, who)?),
@@ -151,7 +160,7 @@ fn impersonated(state: &State, login: &str, (kind, name): &(String, String)) -> 
             ),
         ));
     }
-    let account = state.accounts.iter().find(|account| account.login == login);
+    let account = state.account(login);
     let may = account.is_some_and(|account| match &account.impersonates {
         Impersonates::Nobody => account.mailbox == Some(place),
         Impersonates::Everybody => true,

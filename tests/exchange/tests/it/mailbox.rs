@@ -12,7 +12,7 @@ fn all<'a>(answer: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
 }
 
 fn one<'a>(answer: &'a str, begin: &str, end: &str) -> &'a str {
-    *all(answer, begin, end).first().unwrap_or_else(|| panic!("{begin} is not in {answer}"))
+    all(answer, begin, end).first().unwrap_or_else(|| panic!("{begin} is not in {answer}"))
 }
 
 fn sync(state: &str, most: usize) -> String {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use exchange::{Fault, Offer, Options, Rule, SentCopy, Version};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::wire::{ANNA, GET_INBOX, anna, ask, connect, envelope, send};
 
 #[tokio::test]
@@ -160,6 +162,39 @@ async fn requests_connections_and_mailboxes_are_counted() {
     assert_eq!(exchange.connections_of("bert@example.org").most, 0);
     assert_eq!(exchange.count("GetFolder"), 2);
     assert_eq!(exchange.requests()[0].login, "anna@example.org");
+}
+
+#[tokio::test]
+async fn a_mailbox_has_so_many_connections_and_no_more() {
+    let exchange = anna(Options { max_connections: Some(2), ..Options::default() }).await;
+    let request = {
+        let body = envelope("Exchange2013", GET_INBOX);
+        format!(
+            "POST /EWS/Exchange.asmx HTTP/1.1\r\nHost: localhost\r\nAuthorization: {ANNA}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(&exchange).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    let answer = ask(&exchange, GET_INBOX).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 500") && answer.contains("ErrorExceededConnectionCount"),
+        "{answer}"
+    );
+    held.pop();
+    while exchange.connections_of("anna@example.org").now > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask(&exchange, GET_INBOX).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(exchange.connections_of("anna@example.org").most, 3);
 }
 
 #[tokio::test]
