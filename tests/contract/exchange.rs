@@ -1,5 +1,8 @@
 //! Exchange Web Services, on an Exchange of its own for each test, reached through one gate.
 
+mod alone;
+mod testing;
+
 use std::time::Duration;
 
 use ::exchange::{Exchange, Options};
@@ -16,6 +19,13 @@ use crate::provider::{Door, HandedOver, Provider, Refusal};
 pub(crate) struct ExchangeEws {
     exchange: Exchange,
     gate: Gate,
+}
+
+impl ExchangeEws {
+    /// The server itself, past the gate.
+    pub(crate) fn server(&self) -> &Exchange {
+        &self.exchange
+    }
 }
 
 /// What its requests may have, in bytes.

@@ -15,6 +15,7 @@ use model::id::{EmailId, InstallationId, MailboxId, OrganizationId, ProfileId, S
 use model::mailbox::{Acceptance, Approval, DeliveryMethod, Owner, Role, TestResult};
 use model::message::{NamedAddress, OutgoingAttachment};
 use model::network::NetworkPolicy;
+use model::profile::CredentialsOn;
 use model::secret::Secret;
 use model::workload::Workload;
 use servers::Postgres;
@@ -139,8 +140,19 @@ impl<P: Provider> House<P> {
 
     /// A person whose workloads are enabled and take everything.
     pub(crate) async fn person(&self, name: &str) -> Person {
+        self.person_at(name, self.profile, |address, password| self.provider.add_mailbox(address, password))
+            .await
+    }
+
+    /// The same at a server of another profile.
+    pub(crate) async fn person_at(
+        &self,
+        name: &str,
+        profile: ProfileId,
+        add_mailbox: impl Fn(&str, &str),
+    ) -> Person {
         let address = self.address(name);
-        self.provider.add_mailbox(&address, PASSWORD);
+        add_mailbox(&address, PASSWORD);
         let tenant = self.tenant().await;
         let new = NewUser {
             name: name.to_owned(),
@@ -153,7 +165,7 @@ impl<P: Provider> House<P> {
             name: name.to_owned(),
             address: address.parse().unwrap(),
             owner: Some(Owner::User(user)),
-            profile: self.profile,
+            profile,
             incoming_login: None,
             acceptance: Some(Acceptance::All),
             incoming: DeliveryMethod::ServerSide,
@@ -164,7 +176,12 @@ impl<P: Provider> House<P> {
         };
         let mailbox = mailbox::create(&tenant, &new, &by()).await.unwrap().id;
         let secret = Secret::from(PASSWORD.to_owned());
-        mailbox::set_password(&tenant, &self.parts.keys, mailbox, &address, &secret, &by()).await.unwrap();
+        let fields = profile::get(&tenant, profile).await.unwrap().unwrap().fields;
+        if fields.limits.credentials_on == CredentialsOn::Mailbox {
+            mailbox::set_password(&tenant, &self.parts.keys, mailbox, &address, &secret, &by())
+                .await
+                .unwrap();
+        }
         mailbox::set_approval(&tenant, mailbox, None, Approval::Approved, &by()).await.unwrap();
         for workload in [Workload::Incoming, Workload::Outgoing] {
             mailbox::record_test(&tenant, mailbox, workload, TestResult::Success, None, &by()).await.unwrap();
