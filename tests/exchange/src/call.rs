@@ -19,6 +19,8 @@ pub(crate) struct Call<'a> {
     pub(crate) acting: Option<usize>,
     pub(crate) impersonating: bool,
     pub(crate) version: Version,
+    /// The server behind the endpoint that answers.
+    pub(crate) backend: u32,
     pub(crate) faults: &'a [Fault],
     pub(crate) now: Timestamp,
 }

@@ -49,7 +49,8 @@ pub(crate) fn send(
     let whole = mime::of_item(&item);
     let people = |field: &str| {
         let list: Vec<String> = item.people(field).iter().map(header_address).collect();
-        list.join(", ")
+        // A line has at most 998 bytes.
+        list.join(",\r\n ")
     };
     let date = now.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
     let mut set = vec![("Message-ID", id.clone()), ("Date", date), ("From", people("From"))];

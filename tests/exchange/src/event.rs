@@ -54,6 +54,8 @@ pub(crate) struct Subscription {
     pub(crate) streaming: bool,
     pub(crate) queue: VecDeque<Event>,
     pub(crate) watermark: u64,
+    /// The server that it is known to.
+    pub(crate) backend: u32,
     /// Which of the connections that streamed it is the present one.
     pub(crate) listener: u64,
 }

@@ -286,6 +286,11 @@ impl Exchange {
         look::folder(&state.mailboxes[place], folder)
     }
 
+    /// Brings every sent copy that is late to its folder, now.
+    pub fn bring_sent_copies(&self) {
+        sent_copy::settle_all(&mut self.lock());
+    }
+
     /// Every message that was sent, oldest first.
     pub fn handed(&self) -> Vec<Handed> {
         self.lock().handed.clone()

@@ -24,6 +24,9 @@ use crate::report;
 use crate::state::State;
 use answer::{Answer, plain};
 
+/// The cookie that leads to the same server again, up to its value.
+const AFFINITY: &str = "X-BackEndOverrideCookie=";
+
 /// How many requests are remembered.
 const REMEMBERED: usize = 20_000;
 
@@ -114,7 +117,7 @@ async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Re
         _ => Ok(plain(StatusCode::NOT_FOUND, "The resource cannot be found.")),
     };
     answer.map(|mut answer| {
-        dress(&mut answer, &head);
+        dress(&mut answer, &head, connection.lock().options.backends);
         answer
     })
 }
@@ -181,7 +184,7 @@ fn note(asked: &ews::Asked<'_>, operation: &str, status: u16) -> usize {
     };
     let affinity = header("cookie")
         .split(';')
-        .find_map(|cookie| cookie.trim().strip_prefix("X-BackEndOverrideCookie=").map(str::to_owned));
+        .find_map(|cookie| cookie.trim().strip_prefix(AFFINITY).map(str::to_owned));
     let body: String = String::from_utf8_lossy(&asked.body[..asked.body.len().min(16 * 1024)]).into_owned();
     let mut state = asked.connection.lock();
     *state.counts.entry(operation.to_owned()).or_default() += 1;
@@ -210,7 +213,7 @@ fn note_login(asked: &ews::Asked<'_>, number: usize, login: &str) {
 }
 
 /// The headers of an Exchange behind IIS.
-fn dress(answer: &mut Answer, head: &hyper::http::request::Parts) {
+fn dress(answer: &mut Answer, head: &hyper::http::request::Parts, backends: u32) {
     let headers = answer.headers_mut();
     let random: [u8; 16] = model::clock::random_bytes();
     let id = crate::mime::hex(&random);
@@ -229,15 +232,18 @@ fn dress(answer: &mut Answer, head: &hyper::http::request::Parts) {
     {
         headers.insert(CONTENT_TYPE, value);
     }
+    let anchor =
+        head.headers.get("x-anchormailbox").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let backend = ews::home(anchor, backends);
     let prefers = head.headers.get("x-preferserveraffinity").and_then(|value| value.to_str().ok());
     let has = head
         .headers
         .get("cookie")
         .and_then(|cookie| cookie.to_str().ok())
-        .is_some_and(|cookie| cookie.contains("X-BackEndOverrideCookie"));
+        .is_some_and(|cookie| cookie.contains(AFFINITY));
     if prefers.is_some_and(|value| value.eq_ignore_ascii_case("true"))
         && !has
-        && let Ok(cookie) = "X-BackEndOverrideCookie=localhost~1942063521; path=/; secure; HttpOnly".parse()
+        && let Ok(cookie) = format!("{AFFINITY}localhost~{backend}; path=/; secure; HttpOnly").parse()
     {
         headers.append(SET_COOKIE, cookie);
     }

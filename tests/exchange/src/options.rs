@@ -26,6 +26,9 @@ pub struct Options {
     /// How many connections may be used for one mailbox at once; what comes on another is refused with
     /// `ErrorExceededConnectionCount`, as by the policy `EwsMaxConcurrency`.
     pub max_connections: Option<usize>,
+    /// How many servers stand behind the endpoint. Each mailbox is at home on one; a subscription is known to the one it
+    /// was made on, which `X-AnchorMailbox` and the cookie `X-BackEndOverrideCookie` lead to.
+    pub backends: u32,
     /// How often a streaming connection says that it lives.
     pub heartbeat: Duration,
     /// A fixed port on 127.0.0.1; a free one otherwise.
@@ -70,6 +73,7 @@ impl Default for Options {
             max_request: 64 * 1024 * 1024,
             max_changes: 512,
             max_connections: None,
+            backends: 1,
             heartbeat: Duration::from_secs(10),
             port: None,
             names: Vec::new(),

@@ -124,8 +124,9 @@ fn one(asked: &Asked<'_>, login: &str, envelope: &Envelope, faults: &[Switch]) -
         None => own,
         Some(who) => Some(impersonated(&state, login, who)?),
     };
+    let backend = backend(asked.head, state.options.backends, login, envelope);
     if envelope.body.name == "GetStreamingEvents" {
-        let watch = streaming::Watch::parse(&envelope.body)?;
+        let watch = streaming::Watch::parse(&envelope.body, backend)?;
         drop(state);
         return Ok(stream(asked, newest, watch));
     }
@@ -135,11 +136,35 @@ fn one(asked: &Asked<'_>, login: &str, envelope: &Envelope, faults: &[Switch]) -
         acting,
         impersonating: envelope.impersonated.is_some(),
         version,
+        backend,
         faults,
         now: model::clock::now(),
     };
     let body = operation::answer(&mut call, &envelope.body)?;
     Ok(answer::xml(StatusCode::OK, soap::envelope(newest, body)))
+}
+
+/// The server that a request is led to: by its cookie, else to where the mailbox it names is at home.
+fn backend(head: &Parts, backends: u32, login: &str, envelope: &Envelope) -> u32 {
+    let header =
+        |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let cookie = header("cookie").split(';').find_map(|cookie| {
+        cookie.trim().strip_prefix(super::AFFINITY)?.rsplit('~').next()?.parse::<u32>().ok()
+    });
+    if let Some(backend) = cookie {
+        return backend % backends.max(1);
+    }
+    let anchor = match (header("x-anchormailbox"), &envelope.impersonated) {
+        ("", Some((_, name))) => name,
+        ("", None) => login,
+        (anchor, _) => anchor,
+    };
+    home(anchor, backends)
+}
+
+/// Where a mailbox is at home.
+pub(super) fn home(mailbox: &str, backends: u32) -> u32 {
+    crate::id::checksum(mailbox.to_lowercase().as_bytes()) % backends.max(1)
 }
 
 /// The mailbox of `ConnectingSID`, if the login may act for it.

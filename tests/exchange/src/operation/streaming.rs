@@ -19,10 +19,12 @@ use crate::xml::Element;
 pub(crate) struct Watch {
     pub(crate) ids: Vec<String>,
     pub(crate) until: Instant,
+    /// The server behind the endpoint that was asked.
+    pub(crate) backend: u32,
 }
 
 impl Watch {
-    pub(crate) fn parse(request: &Element) -> Result<Self, Fault> {
+    pub(crate) fn parse(request: &Element, backend: u32) -> Result<Self, Fault> {
         let ids: Vec<String> = request
             .child("SubscriptionIds")
             .map_or(&[][..], |ids| &ids.children)
@@ -37,7 +39,7 @@ impl Watch {
             .and_then(|minutes| minutes.trim().parse().ok())
             .filter(|minutes| (1..=30).contains(minutes))
             .ok_or_else(|| Fault::schema("The 'ConnectionTimeout' element must be between 1 and 30."))?;
-        Ok(Self { ids, until: Instant::now() + Duration::from_secs(minutes * 60) })
+        Ok(Self { ids, until: Instant::now() + Duration::from_secs(minutes * 60), backend })
     }
 }
 
@@ -104,8 +106,11 @@ pub(crate) async fn stream(
 /// The next envelope if there is anything to say, and whether it is the last one.
 fn say(state: &mut State, version: Version, watch: &Watch, first: bool) -> (Option<String>, bool) {
     let envelope = |message| soap::envelope(version, soap::answer("GetStreamingEvents", vec![message], &[]));
-    let unknown: Vec<&String> =
-        watch.ids.iter().filter(|id| !state.subscriptions.contains_key(*id)).collect();
+    let unknown: Vec<&String> = watch
+        .ids
+        .iter()
+        .filter(|id| state.subscriptions.get(*id).is_none_or(|one| one.backend != watch.backend))
+        .collect();
     if !unknown.is_empty() {
         let ids = unknown.iter().map(|id| Element::m("SubscriptionId").saying(id));
         let ids = Element::m("ErrorSubscriptionIds").with_all(ids);

@@ -66,6 +66,7 @@ fn one(call: &mut Call<'_>, request: &Element, streaming: bool) -> Message {
         streaming,
         queue: VecDeque::new(),
         watermark: mark,
+        backend: call.backend,
         listener: 0,
     };
     call.state.subscriptions.insert(id.clone(), subscription);

@@ -49,7 +49,7 @@ const ORDERS: &[(&str, &str)] = &[
     ("ItemChange", "ItemId OccurrenceItemId RecurringMasterItemId Updates CalendarActivityData"),
     ("FolderChange", "FolderId DistinguishedFolderId Updates"),
     ("ExtendedProperty", "ExtendedFieldURI Value Values"),
-    ("Mailbox", "Name EmailAddress RoutingType MailboxType ItemId OriginalDisplayName"),
+    ("Mailbox", "Name EmailAddress Address RoutingType MailboxType ItemId OriginalDisplayName"),
     (
         "FileAttachment",
         "AttachmentId Name ContentType ContentId ContentLocation AttachmentOriginalUrl Size LastModifiedTime IsInline \

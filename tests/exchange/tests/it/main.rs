@@ -6,4 +6,5 @@ mod davmail;
 mod exchangelib;
 mod mailbox;
 mod raw;
+mod streaming;
 mod wire;
