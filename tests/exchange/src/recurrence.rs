@@ -1,22 +1,23 @@
-//! Recurrence patterns and ranges, as a list of days. The time of day is that of the master in UTC: daylight saving time
-//! is not followed here.
+//! Recurrence patterns and ranges, as a list of days. The time of day is that of the master where its time zone is.
 //!
 //! <https://learn.microsoft.com/exchange/client-developer/web-service-reference/recurrence-recurrencetype>
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{Timestamp, ToSpan as _};
 
 use crate::item::Item;
 use crate::time;
 use crate::xml::Element;
+use crate::zone;
 
 /// The most occurrences that a series without an end is unfolded to.
 const MOST: u64 = 1000;
 
 pub(crate) struct Pattern {
     days: Vec<Date>,
-    of_day: SignedDuration,
+    of_day: Time,
+    zone: TimeZone,
     ends: bool,
 }
 
@@ -25,7 +26,8 @@ impl Pattern {
     pub(crate) fn of(item: &Item) -> Option<Self> {
         let recurrence = item.field("Recurrence")?;
         let start = item.field_text("Start").and_then(time::read)?;
-        let midnight = start.to_zoned(TimeZone::UTC).start_of_day().ok()?.timestamp();
+        let zone = zone::of(item.field("StartTimeZone").and_then(|zone| zone.value("Id")));
+        let of_day = start.to_zoned(zone.clone()).time();
         let mut range = None;
         let mut rule = None;
         for part in &recurrence.children {
@@ -42,13 +44,13 @@ impl Pattern {
         let count = range.child_text("NumberOfOccurrences").and_then(|count| count.trim().parse().ok());
         let most = usize::try_from(count.unwrap_or(MOST).min(MOST)).unwrap_or_default();
         let days = days(rule, first, last, most);
-        Some(Self { days, of_day: start.duration_since(midnight), ends: last.is_some() || count.is_some() })
+        Some(Self { days, of_day, zone, ends: last.is_some() || count.is_some() })
     }
 
     /// When the occurrence of that index begins.
     pub(crate) fn start(&self, index: u64) -> Option<Timestamp> {
         let day = self.days.get(usize::try_from(index.checked_sub(1)?).ok()?)?;
-        Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp() + self.of_day)
+        Some(day.to_datetime(self.of_day).to_zoned(self.zone.clone()).ok()?.timestamp())
     }
 
     /// The index of the last one, if the series ends.

@@ -89,6 +89,22 @@ weekly.save()
 view = anna.calendar.view(start=EWSDateTime(2027, 1, 1, tzinfo=UTC), end=EWSDateTime(2027, 1, 31, tzinfo=UTC))
 assert [item.start.day for item in view] == [4, 6, 18, 20]
 
+# A series keeps its time of day where it is, whatever the season.
+seasonal = CalendarItem(
+    account=anna,
+    folder=anna.calendar,
+    subject="Seasonal",
+    start=EWSDateTime(2027, 3, 26, 10, tzinfo=berlin),
+    end=EWSDateTime(2027, 3, 26, 11, tzinfo=berlin),
+    recurrence=Recurrence(pattern=DailyPattern(interval=3), start=EWSDate(2027, 3, 26), number=2),
+)
+seasonal.save()
+view = anna.calendar.view(start=EWSDateTime(2027, 3, 20, tzinfo=UTC), end=EWSDateTime(2027, 4, 1, tzinfo=UTC))
+assert [item.start for item in view if item.subject == "Seasonal"] == [
+    EWSDateTime(2027, 3, 26, 9, tzinfo=UTC),
+    EWSDateTime(2027, 3, 29, 8, tzinfo=UTC),
+]
+
 # A meeting: invited, answered, cancelled.
 bert = account("bert@example.org")
 meeting = CalendarItem(
