@@ -3,6 +3,7 @@
 
 mod checks;
 mod corpus;
+mod exchange;
 mod incoming;
 mod letter;
 mod office;
@@ -105,6 +106,9 @@ async fn story<'a>(screen: &Screen, directory: &'a Path, once: bool) -> Result<(
     let (figures, records) =
         checks::all(&mut stage, &office, &corpus, (&letter, &round), &sql, &mut checks).await?;
     step.done(&format!("{} comparisons", checks.passed + checks.mismatches.len()));
+
+    screen.heading("An Exchange mailbox beside them");
+    stage.exchange = Some(exchange::act(&office, &sql, screen, &mut checks).await?);
     summary::show(screen, (&office, &stage), (&figures, records), (&arrival, &letter, &round), &checks);
     if !once {
         summary::doors(screen, &office, &stage);

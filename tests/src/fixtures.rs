@@ -51,6 +51,11 @@ impl MailProfile {
         }))
     }
 
+    /// Any profile, as the API takes it.
+    pub fn of_json(profile: Value) -> Self {
+        Self(profile)
+    }
+
     /// Sets a field, such as `name`.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {

@@ -30,7 +30,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    fn equal<T: PartialEq + Debug>(&mut self, what: &str, expected: &T, found: &T) {
+    pub(super) fn equal<T: PartialEq + Debug>(&mut self, what: &str, expected: &T, found: &T) {
         if expected == found {
             self.passed += 1;
         } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use exchange::Exchange;
 use futures_util::future::join_all;
 use model::clock;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub(super) struct Stage<'a> {
     pub(super) configuration: Configuration,
     pub(super) directory: &'a Path,
     pub(super) processes: Vec<Running>,
+    /// The Exchange server, once it is there.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// A process with the port of its metrics.
@@ -53,7 +56,7 @@ impl<'a> Stage<'a> {
         let version = version.split(' ').next().unwrap_or_default();
         step.done(&format!("private RabbitMQ, Postgres {version}, Redis, Dovecot and Postfix"));
         let configuration = configuration(&servers);
-        Ok(Self { servers, configuration, directory, processes: Vec::new() })
+        Ok(Self { servers, configuration, directory, processes: Vec::new(), exchange: None })
     }
 
     /// Runs a command of `lockstep` to its end and gives what it printed.
