@@ -76,7 +76,7 @@ points! {
     DataBefore "data.before" "worker";
     /// The message is given, but for its final dot.
     DataAfter "data.after" "worker";
-    /// The final dot has left, its answer is not read.
+    /// The final dot has left, or the word to send a draft, and its answer is not read.
     DotAfter "dot.after" "worker";
     /// The server took the message, and it is not written down.
     VerdictAfter "verdict.after" "worker";

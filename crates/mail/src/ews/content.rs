@@ -155,6 +155,12 @@ struct Decoder {
 
 impl Decoder {
     fn push(&mut self, text: &[u8], content: &mut BytesMut) -> Result<(), &'static str> {
+        // Nearly always there is nothing in between.
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        if !self.padded && !self.reference && text.iter().all(is_plain) {
+            self.pending.extend_from_slice(text);
+            return self.decode(self.pending.len() / 4 * 4, content);
+        }
         for byte in text {
             match byte {
                 b'&' => self.reference = true,

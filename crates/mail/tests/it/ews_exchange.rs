@@ -547,6 +547,35 @@ async fn new_mail_is_told_over_a_stream_and_a_lost_subscription_too() {
 }
 
 #[tokio::test]
+async fn several_mailboxes_are_listened_to_over_one_connection() {
+    let exchange =
+        started_with(Options { heartbeat: Duration::from_millis(200), ..Options::default() }).await;
+    exchange.add_account("service", PASSWORD);
+    exchange.allow_impersonation("service");
+    let bert = "bert@example.org";
+    let mut session = session_as(&exchange, "service", ANNA, Access::Impersonation).await;
+    session.keep_affinity(ANNA.parse().unwrap());
+    let of_anna = session.subscribe(&[FolderRef::Inbox]).await.unwrap();
+    session.turn_to(bert.parse().unwrap());
+    let of_bert = session.subscribe(&[FolderRef::Inbox]).await.unwrap();
+    session.turn_to(ANNA.parse().unwrap());
+    let both = [of_anna.clone(), of_bert.clone()];
+    let mut events = session.streaming_events(&both, 1).await.unwrap();
+    for (mailbox, id) in [(bert, &of_bert), (ANNA, &of_anna)] {
+        exchange.deliver(mailbox, &message(1));
+        loop {
+            match events.next().await.unwrap() {
+                Some(Notice::Changed { subscription, .. }) if subscription == *id => break,
+                Some(Notice::Changed { .. } | Notice::Alive) => {}
+                other => panic!("{mailbox}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(exchange.connections().most, 1);
+    assert!(exchange.requests().iter().all(|request| request.anchor == ANNA), "the group stays together");
+}
+
+#[tokio::test]
 async fn the_place_of_a_mailbox_is_found_out_and_an_address_elsewhere_is_a_question() {
     let exchange = started().await;
     let url = Address::parse(&exchange.url()).unwrap();

@@ -287,6 +287,29 @@ async fn why_a_token_is_refused_is_kept_unless_it_repeats_the_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_renewed_is_said_over_the_same_connection() {
+    let server = script(|heard, _| match heard.field("Authorization") {
+        Some("Bearer new") => inbox(),
+        _ => Say::Answer(http("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", "")),
+    })
+    .await;
+    let token = Secret::from("old");
+    let identity = Identity {
+        login: "",
+        proof: Proof::Token(&token),
+        mailbox: LOGIN.parse().unwrap(),
+        access: Access::Own,
+    };
+    let mut session = Session::open(&server.address, &server.settings(), identity).await.unwrap();
+    assert!(!session.was_answered());
+    let error = session.get_folder(&FolderRef::Inbox).await.unwrap_err();
+    assert_eq!((error.kind(), session.was_answered()), (&Kind::CredentialsRefused, true));
+    session.renew(Proof::Token(&Secret::from("new")));
+    session.get_folder(&FolderRef::Inbox).await.unwrap();
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_said_or_may_not_be_is_refused_before_anybody_hears_it() {
     let server = script(|_, _| inbox()).await;
     let closed = Settings { schemes: Schemes { basic: false, ntlm: false }, ..server.settings() };

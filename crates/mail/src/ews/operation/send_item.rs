@@ -3,6 +3,7 @@
 //! <https://learn.microsoft.com/en-us/exchange/client-developer/web-service-reference/senditem-operation>
 
 use hyper::StatusCode;
+use model::crash::{self, Point};
 
 use crate::error::{Error, Kind, Phase};
 use crate::ews::answer::only;
@@ -35,7 +36,10 @@ impl Session {
         self.may_have_sent = true;
         let said = self.say(Ask::changing(Phase::Data, "SendItem", &body), until).await;
         let (head, body) = match said {
-            Ok(answered) => answered,
+            Ok(answered) => {
+                crash::point(Point::DotAfter);
+                answered
+            }
             Err(unsaid) if unsaid.left => return Ok(Sent::Unknown(unsaid.error.in_phase(Phase::Verdict))),
             Err(unsaid) => {
                 self.may_have_sent = false;
