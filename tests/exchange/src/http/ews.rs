@@ -119,6 +119,11 @@ fn one(asked: &Asked<'_>, login: &str, envelope: &Envelope, faults: &[Switch]) -
         }
     }
     let version = newest.negotiate(envelope.version.as_deref())?;
+    let streams = envelope.body.name == "GetStreamingEvents"
+        || envelope.body.child("StreamingSubscriptionRequest").is_some();
+    if streams && version < Version::Exchange2010Sp1 {
+        return Err(Fault::schema("Streaming notifications are not in this version of the schema."));
+    }
     let own = state.account(login).and_then(|account| account.mailbox);
     let acting = match &envelope.impersonated {
         None => own,

@@ -1,4 +1,4 @@
-//! `DavMail` reads mail through the simulator, by POP3 and by IMAP: it is strict where others are not.
+//! `DavMail` reads mail through the simulator, by POP3 and by IMAP, and sends by SMTP: it is strict where others are not.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ struct DavMail {
     folder: PathBuf,
     pop3: u16,
     imap: u16,
+    smtp: u16,
 }
 
 impl Drop for DavMail {
@@ -55,10 +56,10 @@ impl DavMail {
             .output()
             .unwrap();
         assert!(made.status.success(), "keytool: {}", String::from_utf8_lossy(&made.stderr));
-        let (pop3, imap) = (free(), free());
+        let (pop3, imap, smtp) = (free(), free(), free());
         let settings = format!(
             "davmail.server=true\ndavmail.mode=EWS\ndavmail.url={}\ndavmail.popPort={pop3}\ndavmail.imapPort={imap}\n\
-             davmail.smtpPort=\ndavmail.caldavPort=\ndavmail.ldapPort=\ndavmail.bindAddress=127.0.0.1\n\
+             davmail.smtpPort={smtp}\ndavmail.caldavPort=\ndavmail.ldapPort=\ndavmail.bindAddress=127.0.0.1\n\
              davmail.allowRemote=false\ndavmail.disableUpdateCheck=true\ndavmail.enableKerberos=false\n\
              davmail.logFilePath={}\nlog4j.rootLogger=WARN\nlog4j.logger.davmail=WARN\n",
             exchange.url(),
@@ -76,7 +77,7 @@ impl DavMail {
             .stderr(std::fs::File::create(file("err")).unwrap())
             .spawn()
             .unwrap();
-        Self { process, folder, pop3, imap }
+        Self { process, folder, pop3, imap, smtp }
     }
 
     /// What it had to say, for a test that failed.
@@ -184,4 +185,32 @@ async fn davmail_reads_mail_by_pop3_and_by_imap() {
     imap.ask("f LOGOUT", done("f")).await;
     let read = exchange.folder("anna@example.org", "inbox").iter().filter(|item| item.read).count();
     assert_eq!(read, 1);
+}
+
+#[tokio::test]
+async fn davmail_sends_what_it_is_given_by_smtp() {
+    let exchange = Exchange::start(Options::default()).await;
+    exchange.add_mailbox("anna@example.org", "Anna Adams", "secret");
+    exchange.add_mailbox("bert@example.org", "Bert Brown", "secret");
+    let davmail = DavMail::start(&exchange);
+    let mut smtp = davmail.connect(davmail.smtp).await;
+    assert!(smtp.line().await.starts_with("220"));
+    smtp.ask("EHLO here", |line| line.starts_with("250 ")).await;
+    smtp.one("AUTH PLAIN AGFubmFAZXhhbXBsZS5vcmcAc2VjcmV0", "235").await;
+    smtp.one("MAIL FROM:<anna@example.org>", "250").await;
+    smtp.one("RCPT TO:<bert@example.org>", "250").await;
+    smtp.one("RCPT TO:<hidden@example.net>", "250").await;
+    smtp.one("DATA", "354").await;
+    let message =
+        "From: Anna <anna@example.org>\r\nTo: Bert <bert@example.org>\r\nSubject: By SMTP\r\n\r\nHello\r\n.";
+    smtp.one(message, "250").await;
+    smtp.one("QUIT", "221").await;
+
+    let handed = exchange.handed();
+    assert_eq!(handed.len(), 1, "{}", davmail.log());
+    assert_eq!(handed[0].recipients, ["bert@example.org", "hidden@example.net"]);
+    let got = exchange.folder("bert@example.org", "inbox").remove(0);
+    assert_eq!((got.subject.as_str(), got.from.as_str()), ("By SMTP", "anna@example.org"));
+    assert!(!String::from_utf8_lossy(&got.mime).contains("hidden"));
+    assert_eq!(exchange.folder("anna@example.org", "sentitems")[0].message_id, got.message_id);
 }

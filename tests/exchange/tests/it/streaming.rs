@@ -101,3 +101,16 @@ async fn a_subscription_is_unknown_to_the_servers_it_was_not_made_on() {
     );
     assert!(!text(&answer, "<m:ErrorSubscriptionIds>", "</m:ErrorSubscriptionIds>").contains(&ids[0]));
 }
+
+#[tokio::test]
+async fn an_old_version_of_the_schema_has_no_streams() {
+    let exchange = Exchange::start(Options::default()).await;
+    exchange.add_account("service", "secret");
+    let body = listen(&["none".to_owned()]);
+    for (version, code) in
+        [("Exchange2010", "ErrorSchemaValidation"), ("Exchange2010_SP1", "ErrorInvalidSubscription")]
+    {
+        let answer = send(&exchange, "POST /EWS/Exchange.asmx", SERVICE, &envelope(version, &body)).await;
+        assert!(answer.contains(code), "{version}: {answer}");
+    }
+}
