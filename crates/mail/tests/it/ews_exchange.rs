@@ -205,6 +205,47 @@ async fn a_draft_is_sent_once_with_its_blind_copies_and_found_by_its_send_id() {
 }
 
 #[tokio::test]
+async fn in_whose_name_it_leaves_and_where_the_copy_lands_is_the_mailboxs_whoever_signs_in() {
+    let exchange = started().await;
+    let support = "support@example.org";
+    exchange.add_mailbox(support, "Support", PASSWORD);
+    exchange.add_account("service", PASSWORD);
+    exchange.allow_impersonation("service");
+    exchange.set_delegate(support, ANNA, true);
+    let mime = format!(
+        "From: Support <{support}>\r\nTo: bert@example.org\r\nSubject: Answer\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nHello.\r\n"
+    )
+    .into_bytes();
+    let send = async |mut session: Session, send_id: &str| {
+        let draft = draft(&mime, send_id, &[]);
+        let id = session.create_draft(&draft, mail::smtp::whole::<Error>(&mime)).await.unwrap();
+        session.send_item(&id, Some(&FolderRef::SentItems)).await.unwrap()
+    };
+    assert_eq!(send(session_as(&exchange, support, support, Access::Own).await, "own").await, Sent::Sent);
+    let service = session_as(&exchange, "service", support, Access::Impersonation).await;
+    assert_eq!(send(service, "impersonation").await, Sent::Sent);
+    // Rights on the folders are no right to send.
+    let delegate = session_as(&exchange, ANNA, support, Access::Delegate).await;
+    let Sent::Refused(error) = send(delegate, "delegate").await else { panic!("nobody allowed it") };
+    assert_eq!(error.kind(), &Kind::AccessDenied);
+    exchange.allow_send_on_behalf(support, ANNA);
+    let delegate = session_as(&exchange, ANNA, support, Access::Delegate).await;
+    assert_eq!(send(delegate, "behalf").await, Sent::Sent);
+    exchange.allow_send_as(support, ANNA);
+    let delegate = session_as(&exchange, ANNA, support, Access::Delegate).await;
+    assert_eq!(send(delegate, "as").await, Sent::Sent);
+    let handed = exchange.handed();
+    assert!(handed.iter().all(|mail| mail.from == support), "{handed:?}");
+    let said = |number: usize| String::from_utf8_lossy(&handed[number].message).into_owned();
+    assert_eq!(handed.len(), 4);
+    for (number, behalf) in [(0, false), (1, false), (2, true), (3, false)] {
+        assert_eq!(said(number).contains("Sender: "), behalf, "{}", said(number));
+    }
+    assert_eq!(exchange.folder(support, "sentitems").len(), 4);
+    assert!(exchange.folder(ANNA, "sentitems").is_empty());
+}
+
+#[tokio::test]
 async fn without_a_saved_copy_nothing_is_left_and_into_a_folder_of_ours_it_can_be_removed() {
     let exchange = started().await;
     let mut session = anna(&exchange).await;
