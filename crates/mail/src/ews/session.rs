@@ -19,7 +19,6 @@ use crate::sasl::Proof;
 use crate::transport::Traffic;
 
 /// A session with a server's web services. Requests follow one another on it; dropping it drops its connection.
-#[expect(clippy::struct_excessive_bools, reason = "each is one fact of its own, and any mix is possible")]
 pub struct Session {
     pub(super) address: Address,
     pub(super) endpoint: Endpoint,
