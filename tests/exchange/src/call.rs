@@ -106,8 +106,13 @@ impl Call<'_> {
         if id.value("ChangeKey").is_some_and(|key| !key.is_empty() && !is_change_key(key)) {
             return Err(Refusal::of("ErrorInvalidChangeKey", "The change key is invalid."));
         }
-        match Id::decode(id.value("Id").unwrap_or_default()) {
-            Some(Id::Item { mailbox, number }) => {
+        let text = id.value("Id").or(id.value("OccurrenceId")).unwrap_or_default();
+        match Id::decode(text) {
+            Some(Id::Occurrence { .. }) if id.name != "RecurringMasterItemId" => Err(Refusal::of(
+                "ErrorCalendarCannotUseIdForOccurrenceId",
+                "The Id of an occurrence cannot be used for this operation.",
+            )),
+            Some(Id::Item { mailbox, number } | Id::Occurrence { mailbox, item: number, .. }) => {
                 self.allowed(mailbox)?;
                 self.mailbox(mailbox).item(number)?;
                 Ok((mailbox, number))

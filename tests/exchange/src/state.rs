@@ -195,6 +195,10 @@ impl State {
     /// Takes an item out of its folder and says so.
     pub(crate) fn remove(&mut self, place: usize, number: u64) -> Result<Item, Refusal> {
         let item = self.take(place, number)?;
+        // The exceptions of a series go with it.
+        self.mailboxes[place]
+            .items
+            .retain(|_, item| item.occurrence_of.is_none_or(|(master, _)| master != number));
         self.happen(place, Happening::Deleted, number, item.folder, None);
         Ok(item)
     }
@@ -212,6 +216,13 @@ impl State {
         let new = self.tick();
         let item = Item { number: new, folder, entered: new, changes: Vec::new(), ..item };
         self.mailboxes[to].items.insert(new, item);
+        for exception in self.mailboxes[place].items.values_mut() {
+            if let Some((master, _)) = &mut exception.occurrence_of
+                && *master == number
+            {
+                *master = new;
+            }
+        }
         if place == to {
             self.happen(place, Happening::Moved, new, folder, Some((number, from)));
         } else {

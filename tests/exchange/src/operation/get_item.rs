@@ -1,7 +1,6 @@
 //! <https://learn.microsoft.com/exchange/client-developer/web-service-reference/getitem-operation>
 
 use crate::call::Call;
-use crate::id::Id;
 use crate::occurrence;
 use crate::render;
 use crate::schema::Shape;
@@ -19,16 +18,7 @@ fn one(call: &Call<'_>, id: &Element, shape: &Shape) -> Message {
     if let Some(occurrence) = occurrence::named(call, id) {
         return Ok(vec![Element::m("Items").with(occurrence?.render(call, shape))]);
     }
-    let at = match id.name.as_str() {
-        "RecurringMasterItemId" => match Id::decode(id.value("OccurrenceId").unwrap_or_default()) {
-            Some(Id::Occurrence { mailbox, item, .. }) => {
-                call.allowed(mailbox)?;
-                (mailbox, item)
-            }
-            _ => return Err(soap::Refusal::malformed_id()),
-        },
-        _ => call.item(id)?,
-    };
+    let at = call.item(id)?;
     let item = render::item(call.mailbox(at.0), call.item_of(at)?, shape);
     Ok(vec![Element::m("Items").with(item)])
 }

@@ -75,6 +75,10 @@ refused(ErrorCalendarOccurrenceIsDeletedFromRecurrence, master.occurrence(index=
 of = unfolded["Daily, moved"].recurring_master()
 of.refresh()
 assert of.id == master.id and of.subject == "Daily"
+of = unfolded["Daily, moved"].recurring_master()
+of.subject = "Every day"
+of.save(update_fields=["subject"])
+assert anna.calendar.get(subject="Every day").id == master.id
 
 weekly = CalendarItem(
     account=anna,
