@@ -66,7 +66,9 @@ impl DavMail {
             file("davmail.log"),
         );
         std::fs::write(file("davmail.properties"), settings).unwrap();
-        let process = Command::new("java")
+        // It ends with this thread, however that ends.
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "java"])
             .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-Djavax.net.ssl.trustStorePassword=secret"])
             .arg(format!("-Djavax.net.ssl.trustStore={}", file("trust.p12")))
             .arg(format!("-Duser.home={}", folder.display()))
