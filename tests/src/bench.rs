@@ -5,6 +5,7 @@
 //! is never compared with a number from another machine: only ratios within one run mean something.
 
 mod delay;
+mod exchange;
 mod figure;
 mod house;
 mod idle;
@@ -42,6 +43,7 @@ type Measuring = fn() -> Pin<Box<dyn Future<Output = Measured>>>;
 /// The measurements, by the names that one of them is asked for with.
 const ALL: &[(&str, Measuring)] = &[
     ("incoming", || Box::pin(incoming::measure())),
+    ("exchange", || Box::pin(exchange::measure())),
     ("polls", || Box::pin(polls::measure())),
     ("outgoing", || Box::pin(outgoing::measure())),
     ("memory", || Box::pin(memory::measure())),

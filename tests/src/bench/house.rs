@@ -91,10 +91,38 @@ impl<'a> Place<'a> {
     pub(super) fn private(pop3: u16, submissions: u16, ca: &'a str) -> Self {
         Self { pop3, pop3_tls: Tls::Implicit, submissions, ca }
     }
+
+    /// A profile that leads there.
+    pub(super) fn profile(&self) -> ProfileFields {
+        ProfileFields {
+            name: "bench".to_owned(),
+            description: String::new(),
+            kind: ProfileKind::Pop3Smtp,
+            incoming: endpoint(Protocol::Pop3, self.pop3, self.pop3_tls),
+            outgoing: endpoint(Protocol::Smtp, self.submissions, Tls::Implicit),
+            exchange: None,
+            ca_certificate: Some(self.ca.to_owned()),
+            limits: Limits {
+                credentials_on: CredentialsOn::Mailbox,
+                max_connections: 10,
+                max_in_flight: 1000,
+            },
+            process_email_received_after: None,
+            min_polling_minutes: 0,
+            connect_timeout: Duration::from_secs(10),
+            alert_mail: false,
+            external_id: None,
+        }
+    }
 }
 
 impl House {
     pub(super) async fn build(place: &Place<'_>) -> Result<Self, Trouble> {
+        Self::of(&place.profile()).await
+    }
+
+    /// An installation whose mailboxes lie behind this profile.
+    pub(super) async fn of(fields: &ProfileFields) -> Result<Self, Trouble> {
         let postgres = Postgres::sized().await;
         let (database, store) = database(&postgres).await?;
         let network = NetworkPolicy { allow: vec!["127.0.0.0/8".parse()?] };
@@ -107,27 +135,8 @@ impl House {
             drain: CancellationToken::new(),
         };
         let organization = database.organization("bench").await?;
-        let fields = ProfileFields {
-            name: "bench".to_owned(),
-            description: String::new(),
-            kind: ProfileKind::Pop3Smtp,
-            incoming: endpoint(Protocol::Pop3, place.pop3, place.pop3_tls),
-            outgoing: endpoint(Protocol::Smtp, place.submissions, Tls::Implicit),
-            exchange: None,
-            ca_certificate: Some(place.ca.to_owned()),
-            limits: Limits {
-                credentials_on: CredentialsOn::Mailbox,
-                max_connections: 10,
-                max_in_flight: 1000,
-            },
-            process_email_received_after: None,
-            min_polling_minutes: 0,
-            connect_timeout: Duration::from_secs(10),
-            alert_mail: false,
-            external_id: None,
-        };
         let tenant = store.tenant(organization).await?;
-        let profile = profile::create(&tenant, &fields, &by()).await?.id;
+        let profile = profile::create(&tenant, fields, &by()).await?.id;
         tenant.commit().await?;
         let session = store
             .in_ring(async |ring| session::start(ring, "bench", SLOTS, Duration::from_secs(3600)).await)
