@@ -11,6 +11,7 @@ mod crashes;
 mod deaths;
 mod doubt;
 mod enabling;
+mod exchange;
 mod failing;
 mod forgetting;
 mod house;
