@@ -39,6 +39,7 @@ pub mod autodiscover;
 mod code;
 mod content;
 mod date;
+mod envelope;
 mod envelopes;
 mod folder;
 mod item;
