@@ -281,6 +281,27 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_answer_makes_it_fail(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "<m:GetItemResponseMessage>", "</m:GetItemResponseMessage>", "<m:GetItemResponseMessage/>",
+                    "<MimeContent>", "</MimeContent>", "<MimeContent/>", "QUJD", "=", "&#13;", "&", "<![CDATA[QU]]>",
+                    "<!-- -->", "<?x?>", "<a b='>'>", "</a>", "</>", "<>", "<", ">", "]]>",
+                ]),
+                0..30,
+            ),
+            cuts in proptest::collection::vec(0_usize..12, 0..40),
+        ) {
+            let xml = pieces.concat();
+            let whole = scanned(xml.as_bytes(), &[]).map(|(messages, frame)| (messages.len(), frame));
+            let cut = scanned(xml.as_bytes(), &cuts).map(|(messages, frame)| (messages.len(), frame));
+            prop_assert_eq!(whole.is_ok(), cut.is_ok());
+            if let (Ok(whole), Ok(cut)) = (whole, cut) {
+                prop_assert_eq!(whole, cut);
+            }
+        }
+
+        #[test]
         fn any_message_comes_out_exactly_however_it_is_cut(
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
             cuts in proptest::collection::vec(0_usize..40, 0..60),

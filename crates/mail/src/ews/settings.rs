@@ -53,7 +53,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            answer_bytes: 8 * 1024 * 1024,
+            // Ten thousand folders, or 512 changes many times over.
+            answer_bytes: 16 * 1024 * 1024,
             drain_bytes: 64 * 1024 * 1024,
             message_deadline: Duration::from_secs(600),
             verdict_timeout: Duration::from_secs(300),
