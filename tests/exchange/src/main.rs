@@ -47,7 +47,36 @@ struct Account {
     password: String,
 }
 
+const HELP: &str =
+    "An Exchange to develop against: web services and autodiscover over HTTPS on 127.0.0.1, in memory.
+
+Usage: lockstep-exchange [--port N] [--ca FILE] [--mailbox ADDRESS:PASSWORD]... [--config FILE]
+
+  --port N                    where it listens; a free port otherwise
+  --ca FILE                   writes the certificate of its authority there, for a client to trust
+  --mailbox ADDRESS:PASSWORD  a mailbox; its address is the login
+  --config FILE               all of it in TOML; what stands before it is forgotten:
+
+    port = 8443
+    ca = \"ca.pem\"
+    offers = [\"basic\", \"bearer\", \"ntlm\"]   # the first two when nothing is said
+    names = [\"mail.example.org\"]            # of the certificate, beside localhost
+    [[mailboxes]]
+    address = \"anna@example.org\"
+    password = \"secret\"
+    name = \"Anna Adams\"
+    aliases = [\"ann@example.org\"]
+    [[accounts]]                            # without a mailbox; may impersonate everybody
+    login = \"service\"
+    password = \"secret\"
+
+It prints the endpoint and runs until it is interrupted; everything in it is gone then.";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if env::args().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{HELP}");
+        return Ok(());
+    }
     let configuration = arguments()?;
     let certificate = match (&configuration.certificate, &configuration.key) {
         (Some(chain), Some(key)) => Some((fs::read_to_string(chain)?, fs::read_to_string(key)?)),
@@ -116,4 +145,17 @@ fn arguments() -> Result<Configuration, Box<dyn Error>> {
         }
     }
     Ok(configuration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_that_help_shows_is_understood() {
+        let example: Vec<&str> = HELP.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        let configuration: Configuration = toml::from_str(&example.join("\n")).unwrap();
+        assert_eq!((configuration.mailboxes.len(), configuration.accounts.len()), (1, 1));
+        assert_eq!(configuration.offers, ["basic", "bearer", "ntlm"]);
+    }
 }
