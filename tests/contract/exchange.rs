@@ -52,8 +52,7 @@ impl Provider for ExchangeEws {
     async fn start() -> Self {
         let options = Options { max_request: MAX_REQUEST, ..Options::default() };
         let exchange = Exchange::start(options).await;
-        let port = exchange.url().rsplit_once(':').and_then(|(_, rest)| rest.split('/').next()?.parse().ok());
-        let gate = Gate::start_http(port.expect("its address names a port"), &exchange.ca_pem()).await;
+        let gate = Gate::start_http(exchange.port, &exchange.ca_pem()).await;
         Self { exchange, gate }
     }
 

@@ -245,6 +245,39 @@ async fn a_copy_that_appears_late_ends_the_doubt_when_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_send_that_the_server_puts_off_leaves_no_draft_and_is_tried_again() {
+    let house = Here::build().await;
+    let people = house.people(2).await;
+    let server = house.provider.server();
+    let email = house.ask(&people[0], Draft { to: to(&people[1].address), ..Draft::default() }).await;
+    for fault in [Broken::Busy(None), Broken::BusyMessage(None), Broken::Status(503, Some(1))] {
+        server.fault(Rule::new(fault.clone()).on("SendItem").times(1));
+        house.cycle(&people[0], Workload::Outgoing).await;
+        assert_eq!(house.state(email).await, EmailState::PendingSend, "{fault:?}");
+        assert!(server.folder(&people[0].address, "drafts").is_empty(), "{fault:?}");
+        house.later().await;
+        house.execute("update schedules set not_before = null").await;
+    }
+    house.transmit(&people[0]).await;
+    assert_eq!(house.state(email).await, EmailState::Sent);
+    assert_eq!(house.handed_over_to(&people[1].address), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_finds_nothing_writes_nothing() {
+    let house = Here::build().await;
+    let anna = house.person("anna").await;
+    house.provider.deliver(&anna.address, &message(1, &anna.address));
+    assert_eq!(house.receive(&anna).await, 1);
+    house.execute("update cursors set modified_at = '2000-01-01'").await;
+    assert_eq!(house.receive(&anna).await, 0);
+    assert_eq!(house.count("cursors where modified_at > '2000-01-01'").await, 0);
+    house.provider.deliver(&anna.address, &message(2, &anna.address));
+    assert_eq!(house.receive(&anna).await, 1);
+    assert_eq!(house.count("cursors where modified_at > '2000-01-01'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_would_break_a_careless_reader_are_the_servers_failure_and_harm_nothing() {
     let house = Here::with(Config { phase_seconds: 3, ..config() }, |_| {}).await;
     let anna = house.person("anna").await;

@@ -59,7 +59,7 @@ pub(super) async fn measure() -> Measured {
         }
     }
     let bare_ews = rate(ALL, begun);
-    let ews = taken_in(&addresses, at_exchange(&server)?).await?;
+    let ews = taken_in(&addresses, at_exchange(&server)).await?;
 
     let bare = Bare::new(Way::private(dovecot.pop3s_port), dovecot.ca_pem())?;
     // Dovecot reads every message once to know its size; nobody's time.
@@ -98,17 +98,12 @@ async fn taken_in(addresses: &[String], profile: ProfileFields) -> Result<f64, T
     Ok(rate)
 }
 
-fn at_exchange(server: &Exchange) -> Result<ProfileFields, Trouble> {
-    let url = server.url();
-    let port = url
-        .rsplit_once(':')
-        .and_then(|(_, rest)| rest.split('/').next())
-        .ok_or("an address without a port")?;
-    let (host, port) = ("localhost".to_owned(), port.parse()?);
+fn at_exchange(server: &Exchange) -> ProfileFields {
+    let (host, port) = ("localhost".to_owned(), server.port);
     let endpoint = Endpoint { protocol: Protocol::Ews, host, port, tls: Tls::Implicit };
     let ca = server.ca_pem();
     let place = Place::private(port, port, &ca);
-    Ok(ProfileFields {
+    ProfileFields {
         kind: ProfileKind::ExchangeEws,
         incoming: endpoint.clone(),
         outgoing: endpoint,
@@ -117,7 +112,7 @@ fn at_exchange(server: &Exchange) -> Result<ProfileFields, Trouble> {
             access: ExchangeAccess::Own,
         }),
         ..place.profile()
-    })
+    }
 }
 
 async fn bare_pop3(bare: &Bare, addresses: &[String]) -> Result<f64, Trouble> {

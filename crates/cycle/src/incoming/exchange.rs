@@ -13,7 +13,7 @@ use model::crash::{self, Point};
 use store::item;
 use tokio::time::Instant;
 
-use super::intake::{Intake, Waiting};
+use super::intake::{Flow, Intake, Waiting};
 use crate::ending::{Ending, Interrupted};
 use crate::start::Cycle;
 use cursor::Cursor;
@@ -46,17 +46,6 @@ struct Reading<'a> {
     cursor: Cursor,
     /// Whether the server gave a message in this cycle.
     gives: bool,
-}
-
-/// What became of the session with a page or a batch of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// The next may go over it.
-    GoOn,
-    /// The cycle's time, or the memory for messages, is used up: the rest is for another cycle.
-    Full,
-    /// The connection ended over a message, which failed; the rest is for another cycle.
-    Stop,
 }
 
 pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {

@@ -53,6 +53,17 @@ pub(super) struct Intake<'a> {
     pub(super) until: Instant,
 }
 
+/// What became of the session with a batch, or with a page of what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// The next may go over it.
+    GoOn,
+    /// The cycle's time, or the memory for messages, is used up: the rest is for another cycle.
+    Full,
+    /// It cannot be used any more, and what it gave is committed: the rest is for another cycle.
+    Stop,
+}
+
 /// A message that came as a whole.
 pub(super) struct Whole {
     /// The provider's name of it.

@@ -18,7 +18,7 @@ use serde_json::json;
 use store::{Tenant, item};
 use tokio::time::Instant;
 
-use super::intake::Intake;
+use super::intake::{Flow, Intake};
 use crate::ending::{Ending, Interrupted};
 use crate::start::Cycle;
 use cursor::Cursor;
@@ -55,17 +55,6 @@ struct Reading<'a> {
     retrieved: u32,
     /// Items that were read in this session and are recorded for good.
     kept_here: Vec<String>,
-}
-
-/// What became of the session with a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// The next batch may go over it.
-    GoOn,
-    /// There was no memory for more until the cycle's time was over: the rest is for another cycle.
-    Full,
-    /// It cannot be used any more, and what it gave is committed: the rest is for another cycle.
-    Stop,
 }
 
 pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {

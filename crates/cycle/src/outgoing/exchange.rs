@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mail::error::Kind;
-use mail::ews::{self, Draft, FolderRef, Search};
+use mail::ews::{self, Deletion, Draft, FolderRef, ItemId, Search};
 use model::address::EmailAddress;
 use model::alert::AlertKind;
 use model::crash::{self, Point};
@@ -17,7 +16,6 @@ use serde_json::json;
 use store::outgoing::{Answer, Attempt, RecipientAnswer};
 
 use super::begun::Begun;
-use super::letter::{Files, Letter, Unwritten};
 use super::submission::{Held, refuse};
 use super::{Sending, Sent};
 use crate::ending::Interrupted;
@@ -30,16 +28,11 @@ impl Sending<'_> {
         mut begun: Begun,
     ) -> Result<Sent, Interrupted> {
         only_who_is_due(&mut begun.attempt);
-        let attempt = &begun.attempt;
-        let files = Files::of(&self.cycle.parts.store, self.cycle.organization, attempt);
-        let letter = match Letter::write(attempt, &files, self.cycle.mailbox.max_message_bytes).await {
-            Ok(letter) => letter,
-            Err(Unwritten::Message(why)) => return Ok(refuse(begun, &why, None)),
-            Err(Unwritten::Store(error)) => {
-                begun.end_not_sent(None, Duration::ZERO).await?;
-                return Ok(Sent::Over(Interrupted::Store(error)));
-            }
+        let (begun, letter, files) = match self.written(begun).await? {
+            Ok(written) => written,
+            Err(sent) => return Ok(sent),
         };
+        let attempt = &begun.attempt;
         let bytes = letter.size;
         let draft = Draft {
             folder: FolderRef::Drafts,
@@ -59,12 +52,12 @@ impl Sending<'_> {
         };
         let id = match laid_down {
             Ok(id) => id,
-            Err(held) => return self.not_laid_down(begun, held).await,
+            // Nothing was sent: at most a draft is there.
+            Err(held) => return self.never_left(begun, held).await,
         };
         crash::point(Point::DataAfter);
         if !(self.may_go_on)() {
-            begun.end_not_sent(None, Duration::ZERO).await?;
-            return Ok(Sent::Over(Interrupted::LeaseLost));
+            return self.never_left(begun, Held::LeaseLost).await;
         }
         dot.store(true, Ordering::SeqCst);
         let sent = session.send_item(&id, Some(&FolderRef::SentItems)).await;
@@ -76,7 +69,10 @@ impl Sending<'_> {
                 }
                 Ok(Sent::GoOn { bytes, answered: accepted(begun) })
             }
-            Ok(ews::Sent::Refused(error)) => Ok(refuse(begun, &error.to_string(), error.said())),
+            Ok(ews::Sent::Refused(error)) => {
+                take_away(session, &id).await;
+                Ok(refuse(begun, &error.to_string(), error.said()))
+            }
             Ok(ews::Sent::Unknown(error)) => {
                 let said = error.said().map(str::to_owned);
                 let told = begun.told(AlertKind::SendUnknown, json!({}), said.as_deref());
@@ -85,8 +81,8 @@ impl Sending<'_> {
                 Ok(Sent::Over(Interrupted::Mail(error)))
             }
             Err(error) => {
-                begun.end_not_sent(error.said(), retry_after(1)).await?;
-                Ok(Sent::Over(Interrupted::Mail(error)))
+                take_away(session, &id).await;
+                self.never_left(begun, Held::Mail(error)).await
             }
         }
     }
@@ -102,33 +98,14 @@ impl Sending<'_> {
         let keep = async |tenant: &_| store::outgoing::renamed(tenant, request, &given).await;
         Ok(store.in_tenant(self.cycle.organization, keep).await?)
     }
+}
 
-    /// Nothing was sent: at most a draft is there.
-    async fn not_laid_down(&self, begun: Begun, held: Held) -> Result<Sent, Interrupted> {
-        match held {
-            Held::LeaseLost => {
-                begun.end_not_sent(None, Duration::ZERO).await?;
-                Ok(Sent::Over(Interrupted::LeaseLost))
-            }
-            // The connection was given up by us: neither the server's fault nor the message's.
-            Held::Mail(_) if self.cycle.ends().is_silent() => {
-                begun.end_not_sent(None, Duration::ZERO).await?;
-                Ok(Sent::Over(Interrupted::LeaseLost))
-            }
-            Held::Store(error) => {
-                begun.end_not_sent(None, Duration::ZERO).await?;
-                Ok(Sent::Over(Interrupted::Store(error)))
-            }
-            Held::Mail(error) => match error.kind() {
-                Kind::OverSize { .. } | Kind::Unspeakable(_) | Kind::PermanentlyRefused => {
-                    Ok(refuse(begun, &error.to_string(), error.said()))
-                }
-                _ => {
-                    begun.end_not_sent(error.said(), retry_after(1)).await?;
-                    Ok(Sent::Over(Interrupted::Mail(error)))
-                }
-            },
-        }
+/// Takes a draft away that was not sent: the next try lays down its own, and its owner should find none of ours.
+async fn take_away(session: &mut ews::Session, draft: &ItemId) {
+    if session.is_usable()
+        && let Err(error) = session.delete_item(draft, Deletion::Hard).await
+    {
+        tracing::info!("a draft that was not sent stays behind: {error}");
     }
 }
 

@@ -9,6 +9,7 @@ use mail::smtp::{self, Envelope, Outcome, RecipientState, Reports, Step, Submiss
 use model::alert::AlertKind;
 use model::crash::{self, Point};
 use model::email::{RecipientState as State, SendAnswer, retry_after};
+use model::failure::clamped;
 use serde_json::json;
 use store::outgoing::{Answer, Attempt, DueRecipient, RecipientAnswer};
 
@@ -46,16 +47,11 @@ impl Sending<'_> {
         session: &mut smtp::Session,
         begun: Begun,
     ) -> Result<Sent, Interrupted> {
-        let attempt = &begun.attempt;
-        let files = Files::of(&self.cycle.parts.store, self.cycle.organization, attempt);
-        let letter = match Letter::write(attempt, &files, self.cycle.mailbox.max_message_bytes).await {
-            Ok(letter) => letter,
-            Err(Unwritten::Message(why)) => return Ok(refuse(begun, &why, None)),
-            Err(Unwritten::Store(error)) => {
-                begun.end_not_sent(None, Duration::ZERO).await?;
-                return Ok(Sent::Over(Interrupted::Store(error)));
-            }
+        let (begun, letter, files) = match self.written(begun).await? {
+            Ok(written) => written,
+            Err(sent) => return Ok(sent),
         };
+        let attempt = &begun.attempt;
         let bytes = letter.size;
         let envelope = Envelope {
             from: attempt.message.from.address.clone(),
@@ -93,28 +89,53 @@ impl Sending<'_> {
         }
         match submitted {
             Ok(submission) => answered(begun, submission, bytes).await,
-            Err(Held::LeaseLost) => {
+            Err(held) => self.never_left(begun, held).await,
+        }
+    }
+
+    /// The message of a try as it leaves, or what becomes of one that cannot be written.
+    pub(super) async fn written(
+        &self,
+        begun: Begun,
+    ) -> Result<Result<(Begun, Letter, Files), Sent>, Interrupted> {
+        let files = Files::of(&self.cycle.parts.store, self.cycle.organization, &begun.attempt);
+        match Letter::write(&begun.attempt, &files, self.cycle.mailbox.max_message_bytes).await {
+            Ok(letter) => Ok(Ok((begun, letter, files))),
+            Err(Unwritten::Message(why)) => Ok(Err(refuse(begun, &why, None))),
+            Err(Unwritten::Store(error)) => Ok(Err(self.never_left(begun, Held::Store(error)).await?)),
+        }
+    }
+
+    /// Writes down that a message never left, and says whose fault that was.
+    pub(super) async fn never_left(&self, begun: Begun, held: Held) -> Result<Sent, Interrupted> {
+        match held {
+            Held::LeaseLost => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::LeaseLost))
             }
             // The connection was given up by us: neither the server's fault nor the message's.
-            Err(Held::Mail(_)) if self.cycle.ends().is_silent() => {
+            Held::Mail(_) if self.cycle.ends().is_silent() => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::LeaseLost))
             }
-            Err(Held::Store(error)) => {
+            Held::Store(error) => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 Ok(Sent::Over(Interrupted::Store(error)))
             }
-            Err(Held::Mail(error)) if is_about_the_message(&error) => {
+            Held::Mail(error) if is_about_the_message(&error) => {
                 Ok(refuse(begun, &error.to_string(), error.said()))
             }
-            Err(Held::Mail(error)) => {
+            Held::Mail(error) => {
                 let tries = tries(&begun.attempt);
-                begun.end_not_sent(error.said(), retry_after(tries + 1)).await?;
+                let pause = match error.kind() {
+                    // As long as it asked: nothing is wrong with the message.
+                    Kind::Throttled(_) => error.retry_after().map_or(retry_after(1), clamped),
+                    _ => retry_after(tries + 1),
+                };
+                begun.end_not_sent(error.said(), pause).await?;
                 Ok(match error.kind() {
-                    // A server that is leaving is no message's fault, however often.
-                    Kind::Unavailable => Sent::Over(Interrupted::Mail(error)),
+                    // A server that is leaving, or wants to be asked later, is no message's fault, however often.
+                    Kind::Unavailable | Kind::Throttled(_) => Sent::Over(Interrupted::Mail(error)),
                     _ if tries > 0 => Sent::Broke,
                     _ => Sent::Over(Interrupted::Mail(error)),
                 })
@@ -227,10 +248,19 @@ fn recipient_answer(recipient: &DueRecipient, state: &RecipientState) -> Option<
     })
 }
 
-/// Whether the message could not even be offered to this server, and the session goes on without it.
+/// Whether the message could not even be offered to this server, and the session goes on without it; or an Exchange server would
+/// not lay it down.
 fn is_about_the_message(error: &mail::Error) -> bool {
-    error.phase() == Phase::Envelope
-        && matches!(error.kind(), Kind::OverSize { .. } | Kind::Unsupported(_) | Kind::Unspeakable(_))
+    match error.phase() {
+        Phase::Envelope => {
+            matches!(error.kind(), Kind::OverSize { .. } | Kind::Unsupported(_) | Kind::Unspeakable(_))
+        }
+        // Told to send, an Exchange server answers otherwise than by this.
+        Phase::Data | Phase::Verdict => {
+            matches!(error.kind(), Kind::OverSize { .. } | Kind::Unspeakable(_) | Kind::PermanentlyRefused)
+        }
+        _ => false,
+    }
 }
 
 fn refused_at(step: Step) -> &'static str {

@@ -122,16 +122,8 @@ impl Listening {
                 continue;
             }
             number += 1;
-            let strikes = [Fault::CutBefore(number), Fault::CutAfter(number), Fault::Garbage(number)];
-            if strikes.contains(&self.fault) {
-                self.held.struck.store(true, Ordering::SeqCst);
-            }
-            if self.fault == Fault::CutBefore(number) {
+            if !self.passes(number).await {
                 return Ok(());
-            }
-            if self.fault == Fault::Hold(number) {
-                self.held.reached.notify_one();
-                self.held.go_on.notified().await;
             }
             if self.between.in_message.swap(false, Ordering::SeqCst) {
                 let content = std::mem::take(&mut content);
@@ -167,16 +159,8 @@ impl Listening {
         let (mut from, mut number) = (BufReader::new(from), 0);
         while let Some(request) = http::next(&mut from).await? {
             number += 1;
-            let strikes = [Fault::CutBefore(number), Fault::CutAfter(number), Fault::Garbage(number)];
-            if strikes.contains(&self.fault) {
-                self.held.struck.store(true, Ordering::SeqCst);
-            }
-            if self.fault == Fault::CutBefore(number) {
+            if !self.passes(number).await {
                 return Ok(());
-            }
-            if self.fault == Fault::Hold(number) {
-                self.held.reached.notify_one();
-                self.held.go_on.notified().await;
             }
             self.note(|conversation| conversation.requests.push(request.spoken));
             if self.fault == Fault::Garbage(number) {
@@ -195,6 +179,19 @@ impl Listening {
             }
         }
         to.shutdown().await
+    }
+
+    /// Whether this request is passed on; one that is kept back is, later.
+    async fn passes(&self, number: u32) -> bool {
+        let strikes = [Fault::CutBefore(number), Fault::CutAfter(number), Fault::Garbage(number)];
+        if strikes.contains(&self.fault) {
+            self.held.struck.store(true, Ordering::SeqCst);
+        }
+        if self.fault == Fault::Hold(number) {
+            self.held.reached.notify_one();
+            self.held.go_on.notified().await;
+        }
+        self.fault != Fault::CutBefore(number)
     }
 
     fn note(&self, note: impl FnOnce(&mut Conversation)) {

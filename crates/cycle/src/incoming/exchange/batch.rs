@@ -10,8 +10,9 @@ use store::incoming::IncomingItem;
 use store::item;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::intake::{self, DEADLY, Read, Whole, sum};
-use super::{Flow, New, Reading, large};
+use super::super::intake::{self, DEADLY, Flow, Read, Whole, sum};
+use super::large::{self, How};
+use super::{New, Reading};
 use crate::ending::Interrupted;
 
 /// So many messages that are refused, and no other that comes, are not the messages' fault.
@@ -56,12 +57,12 @@ impl Reading<'_> {
         if let [one] = batch.as_slice() {
             if self.intake.is_dangerous(one.deaths) {
                 if one.deaths >= DEADLY {
-                    return large::keep_raw(self, session, one, items, cursor).await;
+                    return large::take(self, session, one, How::AsItIs, items, cursor).await;
                 }
                 self.intake.take_in_hand(&one.id.id, one.size).await?;
             }
             if one.size > self.intake.cycle.parts.mail.config().whole_bytes() {
-                return large::record(self, session, one, items, cursor).await;
+                return large::take(self, session, one, How::Read, items, cursor).await;
             }
         }
         held.keep(sum(batch.iter().map(|new| new.size)));

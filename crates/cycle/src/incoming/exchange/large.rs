@@ -6,16 +6,26 @@ use serde_json::Value;
 use store::incoming::IncomingItem;
 use store::item;
 
-use super::super::intake;
+use super::super::intake::{self, Flow};
 use super::super::spool::{Spool, Spooled};
-use super::{Flow, New, Reading};
+use super::{New, Reading};
 use crate::ending::Interrupted;
 
-/// Fetches, stores, judges and commits one large message, with the decisions that were made before it.
-pub(super) async fn record(
+/// What is done with a message once it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Its beginning is read, and judged.
+    Read,
+    /// Processes died over it: it is kept as it is, with an alert, and nobody looks into it.
+    AsItIs,
+}
+
+/// Fetches, stores and commits one such message, with the decisions that were made before it.
+pub(super) async fn take(
     reading: &mut Reading<'_>,
     session: &mut Session,
     new: &New,
+    how: How,
     mut items: Vec<IncomingItem>,
     cursor: Option<Value>,
 ) -> Result<Flow, Interrupted> {
@@ -25,33 +35,19 @@ pub(super) async fn record(
         Err(interrupted) => return Err(interrupted),
     };
     reading.gives = true;
-    let read = spooled.read(&new.id.id, new.size, new.received_at);
     let tenant = reading.intake.fenced().await?;
-    let judged = reading.intake.judged(&tenant, vec![read]).await?;
+    let judged = match how {
+        How::Read => {
+            let read = spooled.read(&new.id.id, new.size, new.received_at);
+            reading.intake.judged(&tenant, vec![read]).await?
+        }
+        How::AsItIs => {
+            tracing::error!(item.deaths = new.deaths, "processes died over a message: it is kept as it is");
+            vec![spooled.unread(&new.id.id, new.size)]
+        }
+    };
     spooled.store(&tenant, &judged).await?;
     items.extend(judged);
-    reading.intake.commit(tenant, items, cursor).await?;
-    Ok(Flow::GoOn)
-}
-
-/// Keeps a message over which processes died: stored as it is, with an alert.
-pub(super) async fn keep_raw(
-    reading: &mut Reading<'_>,
-    session: &mut Session,
-    new: &New,
-    mut items: Vec<IncomingItem>,
-    cursor: Option<Value>,
-) -> Result<Flow, Interrupted> {
-    let spooled = match spool(session, new, reading.intake.cycle.mailbox.max_message_bytes).await {
-        Ok(spooled) => spooled,
-        Err(Interrupted::Mail(error)) => return unread(reading, session, new, items, cursor, error).await,
-        Err(interrupted) => return Err(interrupted),
-    };
-    let item = spooled.unread(&new.id.id, new.size);
-    tracing::error!(item.deaths = new.deaths, "processes died over a message: it is kept as it is");
-    let tenant = reading.intake.fenced().await?;
-    spooled.store(&tenant, std::slice::from_ref(&item)).await?;
-    items.push(item);
     reading.intake.commit(tenant, items, cursor).await?;
     Ok(Flow::GoOn)
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use store::incoming::{IncomingItem, Verdict};
 use store::item;
 
-use super::{Flow, New, Reading};
+use super::super::intake::Flow;
+use super::{New, Reading};
 use crate::ending::Interrupted;
 use crate::servers::bare;
 
@@ -40,6 +41,11 @@ impl Reading<'_> {
         session: &mut Session,
         page: ItemPage,
     ) -> Result<Flow, Interrupted> {
+        // A poll that finds nothing writes nothing: the server has just taken the state that is committed.
+        if page.changes.is_empty() && self.cursor.sync_state.is_some() {
+            self.cursor.sync_state = Some(page.state);
+            return Ok(Flow::GoOn);
+        }
         let Sorted { there, left } = sorted(page.changes);
         let names: Vec<String> = there.iter().map(|item| item.id.id.clone()).collect();
         let (mailbox, folder) = (self.intake.cycle.mailbox.id, self.intake.folder.clone());

@@ -14,8 +14,8 @@ use store::Tenant;
 use store::incoming::{IncomingItem, Verdict};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::intake::{self, DEADLY, Read, Waiting, Whole, sum};
-use super::{Flow, New, Reading, large};
+use super::super::intake::{self, DEADLY, Flow, Read, Waiting, Whole, sum};
+use super::{New, Reading, large};
 use crate::ending::Interrupted;
 
 /// A header that is longer than this is not read to judge a message by its age.

@@ -4,9 +4,10 @@ use mail::error::Kind;
 use mail::pop3::Session;
 use store::incoming::IncomingItem;
 
+use super::super::intake::Flow;
 use super::super::spool::{Spool, Spooled};
 use super::batch::Stopped;
-use super::{Flow, New, Reading};
+use super::{New, Reading};
 use crate::ending::Interrupted;
 
 /// Fetches, stores, judges and commits one large message, with the decisions that were made before it.
