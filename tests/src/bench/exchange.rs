@@ -118,8 +118,8 @@ fn at_exchange(server: &Exchange) -> ProfileFields {
 async fn bare_pop3(bare: &Bare, addresses: &[String]) -> Result<f64, Trouble> {
     let begun = Instant::now();
     let mut reading = JoinSet::new();
-    for address in addresses.iter().cloned() {
-        let bare = bare.clone();
+    for address in addresses {
+        let (bare, address) = (bare.clone(), address.clone());
         reading.spawn(async move { bare.read(&address, WINDOW).await });
     }
     while let Some(brought) = reading.join_next().await {
@@ -155,7 +155,8 @@ impl Plain {
             state = between(&page, "SyncState>", "<").first().ok_or("a page without a state")?.to_string();
             let ids = between(&page, "ItemId Id=\"", "\"");
             for some in ids.chunks(AT_ONCE) {
-                let wanted: String = some.iter().map(|id| format!("<t:ItemId Id=\"{id}\"/>")).collect();
+                let wanted: Vec<String> = some.iter().map(|id| format!("<t:ItemId Id=\"{id}\"/>")).collect();
+                let wanted = wanted.concat();
                 let answer = self
                     .ask(&format!(
                         "<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:IncludeMimeContent>true\

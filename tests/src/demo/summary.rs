@@ -1,5 +1,7 @@
 //! The table of what happened, and where to look next.
 
+use ::exchange::Exchange;
+
 use super::checks::{COLUMNS, Checks, Figures};
 use super::incoming::Arrival;
 use super::letter::Letter;
@@ -87,7 +89,7 @@ pub(super) fn doors(screen: &Screen, office: &Office, stage: &Stage<'_>) {
         ("Postgres", format!("psql {}", stage.configuration.get("migration.url").unwrap_or_default())),
         ("RabbitMQ", format!("http://127.0.0.1:{} (guest, guest)", stage.servers.rabbitmq.management_port)),
         ("Dovecot", format!("POP3 {}, IMAP {}, on 127.0.0.1", mail.pop3_port, mail.imap_port)),
-        ("Exchange", stage.exchange.as_ref().map_or_else(String::new, |server| server.url())),
+        ("Exchange", stage.exchange.as_ref().map_or_else(String::new, Exchange::url)),
         ("Postfix", format!("submission {}, on 127.0.0.1", mail.submission_port)),
     ] {
         screen.line(&format!("  {} {how}", screen.paint(Look::Accent, &format!("{what:<13}"))));
