@@ -2,6 +2,7 @@
 //! comes twice: consent by a link, renewal by one worker at a time, and what happens when there is no token.
 
 mod canaries;
+mod exchange;
 mod office;
 
 use std::time::Duration;
