@@ -29,6 +29,9 @@ use crate::item::{self, ItemDecision};
 use crate::outgoing::report::IncomingReport;
 use crate::{Error, Result, Tenant, cursor};
 
+/// What stays the same of items when they move, by the provider's names of them.
+pub type SearchKeys = HashMap<String, Vec<u8>>;
+
 /// What a batch of one mailbox and folder was found to hold. About a hundred items are the best size.
 pub struct IncomingBatch<'a> {
     /// In which mailbox.
@@ -37,6 +40,8 @@ pub struct IncomingBatch<'a> {
     pub folder: &'a str,
     /// What was decided about each.
     pub items: Vec<IncomingItem>,
+    /// The search keys of those that have one; others may be among them.
+    pub search_keys: &'a SearchKeys,
     /// Where reading stopped, if the provider keeps a cursor.
     pub cursor: Option<Value>,
     /// How long after a first failure an item may be tried again; each further one doubles it.
@@ -192,6 +197,7 @@ pub async fn record(tenant: &Tenant, batch: &IncomingBatch<'_>) -> Result<Vec<Re
             email,
             received_at: item.received_at,
             message_id: item.message_id.clone(),
+            search_key: batch.search_keys.get(&item.item_id).cloned(),
         });
     }
     let mut rows = HashMap::new();

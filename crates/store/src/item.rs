@@ -5,6 +5,7 @@ mod again;
 mod deletion;
 mod list;
 mod listed;
+mod moved;
 mod seen;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ pub use again::{Asked, Counted, Extent, PassedOver, ask, ask_some, count, tell};
 pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
 pub use listed::{Compared, Known, back, came_back, forget, kept, left, mark_gone, set_aside};
+pub use moved::{Arrived, KnownFolders, SEARCH_KEY, moved_here};
 pub use seen::{Looked, Search, Seen, by_message_id, search};
 
 /// An item of a listing that is to be fetched.
@@ -57,6 +59,8 @@ pub struct ItemDecision {
     pub received_at: Option<Timestamp>,
     /// Its Message-ID without angle brackets, where it could be read. Only a hash of it is stored.
     pub message_id: Option<String>,
+    /// What stays the same when it moves, where the server says so.
+    pub search_key: Option<Vec<u8>>,
 }
 
 /// The failure after which an item is given up (reference 3.10).
@@ -205,18 +209,19 @@ pub async fn decide(
     let emails: Vec<_> = decisions.iter().map(|item| item.email.map(|id| id.0)).collect();
     let received: Vec<_> = decisions.iter().map(|item| item.received_at).collect();
     let message_ids: Vec<_> = decisions.iter().map(|item| item.message_id.as_deref()).collect();
+    let search_keys: Vec<_> = decisions.iter().map(|item| item.search_key.as_deref()).collect();
     let rows = tenant
         .query(
             &format!("insert into mailbox_items as i (organization_id, mailbox_id, folder, item_id, decision, rule, size, attempts,
                                              next_try_at, last_error, email_id, received_at,
-                                             message_id_hash)
+                                             message_id_hash, search_key)
              select distinct on (item) current_organization(), $1::uuid, $2::text, item, decision, rule, size,
                     case decision when 'failed' then 1 else 0 end,
                     case decision when 'failed' then now() + make_interval(secs => retry) end, error, email, received,
-                    message_id_hash(message_id)
+                    message_id_hash(message_id), search_key
              from unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::float8[], $9::uuid[],
-                         $10::timestamptz[], $12::text[]) with ordinality
-                  as u(item, decision, rule, size, error, retry, email, received, message_id, place)
+                         $10::timestamptz[], $12::text[], $13::bytea[]) with ordinality
+                  as u(item, decision, rule, size, error, retry, email, received, message_id, search_key, place)
              order by item, place
              on conflict (organization_id, mailbox_id, folder, item_id) do update set
                  attempts = case i.decision when 'failed' then i.attempts else 0 end + excluded.attempts, deaths = 0,
@@ -228,7 +233,7 @@ pub async fn decide(
                  rule = excluded.rule, last_error = coalesce(excluded.last_error, i.last_error),
                  email_id = excluded.email_id, received_at = coalesce(excluded.received_at, i.received_at),
                  message_id_hash = coalesce(excluded.message_id_hash, i.message_id_hash), examine_again_at = null,
-                 seen_at = now()
+                 search_key = coalesce(excluded.search_key, i.search_key), seen_at = now()
              where i.decision = 'failed' or i.examine_again_at is not null
              returning {COLUMNS}"),
             &[
@@ -244,6 +249,7 @@ pub async fn decide(
                 &received,
                 &TRIES,
                 &message_ids,
+                &search_keys,
             ],
         )
         .await?;

@@ -253,6 +253,15 @@ impl Exchange {
         self.change(id, |item| item.set_text("Subject", subject));
     }
 
+    /// Gives an item the search key of another one, as a copy has it.
+    pub fn set_search_key(&self, id: &str, key: &[u8]) {
+        self.change(id, |item| {
+            for (to, from) in item.search_key.iter_mut().zip(key) {
+                *to = *from;
+            }
+        });
+    }
+
     /// Moves an item to another folder of its mailbox, as its owner would; the new id is returned.
     ///
     /// # Panics

@@ -244,6 +244,7 @@ impl World {
         };
         let tenant = self.tenant().await;
         let batch = IncomingBatch {
+            search_keys: &std::collections::HashMap::new(),
             mailbox: mailbox.parse().unwrap(),
             folder: "pop3://127.0.0.1:995 ada@example.com",
             items: vec![recorded, skipped],

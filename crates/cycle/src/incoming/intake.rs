@@ -18,7 +18,9 @@ use model::report::{Report, report};
 use model::workload::Workload;
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
-use store::incoming::{self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, Verdict};
+use store::incoming::{
+    self, IncomingBatch, IncomingItem, IncomingMessage, Raw, Recorded, SearchKeys, Verdict,
+};
 use store::{Tenant, alert, item, schedule};
 use tokio::time::Instant;
 
@@ -47,6 +49,8 @@ pub(super) trait Waiting {
 pub(super) struct Intake<'a> {
     pub(super) cycle: &'a Cycle,
     pub(super) folder: String,
+    /// What stays the same of the items that are in hand when they move.
+    pub(super) search_keys: SearchKeys,
     pub(super) used: Used,
     pub(super) decided: u32,
     /// When the cycle's time is over: what is on its way then is left to the next one.
@@ -95,6 +99,7 @@ impl<'a> Intake<'a> {
         Self {
             cycle,
             folder: cycle.mailbox.incoming_folder(),
+            search_keys: SearchKeys::new(),
             used: Used::default(),
             decided: 0,
             until: Instant::now() + cycle.parts.mail.config().caps().time,
@@ -219,6 +224,7 @@ impl Intake<'_> {
             mailbox: self.cycle.mailbox.id,
             folder: &self.folder,
             items,
+            search_keys: &self.search_keys,
             cursor,
             retry_after: RETRY_AFTER,
             by: &by,

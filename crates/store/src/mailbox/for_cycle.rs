@@ -104,8 +104,13 @@ impl MailboxForCycle {
             ProfileKind::Pop3Smtp => {
                 format!("{} {}", self.server.incoming.key(), self.incoming_login.to_lowercase())
             }
-            ProfileKind::ExchangeEws => format!("ews {} inbox", self.address.to_lowercase()),
+            ProfileKind::ExchangeEws => format!("{}inbox", self.within()),
         }
+    }
+
+    /// What the names of all folders of an Exchange mailbox begin with.
+    pub fn within(&self) -> String {
+        format!("ews {} ", self.address.to_lowercase())
     }
 }
 

@@ -48,6 +48,7 @@ async fn received(world: &World) {
             })
             .collect();
         let batch = IncomingBatch {
+            search_keys: &std::collections::HashMap::new(),
             mailbox,
             folder: "pop3://mail.example.com:995 ada@example.com",
             items,

@@ -93,6 +93,7 @@ fn failed(item_id: &str) -> ItemDecision {
         email: None,
         received_at: None,
         message_id: None,
+        search_key: None,
     }
 }
 

@@ -19,6 +19,7 @@ async fn record_in(tenant: &Tenant, mailbox: MailboxId, items: Vec<IncomingItem>
     let by = author();
     let folder = "pop3s://mail.example.com:995 somebody";
     let batch = IncomingBatch {
+        search_keys: &std::collections::HashMap::new(),
         mailbox,
         folder,
         items,

@@ -17,6 +17,7 @@ const FOLDER: &str = "pop3://mail.example.com:995 ada@example.com";
 async fn recorded(store: &Store, world: &World, mailbox: MailboxId, new: Vec<IncomingItem>) -> Vec<Recorded> {
     let by = author();
     let batch = IncomingBatch {
+        search_keys: &std::collections::HashMap::new(),
         mailbox,
         folder: FOLDER,
         items: new,

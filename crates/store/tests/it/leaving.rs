@@ -38,6 +38,7 @@ fn ring() -> KeyRing {
 async fn received(world: &World, mailbox: MailboxId, items: Vec<IncomingItem>) {
     let by = author();
     let batch = IncomingBatch {
+        search_keys: &std::collections::HashMap::new(),
         mailbox,
         folder: "pop3://mail.example.com:995 somebody",
         items,

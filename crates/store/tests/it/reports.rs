@@ -132,6 +132,7 @@ pub(crate) async fn comes(world: &World, item: &str, identity: u8, report: Repor
         verdict: Verdict::Report(Box::new(report)),
     };
     let batch = IncomingBatch {
+        search_keys: &std::collections::HashMap::new(),
         mailbox: world.ada_box,
         folder: "pop3://mail.example.com:995 ada@example.com",
         items: vec![item],

@@ -241,6 +241,7 @@ async fn receive(world: &World, mailbox: &str, name: &str, uidl: Option<&str>) -
     };
     let tenant = world.tenant().await;
     let batch = IncomingBatch {
+        search_keys: &std::collections::HashMap::new(),
         mailbox: mailbox.parse().unwrap(),
         folder: "pop3://127.0.0.1:995",
         items: vec![recorded, skipped],

@@ -6,10 +6,11 @@ use mail::ews::{Item, ItemChange, ItemPage, Session};
 use model::accept::{Rule, before_the_floor};
 use model::email::Decision;
 use serde_json::Value;
-use store::incoming::{IncomingItem, Verdict};
-use store::item;
+use store::Tenant;
+use store::incoming::{IncomingItem, SearchKeys, Verdict};
+use store::item::{self, Arrived, KnownFolders};
 
-use super::super::intake::Flow;
+use super::super::intake::{Flow, Intake};
 use super::{New, Reading};
 use crate::ending::Interrupted;
 use crate::servers::bare;
@@ -46,15 +47,17 @@ impl Reading<'_> {
             self.cursor.sync_state = Some(page.state);
             return Ok(Flow::GoOn);
         }
-        let Sorted { there, left } = sorted(page.changes);
+        let Sorted { mut there, left } = sorted(page.changes);
         let names: Vec<String> = there.iter().map(|item| item.id.id.clone()).collect();
         let (mailbox, folder) = (self.intake.cycle.mailbox.id, self.intake.folder.clone());
         let tenant = self.intake.fenced().await?;
+        item::left(&tenant, mailbox, &folder, &left).await?;
+        let moved = self.moved_here(&tenant, &there).await?;
         let unknown = item::unknown(&tenant, mailbox, &folder, &names, names.len()).await?;
         let back: Vec<&str> = names.iter().map(String::as_str).collect();
         item::came_back(&tenant, mailbox, &folder, &back).await?;
-        item::left(&tenant, mailbox, &folder, &left).await?;
         tenant.commit().await?;
+        self.intake.search_keys = search_keys(&mut there);
 
         self.cursor.sync_state = Some(page.state);
         let mut there: Vec<Option<Item>> = there.into_iter().map(Some).collect();
@@ -75,10 +78,29 @@ impl Reading<'_> {
             listed = there.len(),
             new = waiting.len(),
             decided = decided.len(),
+            moved,
             "a page of changes"
         );
         let cursor = self.cursor.value();
         self.read(session, &mut waiting, decided, Some(cursor)).await
+    }
+
+    /// What appears under a new name and is known keeps its row: what moved is not read again.
+    async fn moved_here(&self, tenant: &Tenant, there: &[Item]) -> Result<u64, Interrupted> {
+        let arrived: Vec<Arrived<'_>> = there
+            .iter()
+            .map(|item| Arrived {
+                item_id: &item.id.id,
+                search_key: item.search_key.as_deref().filter(|key| is_kept(key)),
+                message_id: item.message_id.as_deref().map(bare),
+                size: item.size.unwrap_or(0),
+                received_at: item.received,
+            })
+            .collect();
+        let Intake { cycle, folder, .. } = &self.intake;
+        let within = cycle.mailbox.within();
+        let known = KnownFolders { within: &within, listed: std::slice::from_ref(folder) };
+        Ok(item::moved_here(tenant, cycle.mailbox.id, folder, &arrived, known).await?)
     }
 
     /// Reads what waits, batch after batch. The last one is committed with the cursor, and so is what was decided already.
@@ -130,6 +152,19 @@ impl Reading<'_> {
             verdict: Verdict::Skip(decision),
         })
     }
+}
+
+/// What the rows of a page's items keep beside what is decided.
+fn search_keys(there: &mut [Item]) -> SearchKeys {
+    let keys = there.iter_mut().filter_map(|item| {
+        let key = item.search_key.take().filter(|key| is_kept(key))?;
+        Some((item.id.id.clone(), key))
+    });
+    keys.collect()
+}
+
+fn is_kept(key: &[u8]) -> bool {
+    (1..=item::SEARCH_KEY).contains(&key.len())
 }
 
 /// A page may name one item more than once; the last word counts.
