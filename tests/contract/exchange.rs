@@ -2,6 +2,7 @@
 
 mod alone;
 mod moving;
+mod outcomes;
 mod testing;
 
 use std::time::Duration;

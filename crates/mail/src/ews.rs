@@ -53,6 +53,7 @@ mod sign_in;
 mod version;
 mod xml;
 
+pub use code::is_about_the_mailbox;
 pub use folder::{Folder, FolderId, FolderRef, OwnerMark};
 pub use item::{Item, ItemId};
 pub use operation::{

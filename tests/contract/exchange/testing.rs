@@ -15,7 +15,7 @@ use crate::provider::Provider as _;
 
 type Here = House<ExchangeEws>;
 
-async fn tested_by(house: &Here, of: &Person, workload: Workload, taking: Taking) -> Finding {
+pub(super) async fn tested_by(house: &Here, of: &Person, workload: Workload, taking: Taking) -> Finding {
     let tenant = house.tenant().await;
     let mailbox = mailbox::for_cycle(&tenant, of.mailbox, workload).await.unwrap().unwrap();
     tenant.commit().await.unwrap();

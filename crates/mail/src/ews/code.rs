@@ -173,6 +173,30 @@ fn kind(code: &str) -> Kind {
     }
 }
 
+/// Whether a refusal for one item says nothing about that item: the server wants to be left alone, or the whole mailbox cannot
+/// be reached now.
+pub fn is_about_the_mailbox(error: &Error) -> bool {
+    let code = error.code().unwrap_or_default();
+    match error.kind() {
+        Kind::Throttled(_) | Kind::ImpersonationRefused | Kind::NoSuchMailbox | Kind::MailboxDisabled => true,
+        Kind::TemporarilyRefused => {
+            code.starts_with("ErrorAD")
+                || code.starts_with("ErrorConnectionFailed")
+                || code.starts_with("ErrorMailbox")
+                || code.starts_with("ErrorProxy")
+                || matches!(
+                    code,
+                    "ErrorBatchProcessingStopped"
+                        | "ErrorInsufficientResources"
+                        | "ErrorNotEnoughMemory"
+                        | "ErrorServerTemporaryUnavailable"
+                        | "ErrorTooManyObjectsOpened"
+                )
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +247,18 @@ mod tests {
             assert_eq!((error.phase(), error.kind()), (phase, &kind), "{code}");
             assert!(error.said().unwrap().contains("anna"));
             assert!(!format!("{error} {error:?}").contains("anna"));
+        }
+        for (code, of_all) in [
+            ("ErrorServerBusy", true),
+            ("ErrorMailboxStoreUnavailable", true),
+            ("ErrorBatchProcessingStopped", true),
+            ("ErrorInternalServerError", false),
+            ("ErrorContentConversionFailed", false),
+            ("ErrorItemNotFound", false),
+            ("ErrorOfTheYear2031", false),
+        ] {
+            let said = Said { code: code.into(), ..Said::default() };
+            assert_eq!(is_about_the_mailbox(&said.error(Phase::Fetch)), of_all, "{code}");
         }
         let personal = Said { code: "anna@example.com".into(), ..Said::default() }.error(Phase::List);
         assert_eq!(personal.code(), None);

@@ -267,7 +267,7 @@ async fn the_fate_of_a_message_is_told_as_far_as_it_is_known() {
         }
     }
     type Answer = fn() -> Say;
-    let cases: [(Answer, (&str, Phase)); 11] = [
+    let cases: [(Answer, (&str, Phase)); 13] = [
         (|| answered("SendItem", &good("SendItem", "")), ("sent", Phase::Verdict)),
         (|| answered("SendItem", &bad("SendItem", "ErrorInvalidRecipients")), ("refused", Phase::Data)),
         (|| answered("SendItem", &bad("SendItem", "ErrorServerBusy")), ("not sent", Phase::Data)),
@@ -283,8 +283,13 @@ async fn the_fate_of_a_message_is_told_as_far_as_it_is_known() {
         (|| Say::Answer(http("401 Unauthorized", "", "")), ("not sent", Phase::SignIn)),
         (
             || Say::Answer(http("500 x", "", &fault("ErrorImpersonateUserDenied", ""))),
-            ("refused", Phase::SignIn),
+            ("not sent", Phase::SignIn),
         ),
+        (
+            || answered("SendItem", &bad("SendItem", "ErrorMailboxStoreUnavailable")),
+            ("not sent", Phase::Data),
+        ),
+        (|| answered("SendItem", &bad("SendItem", "ErrorItemNotFound")), ("unknown", Phase::Verdict)),
     ];
     for (number, (answer, expected)) in cases.into_iter().enumerate() {
         let server = outgoing(|_| true, answer).await;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use mail::error::Kind;
-use mail::ews::{Fetched, ItemId, Session};
+use mail::ews::{self, Fetched, ItemId, Session};
 use model::crash::{self, Point};
 use serde_json::Value;
 use store::incoming::IncomingItem;
@@ -146,6 +146,8 @@ impl Reading<'_> {
                 // The listing lied about the size.
                 Fetched::TooLarge => fetch.unread.push(intake::too_large(&new.id.id, new.size)),
                 Fetched::Refused(why) if *why.kind() == Kind::NotFound => fetch.left.push(new.id.id),
+                // No message is to blame for what concerns them all.
+                Fetched::Refused(why) if ews::is_about_the_mailbox(&why) => break Some(Stopped::Over(why)),
                 Fetched::Refused(why) => {
                     let words = format!("the server would not give it: {why}");
                     fetch.unread.push(intake::failed(&new.id.id, new.size, words));

@@ -1,7 +1,7 @@
 //! A message that is too large to be held in memory, or over which processes died, on its way from an Exchange server.
 
 use mail::error::Kind;
-use mail::ews::Session;
+use mail::ews::{self, Session};
 use serde_json::Value;
 use store::incoming::IncomingItem;
 use store::item;
@@ -66,6 +66,7 @@ async fn unread(
     match error.kind() {
         Kind::NotFound => left.push(new.id.id.clone()),
         Kind::TooLarge(_) => items.push(intake::too_large(&new.id.id, new.size)),
+        _ if ews::is_about_the_mailbox(&error) => return Err(error.into()),
         _ if usable => {
             let why = format!("the server would not give it: {error}");
             items.push(intake::failed(&new.id.id, new.size, why));

@@ -66,11 +66,7 @@ impl Session {
             Err(Fault::Refused(said)) => {
                 self.may_have_sent = false;
                 let error = self.refusal(Phase::Data, &said);
-                // Nothing is wrong with the message when the server only wants to be asked later.
-                if matches!(error.kind(), Kind::Throttled(_)) {
-                    return Err(error);
-                }
-                Sent::Refused(error)
+                if is_about_the_message(error.kind()) { Sent::Refused(error) } else { return Err(error) }
             }
             Err(broken) => Sent::Unknown(self.fault(Phase::Verdict, broken)),
         })
@@ -83,6 +79,18 @@ impl Session {
     }
 }
 
+/// Nothing is wrong with a message whose server only wants to be asked later, or whose mailbox cannot be reached now.
+fn is_about_the_message(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Throttled(_)
+            | Kind::TemporarilyRefused
+            | Kind::ImpersonationRefused
+            | Kind::NoSuchMailbox
+            | Kind::MailboxDisabled
+    )
+}
+
 /// Statuses of whoever stands before the server, which has seen nothing then.
 fn turned_away(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 403 | 404 | 405 | 411 | 413 | 415 | 429 | 503)
@@ -93,6 +101,8 @@ fn is_open(code: &str) -> bool {
     matches!(
         code,
         "" | "ErrorTimeoutExpired"
+            // Somebody sent or removed the draft: its owner, or an earlier telling of this request.
+            | "ErrorItemNotFound"
             | "ErrorInternalServerError"
             | "ErrorInternalServerTransientError"
             | "ErrorConnectionFailed"
@@ -135,7 +145,7 @@ mod tests {
     fn a_refusal_settles_it_unless_the_server_does_not_know_itself() {
         for (code, open) in [
             ("ErrorInvalidRecipients", false),
-            ("ErrorItemNotFound", false),
+            ("ErrorItemNotFound", true),
             ("ErrorServerBusy", false),
             ("ErrorSendAsDenied", false),
             ("ErrorTimeoutExpired", true),

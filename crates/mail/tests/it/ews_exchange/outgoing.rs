@@ -57,9 +57,9 @@ async fn a_draft_is_sent_once_with_its_blind_copies_and_found_by_its_send_id() {
     assert_eq!(sent.items.len(), 1);
     let facts = session.get_item_facts(&[sent.items[0].id.clone()]).await.unwrap().pop().unwrap().unwrap();
     assert_eq!(facts.message_id.as_deref(), Some(handed[0].message_id.as_str()));
-    // Once more is an error, and no second mail.
+    // Once more sends no second mail, and does not say that there was no first.
     match session.send_item(&id, None).await {
-        Ok(Sent::Refused(error)) => assert_eq!(error.kind(), &Kind::NotFound),
+        Ok(Sent::Unknown(error)) => assert_eq!(error.kind(), &Kind::NotFound),
         other => panic!("{other:?}"),
     }
     assert_eq!(exchange.handed().len(), 1);
