@@ -3,6 +3,7 @@
 mod alone;
 mod moving;
 mod outcomes;
+mod sending;
 mod testing;
 
 use std::time::Duration;

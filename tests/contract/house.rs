@@ -303,7 +303,7 @@ impl<P: Provider> House<P> {
     }
 
     /// Gives a setting of the organization a value.
-    pub(crate) async fn set(&self, name: &str, value: u64) {
+    pub(crate) async fn set(&self, name: &str, value: impl std::fmt::Display) {
         let statement = format!(
             "insert into settings (organization_id, name, value) values ('{}', '{name}', '{value}')
              on conflict (organization_id, name) do update set value = excluded.value",

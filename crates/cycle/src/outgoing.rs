@@ -2,6 +2,7 @@
 //! leaves, at most one message is in Sending, and what nobody can know is never guessed.
 
 mod begun;
+mod copies;
 mod exchange;
 mod found;
 mod letter;
@@ -19,13 +20,13 @@ use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
 use store::mailbox::MailboxForCycle;
-use store::outgoing::{Answer, Attempt, Doubtful, Pending, Turn};
+use store::outgoing::{Answer, Attempt, Doubtful, Left, Pending, Turn};
 use store::schedule::Claim;
 use store::{Store, Tenant, alert, outgoing, schedule};
 use tokio::time::Instant;
 
 use self::begun::{Answered, Begun, Desk};
-use self::found::{AGAIN, WITHIN};
+use self::found::{AGAIN, LATER, WITHIN};
 use self::outlet::Outlet;
 use crate::ending::{Ending, Interrupted};
 use crate::start::{Cycle, Parts};
@@ -58,12 +59,15 @@ pub(crate) async fn pending(
     }
     outgoing::age(tenant, mailbox.id, mailbox.max_send_age, by).await?;
     let pending = outgoing::next_pending(tenant, mailbox.id, parts.mail.config().max_items.into()).await?;
-    let doubtful = match mailbox.server.kind {
-        ProfileKind::ExchangeEws => outgoing::in_doubt(tenant, mailbox.id, WITHIN).await?,
+    let (doubtful, left) = match mailbox.server.kind {
+        ProfileKind::ExchangeEws => (
+            outgoing::in_doubt(tenant, mailbox.id, WITHIN).await?,
+            outgoing::left(tenant, mailbox.id, copies::AT_ONCE).await?,
+        ),
         // Nobody can be asked what became of a message that was given away.
-        ProfileKind::Pop3Smtp => Vec::new(),
+        ProfileKind::Pop3Smtp => Default::default(),
     };
-    Ok(Sends { pending, doubtful })
+    Ok(Sends { pending, doubtful, left })
 }
 
 /// What a cycle of sending begins with.
@@ -72,15 +76,17 @@ pub(crate) struct Sends {
     pending: Vec<Pending>,
     /// What may have been sent, and can be looked for.
     doubtful: Vec<Doubtful>,
+    /// What earlier tries left at the server.
+    left: Vec<Left>,
 }
 
 impl Sends {
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.doubtful.is_empty()
+        self.pending.is_empty() && self.doubtful.is_empty() && self.left.is_empty()
     }
 }
 
-/// How soon the mailbox looks for its sends in doubt again; none when it has none, or nobody to ask.
+/// How soon the mailbox looks for its sends in doubt again, or removes what they left; none when there is nothing, or nobody to ask.
 pub(crate) async fn looks_again(
     tenant: &Tenant,
     mailbox: &MailboxForCycle,
@@ -89,7 +95,12 @@ pub(crate) async fn looks_again(
         return Ok(None);
     }
     let doubtful = outgoing::in_doubt(tenant, mailbox.id, WITHIN).await?;
-    Ok((!doubtful.is_empty()).then_some(AGAIN))
+    if doubtful.iter().any(|doubt| doubt.asked) {
+        return Ok(Some(AGAIN));
+    }
+    let left = outgoing::left(tenant, mailbox.id, copies::AT_ONCE).await?;
+    let later = !doubtful.is_empty() || left.iter().any(|left| left.since < copies::A_DAY);
+    Ok(later.then_some(LATER))
 }
 
 /// What sending goes on with.
@@ -121,8 +132,11 @@ pub(crate) async fn run(
     let started = Instant::now();
     let (mail, profile) = (&cycle.parts.mail, cycle.mailbox.profile);
     let mut outlet = Box::pin(Outlet::open(cycle)).await?;
-    if let Outlet::Exchange(session) = &mut outlet {
-        let pending_again = Box::pin(found::look_for(cycle, session, &sends.doubtful)).await?;
+    if let Outlet::Exchange(station) = &mut outlet {
+        let pending_again = Box::pin(found::look_for(cycle, station, &sends.doubtful)).await?;
+        if !sends.left.is_empty() {
+            Box::pin(copies::remove_leftovers(cycle, station)).await?;
+        }
         if pending_again {
             let tenant = cycle.parts.store.tenant(cycle.organization).await?;
             let most = mail.config().max_items.into();
@@ -175,6 +189,12 @@ pub(crate) async fn run(
     if let Some(answered) = answered {
         answered.write().await?;
     }
+    if let Outlet::Exchange(station) = &mut outlet
+        && station.removes_copies()
+        && station.session.is_usable()
+    {
+        Box::pin(copies::remove_leftovers(cycle, station)).await?;
+    }
     outlet.close().await;
     Ok(Ending::done(tried, cut_off))
 }
@@ -208,6 +228,7 @@ impl Sending<'_> {
             session: cycle.session,
             email: pending.email,
             has_files: pending.attached > 0,
+            by_draft: cycle.mailbox.server.kind == ProfileKind::ExchangeEws,
             by: cycle.author(),
         }
     }
@@ -220,6 +241,8 @@ struct Next {
     email: EmailId,
     /// What is read with it makes it no part of a round.
     has_files: bool,
+    /// It is laid down at the server, and then sent from there.
+    by_draft: bool,
     by: Author,
 }
 
@@ -227,7 +250,12 @@ impl Next {
     /// Begins it, under the fence of whoever asks.
     async fn begin(&self, tenant: &Tenant) -> store::Result<Option<Attempt>> {
         let Claim { mailbox, number, .. } = self.claim;
-        outgoing::begin_attempt(tenant, mailbox, number, self.session, self.email, &self.by).await
+        let begun =
+            outgoing::begin_attempt(tenant, mailbox, number, self.session, self.email, &self.by).await?;
+        if let Some(attempt) = begun.as_ref().filter(|_| self.by_draft) {
+            outgoing::goes_by_draft(tenant, attempt.id).await?;
+        }
+        Ok(begun)
     }
 
     /// Begins it in a transaction of its own, committed, which says what it is that no round did.
@@ -243,7 +271,8 @@ impl Next {
 
     /// As a part of a round, with the answer of the one before it.
     fn turn(&self, organization: OrganizationId, answer: Option<(Answer, i64)>) -> Turn {
-        let next = outgoing::Next { email: self.email, claim: self.claim, session: self.session };
+        let Self { email, claim, session, by_draft, .. } = *self;
+        let next = outgoing::Next { email, claim, session, by_draft };
         Turn { organization, answer, next: (!self.has_files).then_some(next), by: self.by.clone() }
     }
 }

@@ -108,6 +108,8 @@ names! {
         MessageUndeliverable = "message_undeliverable",
         /// The server refused to send for this sender or refused the message.
         MessageRefused = "message_refused",
+        /// The account may not send in the name of the mailbox.
+        SendAsRefused = "send_as_refused",
         /// The server refused recipients for good.
         RecipientsRefused = "recipients_refused",
         /// A server further on reports that recipients cannot be reached.

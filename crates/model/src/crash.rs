@@ -76,6 +76,8 @@ points! {
     DataBefore "data.before" "worker";
     /// The message is given, but for its final dot.
     DataAfter "data.after" "worker";
+    /// The id of a message's draft is committed, and the server is not told to send it. Passed at Exchange servers alone.
+    LaidDownAfter "laid_down.after" "worker";
     /// The final dot has left, or the word to send a draft, and its answer is not read.
     DotAfter "dot.after" "worker";
     /// The server took the message, and it is not written down.

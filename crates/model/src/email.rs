@@ -96,6 +96,14 @@ names! {
         /// It may have left: no answer after the final dot.
         Unknown = "unknown",
     }
+
+    /// What a try that has ended may have left at the server under its name, to be removed there.
+    "leftover" Leftover {
+        /// The draft from which it was to be sent.
+        Draft = "draft",
+        /// The copy of what was sent, where none is to stay.
+        Copy = "copy",
+    }
 }
 
 /// The state of an email whose recipients stand like this, once no try is under way: pending while one waits or is

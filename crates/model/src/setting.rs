@@ -18,6 +18,8 @@ pub enum Range {
     },
     /// One of these names.
     OneOf(&'static [&'static str]),
+    /// On or off.
+    Switch,
 }
 
 /// One setting.
@@ -38,6 +40,7 @@ pub struct Setting {
 enum Preset {
     Number(i64),
     Name(&'static str),
+    Switch(bool),
 }
 
 /// Why a value was not taken.
@@ -73,6 +76,8 @@ pub const MAX_MESSAGE_MB: &str = "max_message_mb";
 pub const EXPIRY_WARNING_DAYS: &str = "expiry_warning_days";
 /// How long a send may wait.
 pub const MAX_SEND_AGE_HOURS: &str = "max_send_age_hours";
+/// Whether the server keeps a copy of what was sent.
+pub const SAVE_SENT_ITEMS: &str = "save_sent_items";
 /// How long an item that is gone from its server is remembered.
 pub const GONE_ITEM_DAYS: &str = "gone_item_days";
 /// How long the log of changes is kept.
@@ -124,6 +129,14 @@ pub const SETTINGS: &[Setting] = &[
                   it is never sent late.",
     },
     Setting {
+        name: SAVE_SENT_ITEMS,
+        reference: Some("SSSSaveOutgoingEmailToExchangeSentFolder"),
+        range: Range::Switch,
+        preset: Preset::Switch(true),
+        meaning: "Whether what leaves through an Exchange server stays in the Sent Items of the mailbox. Off, its copy goes to a \
+                  folder of Lockstep's own, and is removed as soon as the email is known to be sent.",
+    },
+    Setting {
         name: GONE_ITEM_DAYS,
         reference: None,
         range: Range::Number { least: 1, most: 3650, unit: "days" },
@@ -161,6 +174,7 @@ impl Setting {
         match self.preset {
             Preset::Number(number) => json!(number),
             Preset::Name(name) => json!(name),
+            Preset::Switch(on) => json!(on),
         }
     }
 
@@ -169,6 +183,7 @@ impl Setting {
         match self.range {
             Range::Number { least, most, unit } => format!("a whole number of {unit} from {least} to {most}"),
             Range::OneOf(names) => format!("one of: {}", names.join(", ")),
+            Range::Switch => "true or false".to_owned(),
         }
     }
 
@@ -179,6 +194,7 @@ impl Setting {
                 value.as_i64().is_some_and(|number| (least..=most).contains(&number))
             }
             Range::OneOf(names) => value.as_str().is_some_and(|name| names.contains(&name)),
+            Range::Switch => value.is_boolean(),
         };
         if fits {
             return Ok(());
@@ -215,6 +231,8 @@ mod tests {
             (MAX_MESSAGE_MB, json!("25")),
             (CADENCE_POLICY, json!("weekly")),
             (CADENCE_POLICY, json!(null)),
+            (SAVE_SENT_ITEMS, json!("no")),
+            (SAVE_SENT_ITEMS, json!(0)),
         ] {
             let refused = find(name).unwrap().check(&value).unwrap_err().to_string();
             assert!(refused.contains(name) && refused.contains("give "), "{refused}");

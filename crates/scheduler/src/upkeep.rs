@@ -87,6 +87,7 @@ impl Scheduler {
                 let Some(mailbox) = mailbox::for_cycle(tenant, id, Workload::Outgoing).await? else {
                     return Ok(());
                 };
+                outgoing::tell_in_doubt(tenant, id, &mailbox.endpoint().key()).await?;
                 outgoing::age(tenant, id, mailbox.max_send_age, &by).await
             })
             .await

@@ -8,6 +8,7 @@ mod cycle;
 mod doubt;
 mod draft;
 mod found;
+mod laid_down;
 mod permission;
 pub mod report;
 mod request;
@@ -23,6 +24,9 @@ pub use cycle::{InDoubt, Pending, earliest_next_try, expire, next_pending, recov
 pub use doubt::{Resolution, resolve_unknown};
 pub use draft::{Draft, StoredAttachment, add_attachment, attach, create, delete, remove_attachment, update};
 pub use found::{Doubtful, in_doubt, record_found, renamed};
+pub use laid_down::{
+    ASKED_FOR, Left, ask_for, goes_by_draft, laid_down, leaves, left, removed, tell_in_doubt,
+};
 pub use permission::may_send_from;
 pub use request::{Request, cancel, request_send};
 pub use state::{AttemptState, RecipientReport, RecipientStatus, SendState, earlier, state_of};

@@ -25,7 +25,7 @@ struct Setting {
     name: String,
     /// Its name in the reference system, where it has one.
     reference: Option<String>,
-    /// The present value: a number or a name.
+    /// The present value: a number, a name, or true or false.
     value: Value,
     /// Whether somebody set it; otherwise the value is the default.
     is_set: bool,
@@ -58,7 +58,7 @@ impl From<SettingValue> for Setting {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSetting {
-    /// A number or a name; null goes back to the default.
+    /// A number, a name, or true or false; null goes back to the default.
     #[serde(deserialize_with = "Value::deserialize")]
     value: Value,
 }

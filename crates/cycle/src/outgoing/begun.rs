@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::alert::AlertKind;
 use model::crash::{self, Point};
-use model::email::{EmailState, SendAnswer};
+use model::email::{EmailState, Leftover, SendAnswer};
 use model::id::{EmailId, OrganizationId};
 use serde_json::{Value, json};
 use store::alert::{NewAlert, Subject};
@@ -53,6 +53,10 @@ pub(super) struct Begun {
     dot: Arc<AtomicBool>,
     /// What came of it, once that is known.
     known: Option<(Answer, Vec<Told>)>,
+    /// What it leaves at the server as it stands.
+    leaves: Option<Leftover>,
+    /// In doubt, the server can be asked before a person is.
+    can_be_asked: bool,
     open: bool,
 }
 
@@ -95,7 +99,19 @@ impl Desk {
 
 impl Begun {
     pub(super) fn new(attempt: Attempt, desk: Desk) -> Self {
-        Self { attempt, desk, dot: Arc::default(), known: None, open: true }
+        let known = None;
+        Self { attempt, desk, dot: Arc::default(), known, leaves: None, can_be_asked: false, open: true }
+    }
+
+    /// It goes in two steps: from here on something of it may lie at the server, under its name.
+    pub(super) fn lays_down(&mut self) {
+        self.leaves = Some(Leftover::Draft);
+        self.can_be_asked = true;
+    }
+
+    /// What it leaves at the server.
+    pub(super) fn leaves(&mut self, what: Option<Leftover>) {
+        self.leaves = what;
     }
 
     /// Set right before the final dot is let go: from then on nobody but the server knows.
@@ -143,7 +159,15 @@ impl Begun {
         self.open = false;
         let (answer, told) = self.known.take().unwrap_or_else(|| self.broken_off());
         let doubled = self.told(AlertKind::MaybeSentTwice, json!({}), None);
-        Writing { desk: self.desk.clone(), answer, version: self.attempt.version, told, doubled }
+        Writing {
+            desk: self.desk.clone(),
+            asks: self.can_be_asked && answer.answer == SendAnswer::Unknown,
+            answer,
+            version: self.attempt.version,
+            told,
+            doubled,
+            leaves: self.leaves,
+        }
     }
 }
 
@@ -154,7 +178,9 @@ impl Begun {
         let mut told = Vec::new();
         if self.dot.load(Ordering::SeqCst) {
             answer.answer = SendAnswer::Unknown;
-            told.push(self.told(AlertKind::SendUnknown, json!({}), None));
+            if !self.can_be_asked {
+                told.push(self.told(AlertKind::SendUnknown, json!({}), None));
+            }
         }
         tracing::warn!(answer = %answer.answer, "a try was broken off");
         (answer, told)
@@ -224,12 +250,17 @@ struct Writing {
     told: Vec<Told>,
     /// What is told when the email turns out to be accepted twice.
     doubled: Told,
+    /// What stays at the server, to be removed there.
+    leaves: Option<Leftover>,
+    /// The server is asked what became of it, before a person is told.
+    asks: bool,
 }
 
 impl Writing {
-    /// Writes it as a part of a round, with the beginning of the next try; nothing when there is more to tell than that it was sent.
+    /// Writes it as a part of a round, with the beginning of the next try; nothing when there is more to write than that it was
+    /// sent.
     async fn together(&self, next: Option<&Next>) -> store::Result<Turned> {
-        if !self.told.is_empty() {
+        if !self.told.is_empty() || self.leaves.is_some() {
             return Ok(Turned::default());
         }
         let (organization, answer) = (self.desk.organization, Some((self.answer.clone(), self.version)));
@@ -299,6 +330,12 @@ impl Writing {
 
     async fn once(&self, tenant: &Tenant) -> store::Result<()> {
         let answered = outgoing::record_answer(tenant, &self.answer, &self.desk.by).await?;
+        if let Some(what) = self.leaves {
+            outgoing::leaves(tenant, self.answer.attempt, what).await?;
+        }
+        if self.asks && answered.decided && answered.state == EmailState::Unknown {
+            outgoing::ask_for(tenant, self.answer.attempt, outgoing::ASKED_FOR).await?;
+        }
         let mut over = Vec::new();
         if answered.decided && answered.state != EmailState::Unknown {
             // A late answer settles what a newer claim found in doubt.

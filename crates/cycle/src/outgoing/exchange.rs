@@ -1,22 +1,25 @@
 //! One message at an Exchange server: laid down in Drafts under a name of ours, then sent from there. Until it is told to send
-//! the server has a draft, and nothing left; from then on only its answer counts, or what is found under that name.
+//! the server has a draft, and nothing left; it is told only once the draft's id is committed here. From then on only its answer
+//! counts, or what is found under that name.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mail::ews::{self, Deletion, Draft, FolderRef, ItemId, Search};
+use mail::error::Phase;
+use mail::ews::{self, Deletion, Draft, FolderRef, ItemId};
 use model::address::EmailAddress;
 use model::alert::AlertKind;
 use model::crash::{self, Point};
-use model::email::{PartyRole, RecipientState as State, SendAnswer, retry_after};
+use model::email::{Leftover, PartyRole, RecipientState as State, SendAnswer, retry_after};
 use model::id::AttemptId;
 use model::message::NamedAddress;
-use serde_json::json;
 use store::outgoing::{Answer, Attempt, RecipientAnswer};
+use store::{outgoing, schedule};
 
-use super::begun::Begun;
-use super::submission::{Held, refuse};
+use super::begun::{Begun, Desk};
+use super::copies::Station;
+use super::submission::{Held, refuse_as};
 use super::{Sending, Sent};
 use crate::ending::Interrupted;
 use crate::servers::bare;
@@ -24,74 +27,119 @@ use crate::servers::bare;
 impl Sending<'_> {
     pub(super) async fn submit_at_exchange(
         &self,
-        session: &mut ews::Session,
+        station: &mut Station,
         mut begun: Begun,
     ) -> Result<Sent, Interrupted> {
         only_who_is_due(&mut begun.attempt);
-        let (begun, letter, files) = match self.written(begun).await? {
+        let (mut begun, letter, files) = match self.written(begun).await? {
             Ok(written) => written,
             Err(sent) => return Ok(sent),
         };
-        let attempt = &begun.attempt;
+        let id = begun.attempt.id;
         let bytes = letter.size;
         let draft = Draft {
             folder: FolderRef::Drafts,
             size: bytes,
-            send_id: send_id(attempt.id),
-            bcc: hidden(attempt),
+            send_id: send_id(id),
+            bcc: hidden(&begun.attempt),
         };
         let dot = begun.dot();
+        begun.lays_down();
         crash::point(Point::DataBefore);
         let laid_down = tokio::select! {
             biased;
-            laid_down = session.create_draft::<_, Held>(&draft, letter.leave(&files)) => laid_down,
+            laid_down = station.session.create_draft::<_, Held>(&draft, letter.leave(&files)) => laid_down,
             () = self.held_back(&dot) => {
                 begun.end_not_sent(None, Duration::ZERO).await?;
                 return Ok(Sent::Broke);
             }
         };
-        let id = match laid_down {
-            Ok(id) => id,
+        let draft = match laid_down {
+            Ok(draft) => draft,
             // Nothing was sent: at most a draft is there.
-            Err(held) => return self.never_left(begun, held).await,
+            Err(held) => {
+                if !may_lie_there(&held, &begun.attempt) {
+                    begun.leaves(None);
+                }
+                return self.never_left(begun, held).await;
+            }
         };
         crash::point(Point::DataAfter);
+        let kept = Desk::of(self.cycle).finished(self.lay_down(id, &draft)).await;
+        if let Err(error) = kept.and_then(|kept| kept) {
+            take_away(station, &mut begun, &draft).await;
+            let held = match error {
+                store::Error::Fenced => Held::LeaseLost,
+                error => Held::Store(error),
+            };
+            return self.never_left(begun, held).await;
+        }
+        crash::point(Point::LaidDownAfter);
         if !(self.may_go_on)() {
             return self.never_left(begun, Held::LeaseLost).await;
         }
         dot.store(true, Ordering::SeqCst);
-        let sent = session.send_item(&id, Some(&FolderRef::SentItems)).await;
+        let sent = station.session.send_item(&draft, Some(&station.copies)).await;
         crash::point(Point::VerdictAfter);
         match sent {
             Ok(ews::Sent::Sent) => {
-                if let Err(error) = self.read_back(session, &begun.attempt).await {
+                begun.leaves(station.removes_copies().then_some(Leftover::Copy));
+                if let Err(error) = self.read_back(station, &begun.attempt).await {
                     tracing::info!("the Message-ID that the server gave could not be read back: {error}");
                 }
                 Ok(Sent::GoOn { bytes, answered: accepted(begun) })
             }
             Ok(ews::Sent::Refused(error)) => {
-                take_away(session, &id).await;
-                Ok(refuse(begun, &error.to_string(), error.said()))
+                take_away(station, &mut begun, &draft).await;
+                let kind = match error.code() {
+                    Some("ErrorSendAsDenied") => AlertKind::SendAsRefused,
+                    _ => AlertKind::MessageRefused,
+                };
+                Ok(refuse_as(begun, kind, &error.to_string(), error.said()))
             }
+            // Whoever comes next looks for it, at once: a person is told when it was asked for long enough.
             Ok(ews::Sent::Unknown(error)) => {
+                tracing::info!("a send is in doubt: {error}");
+                if station.removes_copies() {
+                    begun.leaves(Some(Leftover::Copy));
+                }
                 let said = error.said().map(str::to_owned);
-                let told = begun.told(AlertKind::SendUnknown, json!({}), said.as_deref());
                 let answer = answer(&begun.attempt, SendAnswer::Unknown, said, Vec::new());
-                begun.end(answer, vec![told]).await?;
-                Ok(Sent::Over(Interrupted::Mail(error)))
+                begun.end(answer, Vec::new()).await?;
+                Ok(Sent::Broke)
             }
             Err(error) => {
-                take_away(session, &id).await;
+                take_away(station, &mut begun, &draft).await;
                 self.never_left(begun, Held::Mail(error)).await
             }
         }
     }
 
+    /// Commits the draft's id, under the fence: whoever claims later knows by it that something may have left.
+    fn lay_down(
+        &self,
+        attempt: AttemptId,
+        draft: &ItemId,
+    ) -> impl Future<Output = store::Result<()>> + Send + 'static {
+        let (store, organization) = (self.cycle.parts.store.clone(), self.cycle.organization);
+        let (claim, draft) = (self.cycle.claimed.claim, draft.id.clone());
+        async move {
+            let tenant = store.tenant(organization).await?;
+            schedule::fence(&tenant, claim).await?;
+            if !outgoing::laid_down(&tenant, attempt, &draft).await? {
+                return Err(store::Error::Fenced);
+            }
+            tenant.commit().await
+        }
+    }
+
     /// Keeps the Message-ID under which the mail left, where the server gave it another than ours: answers name that one.
-    async fn read_back(&self, session: &mut ews::Session, attempt: &Attempt) -> Result<(), Unread> {
-        let search = Search::SendId(send_id(attempt.id));
-        let found = session.find_items(&FolderRef::SentItems, &search, 0, 1).await?;
-        let given = found.items.iter().find_map(|item| Some(bare(item.message_id.as_deref()?).to_owned()));
+    async fn read_back(&self, station: &mut Station, attempt: &Attempt) -> Result<(), Unread> {
+        let Some(copy) = station.first(&station.copies.clone(), attempt.id).await? else { return Ok(()) };
+        let given = copy.message_id.as_deref().map(|given| bare(given).to_owned());
+        if station.removes_copies() {
+            station.knows(attempt.id, copy.id);
+        }
         let Some(given) = given.filter(|given| *given != attempt.message.message_id) else { return Ok(()) };
         let store = &self.cycle.parts.store;
         let request = attempt.request;
@@ -100,12 +148,24 @@ impl Sending<'_> {
     }
 }
 
-/// Takes a draft away that was not sent: the next try lays down its own, and its owner should find none of ours.
-async fn take_away(session: &mut ews::Session, draft: &ItemId) {
-    if session.is_usable()
-        && let Err(error) = session.delete_item(draft, Deletion::Hard).await
-    {
-        tracing::info!("a draft that was not sent stays behind: {error}");
+/// Takes a draft away that was not sent: the next try lays down its own, and its owner should find none of ours. One that cannot
+/// be taken away now is, once the end of its try is committed.
+async fn take_away(station: &mut Station, begun: &mut Begun, draft: &ItemId) {
+    if !station.session.is_usable() {
+        return;
+    }
+    match station.session.delete_item(draft, Deletion::Hard).await {
+        Ok(()) => begun.leaves(None),
+        Err(error) => tracing::info!("a draft that was not sent stays behind: {error}"),
+    }
+}
+
+/// Whether a draft may lie at the server although laying it down failed: the server had all of it, or only its blind copies could
+/// not be read back.
+fn may_lie_there(held: &Held, attempt: &Attempt) -> bool {
+    match held {
+        Held::Mail(error) => error.phase() == Phase::Verdict || !hidden(attempt).is_empty(),
+        Held::Store(_) | Held::LeaseLost => false,
     }
 }
 

@@ -6,6 +6,7 @@ use mail::{ews, smtp};
 use model::profile::ProfileKind;
 
 use super::begun::Begun;
+use super::copies::Station;
 use super::{Sending, Sent};
 use crate::Mail;
 use crate::access::Keeper;
@@ -17,7 +18,7 @@ pub(super) enum Outlet {
     /// An SMTP connection that is signed in.
     Smtp(Box<smtp::Session>),
     /// A session at an Exchange server that was answered once.
-    Exchange(Box<ews::Session>),
+    Exchange(Box<Station>),
 }
 
 impl Outlet {
@@ -35,7 +36,8 @@ impl Outlet {
                     }
                     answered => answered?,
                 }
-                Ok(Self::Exchange(Box::new(session)))
+                let station = Station::open(session, cycle.mailbox.save_sent_items).await?;
+                Ok(Self::Exchange(Box::new(station)))
             }
         }
     }
@@ -44,7 +46,7 @@ impl Outlet {
     pub(super) fn is_open(&mut self) -> bool {
         match self {
             Self::Smtp(session) => session.is_open(),
-            Self::Exchange(session) => session.is_usable(),
+            Self::Exchange(station) => station.session.is_usable(),
         }
     }
 
@@ -52,7 +54,7 @@ impl Outlet {
         match self {
             Self::Smtp(session) => sending.submit(session, begun).await,
             // On the heap: a message over SMTP should not carry what one at an Exchange server takes.
-            Self::Exchange(session) => Box::pin(sending.submit_at_exchange(session, begun)).await,
+            Self::Exchange(station) => Box::pin(sending.submit_at_exchange(station, begun)).await,
         }
     }
 
@@ -61,7 +63,7 @@ impl Outlet {
             Self::Smtp(session) => {
                 session.quit().await;
             }
-            Self::Exchange(session) => session.close(),
+            Self::Exchange(station) => station.session.close(),
         }
     }
 }

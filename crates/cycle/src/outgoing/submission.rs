@@ -156,6 +156,11 @@ impl Sending<'_> {
 
 /// The message itself is at fault: no server would take it like this.
 pub(super) fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Sent {
+    refuse_as(begun, AlertKind::MessageRefused, why, said)
+}
+
+/// The same, told as this kind.
+pub(super) fn refuse_as(begun: Begun, kind: AlertKind, why: &str, said: Option<&str>) -> Sent {
     let recipients = begun.attempt.recipients.iter().map(|recipient| RecipientAnswer {
         position: recipient.position,
         state: State::Refused,
@@ -171,7 +176,7 @@ pub(super) fn refuse(begun: Begun, why: &str, said: Option<&str>) -> Sent {
         recipients: recipients.collect(),
         retry_after: Duration::ZERO,
     };
-    let told = begun.told(AlertKind::MessageRefused, json!({"reason": why}), said);
+    let told = begun.told(kind, json!({"reason": why}), said);
     Sent::GoOn { bytes: 0, answered: begun.answered(answer, vec![told]) }
 }
 

@@ -332,6 +332,16 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Read the server's words. If the sender is not allowed, ask whoever runs the server; if the message is \
              too large or looks like spam to it, change it and send it again.",
         ),
+        K::SendAsRefused => of(
+            Error,
+            Email,
+            Permanent,
+            "The account may not send in this name",
+            "The server {endpoint} took the email as a draft, and refused to send it: the account that signs in may not send as \
+             the mailbox, or on its behalf. The draft was taken away, and nobody got the email.",
+            "Have whoever runs the server give the account the right `Send As` (or `Send on Behalf`) for this mailbox, or let \
+             the profile use impersonation, then send the email again.",
+        ),
         K::RecipientsRefused => of(
             Error,
             Email,

@@ -69,6 +69,8 @@ pub struct MailboxForCycle {
     pub max_message_bytes: u64,
     /// How long a send may wait.
     pub max_send_age: Duration,
+    /// Whether an Exchange server keeps what was sent in its Sent Items.
+    pub save_sent_items: bool,
 }
 
 impl MailboxForCycle {
@@ -180,6 +182,7 @@ pub async fn for_cycle(
         policy: policy.as_str().unwrap_or_default().parse()?,
         max_message_bytes: megabytes * 1024 * 1024,
         max_send_age: Duration::from_secs(hours * 3600),
+        save_sent_items: value(&settings, setting::SAVE_SENT_ITEMS)?.as_bool().unwrap_or(true),
     }))
 }
 

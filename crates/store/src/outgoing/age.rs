@@ -34,7 +34,8 @@ async fn tell(tenant: &Tenant, kind: AlertKind, email: EmailId, parameters: Valu
     Ok(())
 }
 
-/// The mailboxes with a send that waits for longer than a quarter of an hour, over all organizations.
+/// The mailboxes with a send that waits for longer than a quarter of an hour, or about which a server was asked for long enough, over
+/// all organizations.
 pub async fn held_up(ring: &Ring, limit: i64) -> Result<Vec<(OrganizationId, MailboxId)>> {
     let rows = ring
         .query(
@@ -43,6 +44,11 @@ pub async fn held_up(ring: &Ring, limit: i64) -> Result<Vec<(OrganizationId, Mai
                  and r.ended_at is null
              where e.state = 'pending_send' and e.mailbox_id is not null
                and greatest(r.requested_at, r.not_before) <= now() - make_interval(secs => $1)
+             union
+             select e.organization_id, e.mailbox_id from send_attempts a
+             join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
+             join emails e on e.organization_id = r.organization_id and e.id = r.email_id
+             where a.asked_until <= now() and e.mailbox_id is not null
              limit $2",
             &[&TOLD_AFTER.as_secs_f64(), &limit],
         )

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::email::{EmailState, RecipientState};
+use model::email::{EmailState, Leftover, RecipientState, SendAnswer, retry_after};
 use model::id::{AttemptId, EmailId, MailboxId, SendRequestId};
 
+use super::answer::{Answer, record_answer};
 use super::report::settle_doubt;
 use super::withdraw::give_up;
-use super::{held, hold, set_state};
+use super::{held, hold, laid_down, set_state};
 use crate::change::Author;
 use crate::{Result, Tenant};
+
+/// How often what never left is tried again at once.
+const AT_ONCE: u32 = 3;
 
 /// A try of a claim that ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +39,17 @@ pub struct Pending {
 }
 
 /// Turns what an older claim left in Sending into Unknown: the message may have left. What a report has told of already
-/// is in no doubt. The caller raises the alerts about the rest, in the same transaction.
+/// is in no doubt. A try of two steps whose draft's id was not committed did not leave, and is pending again; of another one the
+/// server is asked before a person is. The caller raises the alerts about the rest, in the same transaction.
 pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Author) -> Result<Vec<InDoubt>> {
     let rows = tenant
         .query(
-            "select e.id, e.state, e.mailbox_id, e.version, a.id as attempt_id from emails e
-             join lateral (select a.id, a.claim from send_attempts a
+            "select e.id, e.state, e.mailbox_id, e.version, a.id as attempt_id, a.by_draft, a.draft_id is not null as laid_down,
+                    (select coalesce(max(rc.attempts), 0) from send_recipients rc
+                     where rc.organization_id = e.organization_id and rc.send_request_id = a.send_request_id
+                       and rc.position = any(a.recipients)) as tries
+             from emails e
+             join lateral (select a.id, a.claim, a.send_request_id, a.recipients, a.by_draft, a.draft_id from send_attempts a
                            join send_requests r on r.organization_id = a.organization_id and r.id = a.send_request_id
                            where r.organization_id = e.organization_id and r.email_id = e.id
                            order by a.id desc limit 1) as a on true
@@ -53,12 +62,41 @@ pub async fn recover(tenant: &Tenant, mailbox: MailboxId, claim: i64, by: &Autho
     for row in &rows {
         let email = EmailId(row.try_get("id")?);
         let held = held(email, row)?;
+        let attempt = AttemptId(row.try_get("attempt_id")?);
+        let by_draft = row.try_get("by_draft")?;
+        if by_draft {
+            laid_down::leaves(tenant, attempt, Leftover::Draft).await?;
+        }
+        if by_draft && !row.try_get::<_, bool>("laid_down")? {
+            never_left(tenant, attempt, row.try_get("tries")?, by).await?;
+            continue;
+        }
         set_state(tenant, &held, EmailState::Unknown, by).await?;
-        if settle_doubt(tenant, email, by).await?.is_none() {
-            found.push(InDoubt { email, attempt: AttemptId(row.try_get("attempt_id")?) });
+        if settle_doubt(tenant, email, by).await?.is_some() {
+            continue;
+        }
+        if by_draft {
+            laid_down::ask_for(tenant, attempt, laid_down::ASKED_FOR).await?;
+        } else {
+            found.push(InDoubt { email, attempt });
         }
     }
     Ok(found)
+}
+
+/// Ends a try that did not come so far that anything could leave. One over which workers die again and again is tried more and
+/// more rarely.
+async fn never_left(tenant: &Tenant, attempt: AttemptId, tries: i32, by: &Author) -> Result<()> {
+    let tries = u32::try_from(tries).unwrap_or_default();
+    let answer = Answer {
+        attempt,
+        answer: SendAnswer::NotSent,
+        said: None,
+        recipients: Vec::new(),
+        retry_after: if tries < AT_ONCE { Duration::ZERO } else { retry_after(tries) },
+    };
+    record_answer(tenant, &answer, by).await?;
+    Ok(())
 }
 
 /// Pending sends with a recipient whose next try is due, the longest waiting first.

@@ -41,6 +41,7 @@ pub async fn resolve_unknown(
         super::request::put_sender(tenant, id, &sender, person).await?;
     }
     alert::resolve(tenant, &[AlertKind::SendUnknown], Subject::Email(id), None).await?;
+    super::laid_down::asked_enough(tenant, id).await?;
     match resolution {
         Resolution::MarkSent => {
             // Those in doubt, and no others: somebody deferred before the doubt is still waited for.

@@ -15,19 +15,29 @@ pub struct Doubtful {
     pub email: EmailId,
     /// Which: its name at the server.
     pub attempt: AttemptId,
+    /// Under which request.
+    pub request: SendRequestId,
     /// Whom it was for, without those that the server had turned away, by their places in the request.
     pub recipients: Vec<i32>,
+    /// How often one of them was tried before.
+    pub tries: u32,
+    /// Whether a person is told only when the server was asked for long enough; false once that happened.
+    pub asked: bool,
 }
 
 /// The last tries of a mailbox's emails that came into doubt within this time, the oldest doubt first.
 pub async fn in_doubt(tenant: &Tenant, mailbox: MailboxId, within: Duration) -> Result<Vec<Doubtful>> {
     let rows = tenant
         .query(
-            "select e.id, a.id as attempt_id,
-                    array(select p from unnest(a.recipients) p where p <> all(a.turned_away)) as recipients
+            "select e.id, a.id as attempt_id, a.send_request_id,
+                    array(select p from unnest(a.recipients) p where p <> all(a.turned_away)) as recipients,
+                    a.asked_until is not null as asked,
+                    (select coalesce(max(rc.attempts), 0) from send_recipients rc
+                     where rc.organization_id = e.organization_id and rc.send_request_id = a.send_request_id
+                       and rc.position = any(a.recipients)) as tries
              from emails e
              cross join lateral (
-                select a.id, a.recipients, a.turned_away, a.answer from send_requests r
+                select a.id, a.send_request_id, a.recipients, a.turned_away, a.answer, a.asked_until from send_requests r
                 join send_attempts a on a.organization_id = r.organization_id and a.send_request_id = r.id
                 where r.organization_id = e.organization_id and r.email_id = e.id order by a.id desc limit 1
              ) a
@@ -42,7 +52,10 @@ pub async fn in_doubt(tenant: &Tenant, mailbox: MailboxId, within: Duration) -> 
             Ok(Doubtful {
                 email: EmailId(row.try_get("id")?),
                 attempt: AttemptId(row.try_get("attempt_id")?),
+                request: SendRequestId(row.try_get("send_request_id")?),
                 recipients: row.try_get("recipients")?,
+                tries: u32::try_from(row.try_get::<_, i32>("tries")?).unwrap_or_default(),
+                asked: row.try_get("asked")?,
             })
         })
         .collect()
@@ -62,6 +75,12 @@ pub async fn record_found(tenant: &Tenant, answer: &Answer, by: &Author) -> Resu
     tenant
         .execute(
             "update send_attempts set answered_at = null, answer = null where id = $1 and answer = 'unknown'",
+            &[&answer.attempt.0],
+        )
+        .await?;
+    tenant
+        .execute(
+            "update send_attempts set asked_until = null where id = $1 and asked_until is not null",
             &[&answer.attempt.0],
         )
         .await?;

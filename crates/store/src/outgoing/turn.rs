@@ -44,6 +44,8 @@ pub struct Next {
     pub claim: Claim,
     /// Who runs that.
     pub session: SessionId,
+    /// Whether its try goes in two steps, see [`goes_by_draft`](super::goes_by_draft()).
+    pub by_draft: bool,
 }
 
 /// What became of a turn; committed.
@@ -240,6 +242,7 @@ fn described(answer: &RecipientAnswer) -> Value {
 async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result<Vec<(usize, Attempt)>> {
     let (mut places, mut emails, mut mailboxes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut claims, mut sessions, mut authors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut by_draft = Vec::new();
     for (place, (turn, turned)) in turns.iter().zip(turned).enumerate() {
         // Whose answer is not written has to write that first.
         let goes_on = turn.answer.is_none() || turned.answered;
@@ -250,6 +253,7 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
         claims.push(next.claim.number);
         sessions.push(next.session.0);
         authors.push(turn.by.name());
+        by_draft.push(next.by_draft);
     }
     if places.is_empty() {
         return Ok(Vec::new());
@@ -261,8 +265,8 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
             &format!(
                 "with begun as materialized (
                     select u.*, e.place as stands, f.*, r.*, c.*, d.*
-                    from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[])
-                        as u(place, email, mailbox, claim, session, author, attempt)
+                    from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::uuid[], $8::boolean[])
+                        as u(place, email, mailbox, claim, session, author, attempt, by_draft)
                     cross join lateral (
                         select s.ctid as running, s.claim as number, s.state as runs from schedules s
                         where s.mailbox_id = u.mailbox and s.workload = 'outgoing' offset 0
@@ -311,8 +315,8 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
                     where s.fence = q.running and e.place = f.found
                  ),
                  tries as (
-                    insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id)
-                    select current_organization(), attempt, request, due_positions, claim, session from begun
+                    insert into send_attempts (organization_id, id, send_request_id, recipients, claim, session_id, by_draft)
+                    select current_organization(), attempt, request, due_positions, claim, session, by_draft from begun
                  ),
                  moved as (
                     update emails e set state = 'sending', version = b.version + 1, modified_at = now(), modified_by = b.author
@@ -327,7 +331,7 @@ async fn begin_all(tenant: &Tenant, turns: &[Turn], turned: &[Turned]) -> Result
                     from email_parties p where p.email_id = b.email
                  ) p"
             ),
-            &[&places, &emails, &mailboxes, &claims, &sessions, &authors, &attempts],
+            &[&places, &emails, &mailboxes, &claims, &sessions, &authors, &attempts, &by_draft],
         )
         .await?;
     rows.iter().map(|row| Ok((place(row)?, attempt(row)?))).collect()

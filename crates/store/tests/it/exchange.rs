@@ -10,7 +10,7 @@ use model::workload::Workload;
 use store::Refusal;
 use store::item::{self, ItemDecision};
 use store::mailbox::MailboxUpdate;
-use store::outgoing::{in_doubt, record_found, recover, renamed};
+use store::outgoing::{goes_by_draft, in_doubt, laid_down, left, record_found, recover, removed, renamed};
 use store::profile::{self, ProfileFields};
 
 use crate::outgoing::{answer, begun, refusal, requested, state};
@@ -116,6 +116,33 @@ async fn what_failed_is_due_again_by_its_row_until_it_leaves_the_folder() {
     assert_eq!(due().await, ["now"]);
     item::came_back(&tenant, mailbox, "inbox", &["left"]).await.unwrap();
     assert_eq!(due().await, ["left", "now"]);
+}
+
+#[tokio::test]
+async fn a_try_that_laid_nothing_down_never_left_and_one_that_did_is_asked_about_first() {
+    let world = world().await;
+    for laid in [false, true] {
+        let id = requested(&world).await;
+        let attempt = begun(&world, id, 1).await.unwrap();
+        let tenant = world.tenant().await;
+        goes_by_draft(&tenant, attempt.id).await.unwrap();
+        assert!(!laid || laid_down(&tenant, attempt.id, "AAMk=").await.unwrap());
+        let told = recover(&tenant, world.ada_box, 2, &author()).await.unwrap();
+        assert_eq!(told, [], "nobody is told yet");
+        // What lies there under its name is removed once its end is known.
+        assert_eq!(left(&tenant, world.ada_box, 10).await.unwrap().len(), usize::from(!laid));
+        assert!(!laid_down(&tenant, attempt.id, "AAMl=").await.unwrap() || laid, "it has ended");
+        tenant.commit().await.unwrap();
+        let expected = if laid { EmailState::Unknown } else { EmailState::PendingSend };
+        assert_eq!(state(&world, id).await, expected);
+        let tenant = world.tenant().await;
+        let doubtful = in_doubt(&tenant, world.ada_box, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(doubtful.iter().filter(|doubt| doubt.asked).count(), usize::from(laid));
+        removed(&tenant, &[attempt.id]).await.unwrap();
+        assert_eq!(left(&tenant, world.ada_box, 10).await.unwrap(), []);
+        store::outgoing::cancel(&tenant, id, None, &author()).await.ok();
+        tenant.commit().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn owner(world: &World, statement: &str) {
 
 fn next(mailbox: MailboxId, email: EmailId) -> Next {
     let claim = Claim { mailbox, workload: Workload::Outgoing, number: CLAIM };
-    Next { email, claim, session: SessionId(uuid::Uuid::nil()) }
+    Next { email, claim, session: SessionId(uuid::Uuid::nil()), by_draft: false }
 }
 
 fn accepted(attempt: &Attempt) -> (store::outgoing::Answer, i64) {

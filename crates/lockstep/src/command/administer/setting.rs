@@ -27,7 +27,7 @@ pub enum Command {
     Set {
         /// The setting's name.
         name: String,
-        /// The new value: a number or a name.
+        /// The new value: a number, a name, or true or false.
         #[arg(required_unless_present = "default")]
         value: Option<String>,
         /// Go back to the default.
@@ -73,9 +73,11 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
     Ok(())
 }
 
-/// A number when it reads as one, else a name: the API refuses what does not fit.
+/// A number, or true or false, when it reads as one, else a name: the API refuses what does not fit.
 fn read(text: &str) -> Value {
-    text.parse::<i64>().map_or_else(|_| Value::String(text.to_owned()), Value::from)
+    let number = text.parse::<i64>().map(Value::from);
+    let switch = || text.parse::<bool>().map(Value::from);
+    number.or_else(|_| switch()).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 fn shown(context: &Context<'_>, setting: Record<'_>) -> String {
