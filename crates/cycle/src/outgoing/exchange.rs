@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mail::error::Phase;
+use mail::error::{Kind, Phase};
 use mail::ews::{self, Deletion, Draft, FolderRef, ItemId};
 use model::address::EmailAddress;
 use model::alert::AlertKind;
@@ -106,7 +106,10 @@ impl Sending<'_> {
                 let said = error.said().map(str::to_owned);
                 let answer = answer(&begun.attempt, SendAnswer::Unknown, said, Vec::new());
                 begun.end(answer, Vec::new()).await?;
-                Ok(Sent::Broke)
+                Ok(match error.kind() {
+                    Kind::Unavailable => Sent::Over(Interrupted::Mail(error)),
+                    _ => Sent::Broke,
+                })
             }
             Err(error) => {
                 take_away(station, &mut begun, &draft).await;
