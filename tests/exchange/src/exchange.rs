@@ -12,6 +12,7 @@ use crate::delivery;
 use crate::error::Error;
 use crate::fault::Rule;
 use crate::http;
+use crate::keeping;
 use crate::look::{self, Shown};
 use crate::mime;
 use crate::options::Options;
@@ -55,9 +56,13 @@ impl Exchange {
         let listener = std::net::TcpListener::bind(address).map_err(doing())?;
         listener.set_nonblocking(true).map_err(doing())?;
         let port = listener.local_addr().map_err(doing())?.port();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(doing())?;
+        let data = options.data.clone();
         let mut state = State::new(options);
         state.authority = certificates.authority;
+        if let Some(kept) = data.as_deref().map(keeping::read).transpose()?.flatten() {
+            state.restore(kept);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(doing())?;
         let state = Arc::new(Mutex::new(state));
         let (owner, gone) = oneshot::channel();
         let shared = Arc::clone(&state);
@@ -66,11 +71,18 @@ impl Exchange {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
                 tokio::select! {
                     _ = gone => {}
-                    () = http::serve(listener, acceptor, port, shared) => {}
+                    () = http::serve(listener, acceptor, port, Arc::clone(&shared)) => {}
+                    () = keeping::keep(&shared, data) => {}
                 }
             });
         });
         Ok(Self { port, state, _owner: owner })
+    }
+
+    /// Writes the mailboxes to the file that they are kept in, if there is one. Dropping the server does so as well.
+    pub fn save(&self) -> Result<(), Error> {
+        let file = self.lock().options.data.clone();
+        file.map_or(Ok(()), |file| keeping::save(&self.state, &file, u64::MAX).map(drop))
     }
 
     /// The endpoint of Exchange Web Services.
@@ -381,5 +393,14 @@ fn expect(state: &State, mailbox: &str) -> usize {
     match state.place_of(mailbox) {
         Some(place) => place,
         None => panic!("there is no mailbox {mailbox}: add it first"),
+    }
+}
+
+impl Drop for Exchange {
+    #[expect(clippy::print_stderr, reason = "who started it learns that nothing was kept")]
+    fn drop(&mut self) {
+        if let Err(error) = self.save() {
+            eprintln!("{error}");
+        }
     }
 }

@@ -1,30 +1,32 @@
 //! An item of a mailbox, whatever its class: what it was given, what the server knows of it, and when it changed.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::keeping;
 use crate::property::{Key, Value};
 use crate::schema::Kind;
 use crate::xml::Element;
 
 /// How an item changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Content,
     ReadFlag,
 }
 
 /// A body as it was given: Exchange keeps one form and makes the other of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Body {
     pub(crate) html: bool,
     pub(crate) text: String,
 }
 
 /// What hangs on an item.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Attachment {
     pub(crate) number: u64,
     pub(crate) name: String,
@@ -36,9 +38,9 @@ pub(crate) struct Attachment {
     pub(crate) content: Content,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Content {
-    File(Arc<[u8]>),
+    File(#[serde(with = "keeping::bytes")] Arc<[u8]>),
     Item(Box<Item>),
 }
 
@@ -57,7 +59,7 @@ impl Attachment {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "marks of an item that have nothing to do with each other")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) number: u64,
     pub(crate) folder: u64,
@@ -68,6 +70,7 @@ pub(crate) struct Item {
     pub(crate) extended: BTreeMap<Key, Value>,
     pub(crate) body: Option<Body>,
     /// The message as it came; `None` when it is to be made of the fields.
+    #[serde(with = "keeping::some_bytes")]
     pub(crate) mime: Option<Arc<[u8]>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) attachments: Vec<Attachment>,

@@ -1,7 +1,7 @@
-//! An Exchange to develop against: Exchange Web Services over HTTPS for any number of mailboxes, in memory.
+//! An Exchange to develop against: Exchange Web Services over HTTPS for any number of mailboxes, in memory, or in a file as well.
 //!
 //! What it does is taken from Microsoft's public pages, and proved by clients that nobody here wrote: exchangelib and
-//! `DavMail` drive it in its tests. It is test equipment: it keeps no secret, forgets everything when it ends, listens on
+//! `DavMail` drive it in its tests. It is test equipment: it keeps no secret, forgets everything when it ends but mailboxes that it was told to keep, listens on
 //! loopback only, and must never be part of the product.
 //!
 //! ```no_run
@@ -30,6 +30,7 @@ mod fill;
 mod http;
 mod id;
 mod item;
+mod keeping;
 mod look;
 mod mailbox;
 mod meeting;

@@ -1,5 +1,6 @@
 //! A mailbox: its folders, their items, and what is no longer there.
 
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::item::{Attachment, Content, Item};
@@ -62,13 +63,14 @@ const HIDDEN: &[&str] = &[
     "Working Set",
 ];
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Folder {
     pub(crate) number: u64,
     pub(crate) parent: Option<u64>,
     pub(crate) name: String,
     pub(crate) class: String,
-    pub(crate) distinguished: Option<&'static str>,
+    #[serde(deserialize_with = "known")]
+    pub(crate) distinguished: Option<Known>,
     pub(crate) extended: BTreeMap<Key, Value>,
     pub(crate) entered: u64,
     pub(crate) changed: u64,
@@ -77,7 +79,7 @@ pub(crate) struct Folder {
 }
 
 /// A named bag of settings in a folder.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Configuration {
     pub(crate) number: u64,
     pub(crate) changed: u64,
@@ -85,7 +87,7 @@ pub(crate) struct Configuration {
     pub(crate) parts: Vec<Element>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Mailbox {
     /// Its place among the mailboxes.
     pub(crate) place: usize,
@@ -104,6 +106,15 @@ pub(crate) struct Mailbox {
     pub(crate) on_behalf: BTreeSet<String>,
     /// What every request for it is refused with, if anything: a code and a text.
     pub(crate) refuses: Option<(String, String)>,
+}
+
+/// A distinguished name, one of those that there are.
+type Known = &'static str;
+
+/// A distinguished name that was kept, as one of those that there are.
+fn known<'de, D: Deserializer<'de>>(kept: D) -> Result<Option<&'static str>, D::Error> {
+    let name = Option::<String>::deserialize(kept)?;
+    Ok(name.and_then(|name| FOLDERS.iter().find(|folder| folder.0 == name).map(|folder| folder.0)))
 }
 
 impl Mailbox {

@@ -1,11 +1,12 @@
 //! `lockstep-exchange`: the simulator by itself, for the demo and for a look with a client of one's own.
 //!
-//! `lockstep-exchange [--port N] [--ca FILE] [--mailbox ADDRESS:PASSWORD]… [--config FILE]`. It prints where it listens
-//! and runs until it is interrupted; everything in it is gone then.
+//! `lockstep-exchange [--port N] [--ca FILE] [--data FILE] [--mailbox ADDRESS:PASSWORD]… [--config FILE]`. It prints where it
+//! listens and runs until it is interrupted; everything in it is gone then, unless it is kept in a file.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::{env, fs};
 
 use exchange::{Exchange, Offer, Options};
@@ -16,6 +17,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 struct Configuration {
     port: Option<u16>,
+    /// Where mailboxes are kept between one start and the next.
+    data: Option<PathBuf>,
     /// Where the authority's certificate is written.
     ca: Option<String>,
     /// Names that the certificate is for, beside `localhost`.
@@ -48,17 +51,19 @@ struct Account {
 }
 
 const HELP: &str =
-    "An Exchange to develop against: web services and autodiscover over HTTPS on 127.0.0.1, in memory.
+    "An Exchange to develop against: web services and autodiscover over HTTPS on 127.0.0.1.
 
-Usage: lockstep-exchange [--port N] [--ca FILE] [--mailbox ADDRESS:PASSWORD]... [--config FILE]
+Usage: lockstep-exchange [--port N] [--ca FILE] [--data FILE] [--mailbox ADDRESS:PASSWORD]... [--config FILE]
 
   --port N                    where it listens; a free port otherwise
   --ca FILE                   writes the certificate of its authority there, for a client to trust
+  --data FILE                 keeps what is in the mailboxes there until the next start; passwords are not kept
   --mailbox ADDRESS:PASSWORD  a mailbox; its address is the login
   --config FILE               all of it in TOML; what stands before it is forgotten:
 
     port = 8443
     ca = \"ca.pem\"
+    data = \"mailboxes\"
     offers = [\"basic\", \"bearer\", \"ntlm\"]   # the first two when nothing is said
     names = [\"mail.example.org\"]            # of the certificate, beside localhost
     [[mailboxes]]
@@ -70,7 +75,7 @@ Usage: lockstep-exchange [--port N] [--ca FILE] [--mailbox ADDRESS:PASSWORD]... 
     login = \"service\"
     password = \"secret\"
 
-It prints the endpoint and runs until it is interrupted; everything in it is gone then.";
+It prints the endpoint and runs until it is interrupted; everything in it is gone then, unless --data keeps it.";
 
 fn main() -> Result<(), Box<dyn Error>> {
     if env::args().any(|argument| argument == "--help" || argument == "-h") {
@@ -95,6 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let defaults = Options::default();
     let exchange = Exchange::try_start(Options {
         offers: if offers.is_empty() { defaults.offers.clone() } else { offers },
+        data: configuration.data,
         port: configuration.port,
         names: configuration.names,
         certificate,
@@ -129,6 +135,7 @@ fn arguments() -> Result<Configuration, Box<dyn Error>> {
             "--config" => configuration = toml::from_str(&fs::read_to_string(value()?)?)?,
             "--port" => configuration.port = Some(value()?.parse()?),
             "--ca" => configuration.ca = Some(value()?),
+            "--data" => configuration.data = Some(value()?.into()),
             "--mailbox" => {
                 let given = value()?;
                 let (address, password) = given
@@ -141,7 +148,9 @@ fn arguments() -> Result<Configuration, Box<dyn Error>> {
                     aliases: Vec::new(),
                 });
             }
-            other => return Err(format!("{other} is not known: --port --ca --mailbox --config are").into()),
+            other => {
+                return Err(format!("{other} is not known: --port --ca --data --mailbox --config are").into());
+            }
         }
     }
     Ok(configuration)

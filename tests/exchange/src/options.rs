@@ -1,5 +1,6 @@
 //! How a server is set up before it starts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::version::Version;
@@ -31,6 +32,8 @@ pub struct Options {
     pub backends: u32,
     /// How often a streaming connection says that it lives.
     pub heartbeat: Duration,
+    /// The file that mailboxes are kept in between one start and the next; in memory only otherwise.
+    pub data: Option<PathBuf>,
     /// A fixed port on 127.0.0.1; a free one otherwise.
     pub port: Option<u16>,
     /// Names that the certificate is for, beside `localhost` and 127.0.0.1.
@@ -75,6 +78,7 @@ impl Default for Options {
             max_connections: None,
             backends: 1,
             heartbeat: Duration::from_secs(10),
+            data: None,
             port: None,
             names: Vec::new(),
             certificate: None,

@@ -4,9 +4,10 @@
 
 use crate::soap::Refusal;
 use crate::xml::Element;
+use serde::{Deserialize, Serialize};
 
 /// Which property. Types are part of a value, not of a name; ids and tags are numbers whatever base they came in.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Key {
     Tag(u16),
     Named { set: String, name: String },
@@ -14,7 +15,7 @@ pub(crate) enum Key {
 }
 
 /// A value, or several of an array type, as their texts.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Value {
     pub(crate) kind: String,
     pub(crate) texts: Vec<String>,

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::event::{Event, Happening, Subscription};
 use crate::fault::Rule;
 use crate::item::{Change, Item};
+use crate::keeping::Kept;
 use crate::mailbox::Mailbox;
 use crate::options::Options;
 use crate::report::{Handed, Request};
@@ -134,7 +135,23 @@ impl State {
         self.addresses.get(&address.trim().to_lowercase()).copied()
     }
 
+    /// Goes on with what was kept.
+    pub(crate) fn restore(&mut self, kept: Kept) {
+        self.sequence = kept.sequence;
+        for mailbox in &kept.mailboxes {
+            self.addresses.insert(mailbox.address.to_lowercase(), mailbox.place);
+            for alias in &mailbox.aliases {
+                self.addresses.insert(alias.clone(), mailbox.place);
+            }
+        }
+        self.mailboxes = kept.mailboxes;
+    }
+
+    /// A mailbox; one that was kept is as it was.
     pub(crate) fn add_mailbox(&mut self, address: &str, name: &str) -> usize {
+        if let Some(kept) = self.place_of(address) {
+            return kept;
+        }
         let place = self.mailboxes.len();
         let mut sequence = self.sequence;
         let mailbox = Mailbox::new(place, address, name, || {

@@ -2,6 +2,7 @@
 //!
 //! It knows the namespaces that Exchange speaks in by name, and it never resolves an entity or reads a DTD.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 use quick_xml::events::{BytesStart, Event};
@@ -12,7 +13,7 @@ use quick_xml::{NsReader, XmlVersion};
 const DEEPEST: usize = 100;
 
 /// Where a name belongs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Space {
     /// SOAP 1.1's envelope.
     Soap,
@@ -40,7 +41,7 @@ const SPACES: [(Space, &str, &str); 6] = [
 ];
 
 /// An element: a name, attributes, children and the text between them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Element {
     pub(crate) space: Space,
     pub(crate) name: String,

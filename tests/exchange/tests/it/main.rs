@@ -4,6 +4,7 @@
 
 mod davmail;
 mod exchangelib;
+mod keeping;
 mod mailbox;
 mod raw;
 mod streaming;
