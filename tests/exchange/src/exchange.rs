@@ -62,6 +62,7 @@ impl Exchange {
         if let Some(kept) = data.as_deref().map(keeping::read).transpose()?.flatten() {
             state.restore(kept);
         }
+        let read = state.sequence();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(doing())?;
         let state = Arc::new(Mutex::new(state));
         let (owner, gone) = oneshot::channel();
@@ -72,7 +73,7 @@ impl Exchange {
                 tokio::select! {
                     _ = gone => {}
                     () = http::serve(listener, acceptor, port, Arc::clone(&shared)) => {}
-                    () = keeping::keep(&shared, data) => {}
+                    () = keeping::keep(&shared, data, read) => {}
                 }
             });
         });

@@ -60,11 +60,10 @@ pub(crate) fn save(state: &Mutex<State>, file: &Path, written: u64) -> Result<u6
     Ok(kept.sequence)
 }
 
-/// Saves until the server ends.
+/// Saves until the server ends what happened after it was read.
 #[expect(clippy::print_stderr, reason = "who started it learns that nothing is kept")]
-pub(crate) async fn keep(state: &Mutex<State>, file: Option<PathBuf>) {
+pub(crate) async fn keep(state: &Mutex<State>, file: Option<PathBuf>, mut written: u64) {
     let Some(file) = file else { return std::future::pending().await };
-    let mut written = state.lock().unwrap_or_else(PoisonError::into_inner).sequence();
     loop {
         tokio::time::sleep(SOON).await;
         match save(state, &file, written) {
