@@ -29,3 +29,4 @@ mod secrets;
 mod shutdown;
 mod spool;
 mod telemetry;
+mod watching;

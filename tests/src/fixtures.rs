@@ -30,7 +30,8 @@ pub enum Owner {
 }
 
 impl Owner {
-    fn json(&self) -> Value {
+    /// As the API takes it.
+    pub fn json(&self) -> Value {
         match self {
             Self::User(id) => json!({"kind": "user", "id": id}),
             Self::Queue(id) => json!({"kind": "queue", "id": id}),

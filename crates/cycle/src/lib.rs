@@ -18,6 +18,7 @@ mod outgoing;
 mod servers;
 mod start;
 mod test;
+pub mod watch;
 
 pub use config::Config;
 pub use failure::Explained;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Consumer, Handler, Intake, Queue};
+use futures_util::future::{join, join_all};
 use model::id::{OrganizationId, SessionId};
 use store::Store;
 use store::session::{self, Keeper, Slots, Times};
@@ -91,18 +92,19 @@ pub enum Unlivable {
     Throttle(#[from] throttle::ConfigError),
 }
 
-/// Lives until the shutdown.
-pub async fn live<H: Handler>(
+/// Lives until the shutdown. `beside` is what else is done under each session, until its token is cancelled.
+pub async fn live<H: Handler, B: Future<Output = ()>>(
     life: Life,
     means: &Means,
     handler: impl Fn(Under) -> H,
+    beside: impl Fn(Under, CancellationToken) -> B,
     shutdown: CancellationToken,
 ) -> Result<(), Unlivable> {
     while !shutdown.is_cancelled() {
         let begun = Keeper::start(&means.parts.store, &means.process, life.places, life.session);
         match shutdown.run_until_cancelled(begun).await {
             None => break,
-            Some(Ok(keeper)) => session(&life, means, keeper, &handler, &shutdown).await?,
+            Some(Ok(keeper)) => session(&life, means, keeper, &handler, &beside, &shutdown).await?,
             Some(Err(error)) => {
                 tracing::error!(role = life.role, "no session could be begun, trying again: {error}");
                 shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
@@ -113,11 +115,12 @@ pub async fn live<H: Handler>(
 }
 
 /// One session: takes work until the shutdown or until the session is lost, and waits for what runs to end.
-async fn session<H: Handler>(
+async fn session<H: Handler, B: Future<Output = ()>>(
     life: &Life,
     means: &Means,
     keeper: Keeper,
     handler: &impl Fn(Under) -> H,
+    beside: &impl Fn(Under, CancellationToken) -> B,
     shutdown: &CancellationToken,
 ) -> Result<(), Unlivable> {
     let session = Session { id: keeper.id(), process: means.process.clone() };
@@ -126,7 +129,7 @@ async fn session<H: Handler>(
     let partings = TaskTracker::new();
     let (session, parting) = (keeper.id(), partings.clone());
     let under = Under { session, throttle: throttle.clone(), lost: lost.clone(), partings: parting };
-    let handler = Arc::new(handler(under));
+    let handler = Arc::new(handler(under.clone()));
     let consumer = Consumer::new(&means.broker, &format!("lockstep {}", life.role))?;
     let (slots, tasks) = (Arc::new(Semaphore::new(life.slots.get().into())), TaskTracker::new());
     let kept = life
@@ -146,7 +149,8 @@ async fn session<H: Handler>(
         consumer.consume(intake, Arc::clone(&handler))
     });
     tracing::info!(role = life.role, session.id = %keeper.id(), slots = life.slots.get(), "taking work");
-    let consuming = futures_util::future::join_all(consuming);
+    let consuming = join_all(consuming);
+    let consuming = join(consuming, beside(under, taking.clone()));
     tokio::pin!(consuming);
     tokio::select! {
         _ = &mut consuming => {}

@@ -36,5 +36,6 @@ pub async fn run(config: Config, means: Means, shutdown: CancellationToken) -> R
     };
     let first = Duration::from_secs(config.retry_seconds);
     let backoff = Backoff { first, most: Duration::from_secs(config.retry_most_seconds).max(first) };
-    life::live(life, &means, |under| Jobs::new(means.parts.clone(), under, backoff), shutdown).await
+    let handler = |under| Jobs::new(means.parts.clone(), under, backoff);
+    life::live(life, &means, handler, |_, _| std::future::ready(()), shutdown).await
 }

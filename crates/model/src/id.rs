@@ -84,6 +84,8 @@ ids! {
     KeyId,
     /// A live worker process.
     SessionId,
+    /// One connection that listens to mailboxes.
+    WatchId,
     /// An installation of Lockstep: one database.
     InstallationId,
 }

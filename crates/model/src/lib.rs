@@ -29,6 +29,7 @@ pub mod profile;
 pub mod report;
 pub mod secret;
 pub mod setting;
+pub mod watch;
 pub mod window;
 pub mod workload;
 

@@ -84,6 +84,8 @@ pub const GONE_ITEM_DAYS: &str = "gone_item_days";
 pub const CHANGES_KEPT_DAYS: &str = "changes_kept_days";
 /// How long a job that has ended is kept.
 pub const JOBS_KEPT_DAYS: &str = "jobs_kept_days";
+/// Whether servers are listened to.
+pub const PUSH: &str = "push";
 /// How long an alert that is closed is kept.
 pub const ALERTS_KEPT_DAYS: &str = "alerts_kept_days";
 
@@ -165,6 +167,14 @@ pub const SETTINGS: &[Setting] = &[
         range: Range::Number { least: 1, most: 3650, unit: "days" },
         preset: Preset::Number(180),
         meaning: "How long an alert is kept after its cause has passed or somebody has dismissed it.",
+    },
+    Setting {
+        name: PUSH,
+        reference: None,
+        range: Range::OneOf(&["on", "off"]),
+        preset: Preset::Name("on"),
+        meaning: "Whether servers that tell when mail comes in (Exchange) are listened to. `off`: mailboxes are only asked \
+                  again and again, as all others are.",
     },
 ];
 

@@ -18,6 +18,7 @@ pub mod job;
 pub mod job_schedule;
 pub mod schedule;
 pub mod session;
+pub mod watch;
 
 // The records.
 pub mod address;

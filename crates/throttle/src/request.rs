@@ -60,14 +60,16 @@ impl Limit {
         shares: &Shares,
         in_doubt: Duration,
     ) -> Self {
-        let served = shares.served(classes_at(endpoint.protocol));
+        let classes = classes_at(endpoint.protocol);
+        let served = shares.served(classes);
         Self {
             key: endpoint_key(profile, endpoint),
             capacity,
             version,
             served,
             in_doubt,
-            spare_for_watch: false,
+            // A watch lasts for half an hour: where it could take the last connection, nothing would come in at all.
+            spare_for_watch: classes.contains(&ServiceClass::Watch),
         }
     }
 

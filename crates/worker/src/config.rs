@@ -16,8 +16,28 @@ pub struct Config {
     pub slots: NonZeroU16,
     /// How many of the slots only sends may have, in percent.
     pub slots_for_sends_percent: u32,
+    /// How servers that tell when mail comes in are listened to.
+    pub watch: Watch,
     /// How the worker's session is kept alive.
     pub session: Times,
+}
+
+/// How servers are listened to.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Connections at once, beside the slots of cycles; 0: none.
+    pub connections: u16,
+    /// Mailboxes on one connection, 200 at most.
+    pub mailboxes: u32,
+    /// For how long one is claimed, in minutes, 2 to 29.
+    pub minutes: u32,
+    /// The least time between two wishes for one mailbox, in milliseconds.
+    pub wish_millis: u64,
+    /// How long a mailbox waits at most until a connection that has room is begun anew with it, in seconds.
+    pub join_seconds: u64,
+    /// How often a worker with a free connection looks for mailboxes that nobody listens to, in milliseconds.
+    pub look_millis: u64,
 }
 
 impl Config {
@@ -72,6 +92,14 @@ mod tests {
                 workloads: workloads.to_vec(),
                 slots: NonZeroU16::new(slots).unwrap(),
                 slots_for_sends_percent: percent,
+                watch: Watch {
+                    connections: 0,
+                    mailboxes: 200,
+                    minutes: 29,
+                    wish_millis: 3000,
+                    join_seconds: 300,
+                    look_millis: 5000,
+                },
                 session: Times { beat_seconds: 5, dead_after_seconds: 15 },
             };
             let places = config.places();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cycle::{Cycle, Ending};
 use model::cadence::Outcome;
-use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 /// A worker's metrics.
@@ -39,6 +39,34 @@ impl Instruments {
         self.items.add(items.into(), &labels);
         if let Some(explained) = &ending.explained {
             self.failures.add(1, &[workload, KeyValue::new("kind", explained.failure.alert.as_str())]);
+        }
+    }
+}
+
+/// What watches measure: counted per profile.
+#[derive(Clone)]
+pub(crate) struct WatchInstruments {
+    /// Mailboxes that are listened to.
+    pub(crate) mailboxes: UpDownCounter<i64>,
+    /// Watches that are claimed, each with one connection.
+    pub(crate) connections: UpDownCounter<i64>,
+    /// What servers told.
+    pub(crate) notifications: Counter<u64>,
+    /// Mailboxes that became due by it.
+    pub(crate) wishes: Counter<u64>,
+    /// Watches that ended, by how.
+    pub(crate) ended: Counter<u64>,
+}
+
+impl Default for WatchInstruments {
+    fn default() -> Self {
+        let meter = global::meter("lockstep");
+        Self {
+            mailboxes: meter.i64_up_down_counter("lockstep.watch.mailboxes").build(),
+            connections: meter.i64_up_down_counter("lockstep.watch.connections").build(),
+            notifications: meter.u64_counter("lockstep.watch.notifications").build(),
+            wishes: meter.u64_counter("lockstep.watch.wishes").build(),
+            ended: meter.u64_counter("lockstep.watch.ended").build(),
         }
     }
 }

@@ -7,13 +7,14 @@ mod config;
 mod handler;
 mod instruments;
 mod trace;
+mod watch;
 
 use broker::Queue;
 use cycle::life::{self, Life, Means, Unlivable};
 use model::workload::Workload;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, Watch};
 
 use crate::handler::Cycles;
 
@@ -27,5 +28,7 @@ pub async fn run(config: Config, means: Means, shutdown: CancellationToken) -> R
         places: config.places(),
         session: config.session,
     };
-    life::live(life, &means, |under| Cycles::new(means.parts.clone(), under), shutdown).await
+    let handler = |under| Cycles::new(means.parts.clone(), under);
+    let watching = |under, stop| watch::listen(config.watch, means.parts.clone(), under, stop);
+    life::live(life, &means, handler, watching, shutdown).await
 }

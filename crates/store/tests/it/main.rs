@@ -31,5 +31,6 @@ mod together;
 mod tokens;
 mod turned_away;
 mod turns;
+mod watches;
 mod windows;
 mod world;
