@@ -1,6 +1,7 @@
 //! Exchange Web Services, on an Exchange of its own for each test, reached through one gate.
 
 mod alone;
+mod folders;
 mod moving;
 mod outcomes;
 mod sending;

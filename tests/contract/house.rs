@@ -336,6 +336,12 @@ impl<P: Provider> House<P> {
         self.provider.handed_over().iter().filter(|handed| handed.recipients.contains(&to)).count()
     }
 
+    /// Nobody was switched off.
+    pub(crate) async fn assert_enabled(&self) {
+        assert_eq!(self.count("mailbox_workloads where enabled = (method = 'none')").await, 0, "all enabled");
+        assert_eq!(self.count("schedules where failures > 0 or refusals > 0").await, 0, "failures counted");
+    }
+
     /// What must be so once a fault has passed: everything is switched on, nothing is held against anybody.
     pub(crate) async fn assert_recovered(&self) {
         assert_eq!(self.count("mailbox_workloads where enabled = (method = 'none')").await, 0, "all enabled");

@@ -37,6 +37,7 @@ schemas! {
     AlertScope = model::alert::Scope, "What an alert is about.";
     Acceptance = model::mailbox::Acceptance, "Which incoming messages become records.";
     Automatic = model::automatic::Automatic, "What kind of automatic mail an email is.";
+    FolderProblem = model::folder::Problem, "Why a folder that was chosen to be read is not.";
     Approval = model::mailbox::Approval, "Whether an administrator vouches for a mailbox's address.";
     CredentialsOn = model::profile::CredentialsOn, "Where the credentials of a profile's mailboxes live.";
     Decision = model::email::Decision, "What was decided about an item seen in a mailbox.";

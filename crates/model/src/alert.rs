@@ -100,6 +100,8 @@ names! {
         MailboxEmptied = "mailbox_emptied",
         /// Messages have gone from the server before they could be read or recorded.
         MessagesVanished = "messages_vanished",
+        /// A folder that is to be read beside the inbox is not.
+        FolderNotRead = "folder_not_read",
         /// A message is larger than the limit.
         MessageTooLarge = "message_too_large",
         /// A message could not be parsed and is kept raw.

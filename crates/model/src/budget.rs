@@ -28,6 +28,18 @@ impl Caps {
         used.items >= self.items || used.bytes >= self.bytes || time >= self.time
     }
 
+    /// What one of `parts` that come one after another may have of what is left: the caps that it must stop at. What it leaves
+    /// is the others'.
+    #[must_use]
+    pub fn share(&self, used: Used, time: Duration, parts: u32) -> Self {
+        let parts = parts.max(1);
+        Self {
+            items: used.items.saturating_add(self.items.saturating_sub(used.items).div_ceil(parts)),
+            bytes: used.bytes.saturating_add(self.bytes.saturating_sub(used.bytes).div_ceil(parts.into())),
+            time: time.saturating_add(self.time.saturating_sub(time) / parts),
+        }
+    }
+
     /// How many of the waiting items, given by size, fit into what is left; at least one, so that an item larger
     /// than the whole byte cap is still fetched, alone.
     pub fn fitting(&self, used: Used, batch: usize, sizes: impl IntoIterator<Item = u64>) -> usize {
@@ -58,6 +70,23 @@ mod tests {
         assert!(CAPS.reached(used(10, 0), Duration::ZERO));
         assert!(CAPS.reached(used(0, 1000), Duration::ZERO));
         assert!(CAPS.reached(used(0, 0), Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn each_part_has_its_share_of_what_those_before_it_left() {
+        let used = |items, bytes| Used { items, bytes };
+        let seconds = Duration::from_secs;
+        for (used, time, parts, expected) in [
+            (used(0, 0), seconds(0), 1, CAPS),
+            (used(0, 0), seconds(0), 4, Caps { items: 3, bytes: 250, time: seconds(15) }),
+            (used(3, 250), seconds(15), 3, Caps { items: 6, bytes: 500, time: seconds(30) }),
+            (used(1, 0), seconds(30), 2, Caps { items: 6, bytes: 500, time: seconds(45) }),
+            (used(6, 500), seconds(45), 1, CAPS),
+            (used(9, 999), seconds(60), 5, CAPS),
+            (used(0, 0), seconds(0), 0, CAPS),
+        ] {
+            assert_eq!(CAPS.share(used, time, parts), expected, "{used:?} {time:?} {parts}");
+        }
     }
 
     #[test]

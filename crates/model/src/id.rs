@@ -56,6 +56,8 @@ ids! {
     QueueId,
     /// An email server profile.
     ProfileId,
+    /// A folder of a mailbox, whatever its server calls it.
+    MailFolderId,
     /// A sealed credential.
     CredentialId,
     /// A mailbox.

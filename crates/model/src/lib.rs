@@ -17,6 +17,7 @@ pub mod email;
 pub mod endpoint;
 pub mod explain;
 pub mod failure;
+pub mod folder;
 pub mod id;
 pub mod identity;
 pub mod job;

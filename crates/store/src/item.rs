@@ -147,6 +147,8 @@ pub async fn unknown(
 /// An item that is to be fetched again, known by its row alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueAgain {
+    /// In which folder.
+    pub folder: String,
     /// The provider's name of it.
     pub item_id: String,
     /// Its size in bytes, as it was listed.
@@ -157,21 +159,21 @@ pub struct DueAgain {
     pub deaths: u32,
 }
 
-/// Items of a folder that are due to be tried again or to be examined again and have not left it, the one that was tried least
-/// first: for a provider that lists an item once. At most `most`.
+/// Items of the folders whose names begin so that are due to be tried again or to be examined again and have not left them, the
+/// one that was tried least first: for a provider that lists an item once. At most `most`.
 pub async fn due_again(
     tenant: &Tenant,
     mailbox: MailboxId,
-    folder: &str,
+    within: &str,
     most: u32,
 ) -> Result<Vec<DueAgain>> {
     let rows = tenant
         .query(
-            "select i.item_id, i.size, i.received_at, i.deaths from mailbox_items i
-             where i.mailbox_id = $1 and i.folder = $2 and i.gone_at is null
+            "select i.folder, i.item_id, i.size, i.received_at, i.deaths from mailbox_items i
+             where i.mailbox_id = $1 and starts_with(i.folder, $2) and i.gone_at is null
                and ((i.decision = 'failed' and i.next_try_at <= now()) or i.examine_again_at is not null)
              order by i.attempts, i.seen_at limit $3",
-            &[&mailbox.0, &folder, &i64::from(most)],
+            &[&mailbox.0, &within, &i64::from(most)],
         )
         .await?;
     let number = |row: &Row, column: &str| -> Result<u32> {
@@ -180,6 +182,7 @@ pub async fn due_again(
     rows.iter()
         .map(|row| {
             Ok(DueAgain {
+                folder: row.try_get("folder")?,
                 item_id: row.try_get("item_id")?,
                 size: u64::try_from(row.try_get::<_, i64>("size")?).unwrap_or(0),
                 received_at: row.try_get("received_at")?,

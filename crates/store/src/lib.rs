@@ -31,6 +31,7 @@ pub mod credential;
 pub mod cursor;
 pub mod deletion;
 pub mod email;
+pub mod folder;
 pub mod grant;
 pub mod idempotency;
 pub mod incoming;

@@ -298,7 +298,7 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
 
 /// A mailbox whose row this transaction holds, for a change. Its rows in the ring are held first: a cycle that ends holds
 /// its own of these when it comes to the mailbox, and would wait here for us while we wait for it.
-async fn locked(tenant: &Tenant, id: MailboxId, expected: Option<i64>) -> Result<Mailbox> {
+pub(crate) async fn locked(tenant: &Tenant, id: MailboxId, expected: Option<i64>) -> Result<Mailbox> {
     tenant
         .query("select from schedules where mailbox_id = $1 order by workload for no key update", &[&id.0])
         .await?;
@@ -315,7 +315,7 @@ fn unknown() -> Refusal {
 }
 
 /// Raises the version after a change of a column of another table that belongs to the mailbox.
-async fn touch(tenant: &Tenant, id: MailboxId) -> Result<i64> {
+pub(crate) async fn touch(tenant: &Tenant, id: MailboxId) -> Result<i64> {
     let row = tenant
         .query_opt(
             "update mailboxes set version = version + 1, modified_at = now() where id = $1 returning version",

@@ -294,7 +294,49 @@ impl Exchange {
     pub fn add_folder(&self, mailbox: &str, name: &str) {
         let mut state = self.lock();
         let place = expect(&state, mailbox);
-        look::add_folder(&mut state, place, name);
+        look::add_folder(&mut state, place, "msgfolderroot", name);
+    }
+
+    /// Makes a folder inside another one, which is a distinguished name or a path below the top.
+    ///
+    /// # Panics
+    /// When there is no such mailbox or folder.
+    pub fn add_folder_in(&self, mailbox: &str, parent: &str, name: &str) {
+        let mut state = self.lock();
+        let place = expect(&state, mailbox);
+        look::add_folder(&mut state, place, parent, name);
+    }
+
+    /// Gives a folder another name, as its owner would.
+    ///
+    /// # Panics
+    /// When there is no such mailbox or folder.
+    pub fn rename_folder(&self, mailbox: &str, path: &str, name: &str) {
+        let mut state = self.lock();
+        let place = expect(&state, mailbox);
+        look::change_folder(&mut state, place, path, |folder| name.clone_into(&mut folder.name));
+    }
+
+    /// Moves a folder into another one, as its owner would.
+    ///
+    /// # Panics
+    /// When there is no such mailbox or folder.
+    pub fn move_folder(&self, mailbox: &str, path: &str, to: &str) {
+        let mut state = self.lock();
+        let place = expect(&state, mailbox);
+        let Some(to) = state.mailboxes[place].find(to) else { panic!("no folder {to}") };
+        look::change_folder(&mut state, place, path, |folder| folder.parent = Some(to));
+    }
+
+    /// Deletes a folder for good with everything in it, as its owner would.
+    ///
+    /// # Panics
+    /// When there is no such mailbox or folder.
+    pub fn remove_folder(&self, mailbox: &str, path: &str) {
+        let mut state = self.lock();
+        let place = expect(&state, mailbox);
+        let Some(number) = state.mailboxes[place].find(path) else { panic!("no folder {path}") };
+        state.remove_folder(place, number);
     }
 
     /// What is in a folder, oldest first.

@@ -97,10 +97,11 @@ pub(crate) fn remove(state: &mut State, id: &str) {
     }
 }
 
-pub(crate) fn add_folder(state: &mut State, place: usize, name: &str) {
+pub(crate) fn add_folder(state: &mut State, place: usize, parent: &str, name: &str) {
     let number = state.tick();
     let mailbox = &mut state.mailboxes[place];
-    let parent = mailbox.distinguished("msgfolderroot");
+    let parent = mailbox.find(parent);
+    assert!(parent.is_some(), "no folder to put {name} into");
     mailbox.folders.insert(
         number,
         Folder {
@@ -115,6 +116,15 @@ pub(crate) fn add_folder(state: &mut State, place: usize, name: &str) {
             gone: Vec::new(),
         },
     );
+}
+
+pub(crate) fn change_folder(state: &mut State, place: usize, path: &str, change: impl FnOnce(&mut Folder)) {
+    let Some(number) = state.mailboxes[place].find(path) else { panic!("no folder {path}") };
+    let at = state.tick();
+    if let Some(folder) = state.mailboxes[place].folders.get_mut(&number) {
+        change(folder);
+        folder.changed = at;
+    }
 }
 
 fn item(id: &str) -> (usize, u64) {

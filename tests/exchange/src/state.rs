@@ -249,6 +249,28 @@ impl State {
         Ok(new)
     }
 
+    /// Removes a folder with everything below it.
+    pub(crate) fn remove_folder(&mut self, place: usize, number: u64) {
+        let mut all = self.mailboxes[place].below(number);
+        all.push(number);
+        for number in all {
+            let items: Vec<u64> = self.mailboxes[place]
+                .items
+                .values()
+                .filter(|item| item.folder == number)
+                .map(|item| item.number)
+                .collect();
+            for item in items {
+                let _ = self.remove(place, item);
+            }
+            let at = self.tick();
+            let mailbox = &mut self.mailboxes[place];
+            if let Some(folder) = mailbox.folders.remove(&number) {
+                mailbox.gone.push((number, folder.entered, at));
+            }
+        }
+    }
+
     fn take(&mut self, place: usize, number: u64) -> Result<Item, Refusal> {
         let at = self.tick();
         let mailbox = &mut self.mailboxes[place];

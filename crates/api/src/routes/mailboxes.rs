@@ -1,6 +1,7 @@
 //! Mailboxes: mapping, approving, credentials, and what is on. Nothing is processed before a mailbox is approved, tested
 //! and enabled; tests and workloads are in the files below.
 
+mod folders;
 mod items;
 mod shape;
 mod test;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(test::routes())
         .merge(workloads::routes())
         .merge(items::routes())
+        .merge(folders::routes())
 }
 
 /// Which mailboxes.

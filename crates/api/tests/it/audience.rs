@@ -323,10 +323,11 @@ async fn every_changing_operation_obeys_its_owner_and_nobody_else() {
 }
 
 /// Operations that change no record, setting, mapping, approval or secret.
-const TRACELESS: [(&str, &str); 5] = [
+const TRACELESS: [(&str, &str); 6] = [
     ("POST /api/v1/mailboxes/{id}/workloads/{workload}/sync", "a wish to run now"),
     ("POST /api/v1/mailboxes/{id}/approve", "the planted mailbox is approved"),
     ("PUT /api/v1/queues/{id}/members/{user}", "the planted user is a member"),
     ("PUT /api/v1/addresses", "none are given"),
     ("POST /api/v1/mailboxes/{id}/re-examine", "what the planted mailbox passed over lies on no server"),
+    ("PUT /api/v1/mailboxes/{id}/folders", "the planted mailbox is no Exchange server's and has none"),
 ];

@@ -1,23 +1,26 @@
-//! Incoming mail from an Exchange server: what changed in the inbox since the cursor, page by page. What is new of it is
-//! fetched in batches, and the cursor is committed with the last of a page, never before.
+//! Incoming mail from an Exchange server: what changed in the inbox and the other folders that are read since their cursors,
+//! page by page. What is new of it is fetched in batches, and the cursor is committed with the last of a page, never before.
 
 mod batch;
 mod cursor;
 mod entry;
+mod folders;
 mod large;
 mod page;
 
+use std::collections::{BTreeMap, VecDeque};
+
 use jiff::Timestamp;
-use mail::ews::{ItemId, Session};
+use mail::ews::{ItemId, ItemPage, Session};
 use model::crash::{self, Point};
 use store::item;
-use tokio::time::Instant;
 
 use super::intake::{Flow, Intake, Waiting};
 use crate::ending::{Ending, Interrupted};
 use crate::start::Cycle;
 use cursor::Cursor;
 use entry::Entry;
+use folders::{Asked, Place};
 
 /// A message that has no decision yet, or is to be decided about anew.
 #[derive(Clone, Debug)]
@@ -40,40 +43,55 @@ impl Waiting for New {
     }
 }
 
-/// One cycle's reading of an inbox.
+/// One cycle's reading of a mailbox.
 struct Reading<'a> {
     intake: Intake<'a>,
+    /// The folder whose turn it is.
+    place: Place,
+    /// How far that one was read.
     cursor: Cursor,
+    /// The folders whose changes are read.
+    listed: Vec<String>,
     /// Whether the server gave a message in this cycle.
     gives: bool,
 }
 
 pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
-    let started = Instant::now();
-    let caps = cycle.parts.mail.config().caps();
-    let mut reading = Reading { intake: Intake::of(cycle), cursor: Cursor::default(), gives: false };
-    let Entry { mut session, mut page } = reading.enter().await?;
+    let mut reading = Reading {
+        intake: Intake::of(cycle),
+        place: Place::Inbox,
+        cursor: Cursor::default(),
+        listed: Vec::new(),
+        gives: false,
+    };
+    let Entry { mut session, page, folders, mut turns } = reading.enter().await?;
     crash::point(Point::SignInAfter);
-    let mut cut_off = false;
-    loop {
-        let last = page.last;
-        match reading.take_in(&mut session, page).await? {
-            Flow::GoOn => {}
-            Flow::Full => {
-                cut_off = true;
-                break;
+    let (mut page, mut may_list) = (Some(page), folders.is_due);
+    // The inbox first, then the others in turn. Each has its share of the cycle, and what one leaves is for the others, and for
+    // those that have more.
+    while let Some(place) = turns.pop_front() {
+        let turn = reading.take_turn(&mut session, &place, 1 + turns.len(), page.take()).await;
+        match turn {
+            Err(why) => match place.problem(&why) {
+                Some((id, problem)) => reading.lost(id, problem).await?,
+                None => return Err(why),
+            },
+            Ok(Flow::GoOn) => {}
+            Ok(Flow::Full) if session.is_usable() => turns.push_back(place),
+            Ok(Flow::Full | Flow::Stop) => return Ok(Ending::done(reading.intake.decided, true)),
+        }
+        if std::mem::take(&mut may_list) {
+            match reading.list_folders(&mut session, &folders).await? {
+                Asked::Read(places) => reading.add(&mut turns, places),
+                Asked::Unknown => {}
+                Asked::Broken => return Ok(Ending::done(reading.intake.decided, true)),
             }
-            Flow::Stop => return Ok(Ending::done(reading.intake.decided, true)),
         }
-        if last {
+        if reading.intake.is_over() {
             break;
         }
-        if caps.reached(reading.intake.used, started.elapsed()) || cycle.parts.drain.is_cancelled() {
-            cut_off = true;
-            break;
-        }
-        page = reading.changes(&mut session).await?;
     }
+    let cut_off = !turns.is_empty() || cycle.parts.drain.is_cancelled();
     // What failed before comes last: a message that breaks its connection each time holds up none of the others.
     if !cut_off && reading.again(&mut session).await? != Flow::GoOn {
         return Ok(Ending::done(reading.intake.decided, true));
@@ -83,21 +101,55 @@ pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
 }
 
 impl Reading<'_> {
+    /// Reads what is new in a folder until its share is used up: one of so many that are still to come.
+    async fn take_turn(
+        &mut self,
+        session: &mut Session,
+        place: &Place,
+        parts: usize,
+        page: Option<ItemPage>,
+    ) -> Result<Flow, Interrupted> {
+        let mut page = match page {
+            Some(page) => page,
+            None => self.turn_to(session, place, parts).await?,
+        };
+        loop {
+            let last = page.last;
+            match self.take_in(session, page).await? {
+                Flow::GoOn if last => return Ok(Flow::GoOn),
+                Flow::GoOn if self.intake.is_full() => return Ok(Flow::Full),
+                Flow::GoOn => page = self.changes(session).await?,
+                over => return Ok(over),
+            }
+        }
+    }
+
     /// Reads again what failed and whose time has come, and what somebody wants to be examined again. No page names it: the
     /// cursor has passed it.
     async fn again(&mut self, session: &mut Session) -> Result<Flow, Interrupted> {
-        let config = self.intake.cycle.parts.mail.config();
-        let most = config.max_items.saturating_sub(self.intake.used.items).max(1);
+        let Intake { cycle, used, .. } = &self.intake;
+        let most = cycle.parts.mail.config().max_items.saturating_sub(used.items).max(1);
+        let within = cycle.mailbox.within();
         let tenant = self.intake.fenced().await?;
-        let due = item::due_again(&tenant, self.intake.cycle.mailbox.id, &self.intake.folder, most).await?;
+        let due = item::due_again(&tenant, self.intake.cycle.mailbox.id, &within, most).await?;
         tenant.commit().await?;
-        let waiting = due.into_iter().map(|due| New {
-            id: ItemId { id: due.item_id, change_key: None },
-            size: due.size,
-            received_at: due.received_at,
-            deaths: due.deaths,
-        });
-        let mut waiting = waiting.collect();
-        self.read(session, &mut waiting, Vec::new(), None).await
+        let mut folders: BTreeMap<String, VecDeque<New>> = BTreeMap::new();
+        for due in due {
+            let new = New {
+                id: ItemId { id: due.item_id, change_key: None },
+                size: due.size,
+                received_at: due.received_at,
+                deaths: due.deaths,
+            };
+            folders.entry(due.folder).or_default().push_back(new);
+        }
+        for (folder, mut waiting) in folders {
+            self.intake.turn_to(folder, 1);
+            let flow = self.read(session, &mut waiting, Vec::new(), None).await?;
+            if flow != Flow::GoOn {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::GoOn)
     }
 }

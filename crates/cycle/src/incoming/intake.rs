@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use mail::mime;
 use model::accept::Rule;
 use model::alert::AlertKind;
-use model::budget::Used;
+use model::budget::{Caps, Used};
 use model::crash::{self, Point};
 use model::email::Decision;
 use model::identity::identity;
@@ -53,7 +53,10 @@ pub(super) struct Intake<'a> {
     pub(super) search_keys: SearchKeys,
     pub(super) used: Used,
     pub(super) decided: u32,
-    /// When the cycle's time is over: what is on its way then is left to the next one.
+    pub(super) started: Instant,
+    /// What may be used before the present folder has to make room for others.
+    pub(super) caps: Caps,
+    /// When the time for the present folder is over: what is on its way then is left to another time.
     pub(super) until: Instant,
 }
 
@@ -96,18 +99,40 @@ pub(super) struct Read {
 
 impl<'a> Intake<'a> {
     pub(super) fn of(cycle: &'a Cycle) -> Self {
+        let (started, caps) = (Instant::now(), cycle.parts.mail.config().caps());
         Self {
             cycle,
             folder: cycle.mailbox.incoming_folder(),
             search_keys: SearchKeys::new(),
             used: Used::default(),
             decided: 0,
-            until: Instant::now() + cycle.parts.mail.config().caps().time,
+            started,
+            caps,
+            until: started + caps.time,
         }
     }
 }
 
 impl Intake<'_> {
+    /// Turns to a folder, which may have its share of what the cycle has left: it is one of so many that are still to come.
+    pub(super) fn turn_to(&mut self, folder: String, parts: usize) {
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX);
+        self.caps = self.cycle.parts.mail.config().caps().share(self.used, self.started.elapsed(), parts);
+        self.until = self.started + self.caps.time;
+        self.folder = folder;
+    }
+
+    /// Whether the present folder's share is used up.
+    pub(super) fn is_full(&self) -> bool {
+        self.caps.reached(self.used, self.started.elapsed()) || self.cycle.parts.drain.is_cancelled()
+    }
+
+    /// Whether the cycle has used what it may.
+    pub(super) fn is_over(&self) -> bool {
+        let caps = self.cycle.parts.mail.config().caps();
+        caps.reached(self.used, self.started.elapsed()) || self.cycle.parts.drain.is_cancelled()
+    }
+
     /// A transaction that may write only while the claim is ours.
     pub(super) async fn fenced(&self) -> store::Result<Tenant> {
         self.fence(self.cycle.parts.store.tenant(self.cycle.organization).await?).await
@@ -129,8 +154,19 @@ impl Intake<'_> {
         kind: AlertKind,
         parameters: Value,
     ) -> Result<(), Interrupted> {
+        self.warn_of(tenant, kind, "", parameters).await
+    }
+
+    /// The same of one of several things of the mailbox.
+    pub(super) async fn warn_of(
+        &self,
+        tenant: &Tenant,
+        kind: AlertKind,
+        detail: &str,
+        parameters: Value,
+    ) -> Result<(), Interrupted> {
         let subject = Subject::Mailbox(self.cycle.mailbox.id);
-        let alert = NewAlert { kind, subject, detail: String::new(), parameters, server_said: None };
+        let alert = NewAlert { kind, subject, detail: detail.to_owned(), parameters, server_said: None };
         alert::raise(tenant, &alert).await?;
         Ok(())
     }
@@ -152,7 +188,7 @@ impl Intake<'_> {
     ) -> Option<(Vec<T>, Held)> {
         let config = self.cycle.parts.mail.config();
         let most = usize::try_from(config.batch_items).unwrap_or(usize::MAX);
-        let fitting = config.caps().fitting(self.used, most, waiting.iter().map(Waiting::size));
+        let fitting = self.caps.fitting(self.used, most, waiting.iter().map(Waiting::size));
         let mut batch: Vec<T> = Vec::with_capacity(fitting);
         let (mut bytes, room) = (0, self.room());
         while batch.len() < fitting.max(1)

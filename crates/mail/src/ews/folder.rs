@@ -48,6 +48,8 @@ pub struct Folder {
     pub name: String,
     /// What is meant to be in it: `IPF.Note` for mail.
     pub class: Option<String>,
+    /// What the server itself uses it for: `inbox`, `deleteditems`. Told by hierarchies alone, since Exchange 2013.
+    pub role: Option<String>,
     /// How many items are in it.
     pub total: Option<u32>,
     /// How many of them were not read.
@@ -121,11 +123,20 @@ impl FolderRef {
 impl Folder {
     /// What is asked for of each folder.
     pub(super) fn shape() -> String {
+        Self::shape_with("")
+    }
+
+    /// The same with what the server itself uses it for, which Exchange knows since 2013.
+    pub(super) fn shape_with_role() -> String {
+        Self::shape_with("<t:FieldURI FieldURI=\"folder:DistinguishedFolderId\"/>")
+    }
+
+    fn shape_with(more: &str) -> String {
         format!(
             "<m:FolderShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>\
              <t:FieldURI FieldURI=\"folder:DisplayName\"/><t:FieldURI FieldURI=\"folder:FolderClass\"/>\
              <t:FieldURI FieldURI=\"folder:ParentFolderId\"/><t:FieldURI FieldURI=\"folder:TotalCount\"/>\
-             <t:FieldURI FieldURI=\"folder:UnreadCount\"/>{}</t:AdditionalProperties></m:FolderShape>",
+             <t:FieldURI FieldURI=\"folder:UnreadCount\"/>{more}{}</t:AdditionalProperties></m:FolderShape>",
             Property::OwnerMark.uri()
         )
     }
@@ -137,6 +148,7 @@ impl Folder {
             parent: element.child("ParentFolderId").and_then(FolderId::read),
             name: element.text_of("DisplayName").unwrap_or_default().to_owned(),
             class: element.text_of("FolderClass").map(str::to_owned),
+            role: element.text_of("DistinguishedFolderId").map(str::to_lowercase),
             total: element.read("TotalCount"),
             unread: element.read("UnreadCount"),
             owner_mark: property::value(element, Property::OwnerMark).and_then(OwnerMark::read),

@@ -297,6 +297,15 @@ pub(super) const fn facts(kind: K) -> Facts {
             "Look in the mailbox with a mail program: somebody may have moved or deleted them. If the server deletes or \
              hides what was read, have it keep messages, as docs/pop3.md says.",
         ),
+        K::FolderNotRead => of(
+            Warning,
+            Mailbox,
+            Permanent,
+            "A folder is not read",
+            "The folder {folder} is to be read beside the inbox and is not: {reason}.",
+            "Make the folder again, or say anew which folders are to be read: `lockstep mailbox folders`. The inbox and the \
+             other folders are read all the while, and folders are looked for once an hour.",
+        ),
         K::MessageTooLarge => of(
             Warning,
             Mailbox,

@@ -74,8 +74,11 @@ const TAKEABLE: &str = "i.decision in ('not_accepted', 'before_the_floor', 'too_
              >= coalesce(date_trunc('second', greatest(p.process_email_received_after, m.process_email_received_after)),
                          '-infinity'))";
 
-/// Whether the server may still have it: under the names of the server and login that the mailbox is read with.
-const THERE: &str = "(i.gone_at is null and i.folder = m.incoming_endpoint || ' ' || m.login_key)";
+/// Whether the server may still have it: under the names of the server and login that the mailbox is read with, or in any folder
+/// of the mailbox at an Exchange server.
+const THERE: &str = "(i.gone_at is null and case when starts_with(m.incoming_endpoint, 'ews:')
+    then starts_with(i.folder, 'ews ' || lower(m.address) || ' ')
+    else i.folder = m.incoming_endpoint || ' ' || m.login_key end)";
 
 /// How many items could be taken by today's rules.
 pub async fn count(tenant: &Tenant, extent: Extent) -> Result<Counted> {

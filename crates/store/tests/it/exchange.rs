@@ -8,6 +8,7 @@ use model::endpoint::{Endpoint, Protocol, Tls};
 use model::profile::{CredentialsOn, Exchange, ExchangeAccess, ProfileKind};
 use model::workload::Workload;
 use store::Refusal;
+use store::folder;
 use store::item::{self, ItemDecision};
 use store::mailbox::MailboxUpdate;
 use store::outgoing::{goes_by_draft, in_doubt, laid_down, left, record_found, recover, removed, renamed};
@@ -98,6 +99,43 @@ fn failed(item_id: &str) -> ItemDecision {
 }
 
 #[tokio::test]
+async fn the_folders_that_are_read_are_chosen_by_path_and_each_choice_is_written_down() {
+    let world = world().await;
+    let tenant = world.tenant().await;
+    let made = profile::create(&tenant, &exchange_fields(), &author()).await.unwrap();
+    let mailbox =
+        store::mailbox::create(&tenant, &new_mailbox("ida", None, made.id), &author()).await.unwrap();
+    let choose = async |version: Option<i64>, paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        folder::choose(&tenant, mailbox.id, version, &paths, &author()).await
+    };
+    let chosen = async || -> Vec<String> {
+        folder::chosen(&tenant, mailbox.id).await.unwrap().into_iter().map(|chosen| chosen.path).collect()
+    };
+    let version = async || store::mailbox::get(&tenant, mailbox.id).await.unwrap().unwrap().version;
+    choose(None, &["/Archive/", "INBOX", "Inbox/Support", "archive"]).await.unwrap();
+    assert_eq!(chosen().await, ["Archive", "Inbox/Support"]);
+    let read = version().await;
+    choose(Some(read), &["Archive", "Inbox/Support"]).await.unwrap();
+    assert_eq!(version().await, read, "nothing changed");
+    choose(Some(read), &["Inbox/Support"]).await.unwrap();
+    let log = store::change::of(&tenant, "mailbox", mailbox.id.0, 0, 10).await.unwrap();
+    assert_eq!(log.iter().filter(|change| change.fields.get("folders").is_some()).count(), 2);
+
+    let many: Vec<String> = (0..21).map(|number| format!("folder {number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(refusal(choose(None, &many).await).field(), Some("read"));
+    assert_eq!(refusal(choose(None, &["two\nlines"]).await).field(), Some("read"));
+    assert_eq!(refusal(choose(Some(read), &[]).await).field(), Some("version"));
+    let pop3 = [String::from("Archive")];
+    assert_eq!(
+        refusal(folder::choose(&tenant, world.ada_box, None, &pop3, &author()).await).field(),
+        Some("read")
+    );
+    assert_eq!(chosen().await, ["Inbox/Support"]);
+}
+
+#[tokio::test]
 async fn what_failed_is_due_again_by_its_row_until_it_leaves_the_folder() {
     let world = world().await;
     let (tenant, mailbox) = (world.tenant().await, world.ada_box);
@@ -108,7 +146,7 @@ async fn what_failed_is_due_again_by_its_row_until_it_leaves_the_folder() {
     item::decide(&tenant, mailbox, "another", &[failed("elsewhere")]).await.unwrap();
     item::left(&tenant, mailbox, "inbox", &["left".to_owned(), "unheard of".to_owned()]).await.unwrap();
     let due = async || -> Vec<String> {
-        let due = item::due_again(&tenant, mailbox, "inbox", 10).await.unwrap();
+        let due = item::due_again(&tenant, mailbox, "in", 10).await.unwrap();
         let mut due: Vec<String> = due.into_iter().map(|due| due.item_id).collect();
         due.sort_unstable();
         due

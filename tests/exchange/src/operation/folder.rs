@@ -164,32 +164,9 @@ fn delete_one(call: &mut Call<'_>, id: &Element, trash: bool) -> Message {
             folder.changed = at;
         }
     } else {
-        remove(call, place, number);
+        call.state.remove_folder(place, number);
     }
     Ok(Vec::new())
-}
-
-/// Removes a folder with everything below it.
-fn remove(call: &mut Call<'_>, place: usize, number: u64) {
-    let mut all = call.mailbox(place).below(number);
-    all.push(number);
-    for number in all {
-        let items: Vec<u64> = call
-            .mailbox(place)
-            .items
-            .values()
-            .filter(|item| item.folder == number)
-            .map(|item| item.number)
-            .collect();
-        for item in items {
-            let _ = call.state.remove(place, item);
-        }
-        let at = call.state.tick();
-        let mailbox = &mut call.state.mailboxes[place];
-        if let Some(folder) = mailbox.folders.remove(&number) {
-            mailbox.gone.push((number, folder.entered, at));
-        }
-    }
 }
 
 pub(super) fn empty(call: &mut Call<'_>, request: &Element) -> Result<Element, Fault> {
@@ -223,7 +200,7 @@ fn empty_one(call: &mut Call<'_>, id: &Element, how: &str, below: bool) -> Messa
             .map(|child| child.number)
             .collect();
         for child in children {
-            remove(call, place, child);
+            call.state.remove_folder(place, child);
         }
     }
     Ok(Vec::new())

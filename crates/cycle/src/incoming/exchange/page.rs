@@ -99,7 +99,7 @@ impl Reading<'_> {
             .collect();
         let Intake { cycle, folder, .. } = &self.intake;
         let within = cycle.mailbox.within();
-        let known = KnownFolders { within: &within, listed: std::slice::from_ref(folder) };
+        let known = KnownFolders { within: &within, listed: &self.listed };
         Ok(item::moved_here(tenant, cycle.mailbox.id, folder, &arrived, known).await?)
     }
 

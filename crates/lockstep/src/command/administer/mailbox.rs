@@ -2,6 +2,7 @@
 
 mod again;
 mod arguments;
+mod folders;
 mod shown;
 mod sync;
 mod test;
@@ -147,6 +148,8 @@ pub enum Command {
         #[command(flatten)]
         extent: Extent,
     },
+    /// Show which folders an Exchange mailbox has, or choose which of them are read beside the inbox.
+    Folders(folders::Folders),
     /// Have messages fetched and judged again that were passed over, after acceptance, floor or limit was changed, or the
     /// reason of a failure mended. Says how many there are, and asks.
     ReExamine(again::ReExamine),
@@ -227,6 +230,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Mailbox, &mailbox).await?;
             items(context, &id, decision, extent).await?;
         }
+        Command::Folders(wanted) => wanted.run(context).await?,
         Command::ReExamine(wanted) => wanted.run(context).await?,
     }
     Ok(())

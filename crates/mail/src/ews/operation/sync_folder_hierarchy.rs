@@ -9,7 +9,7 @@ use crate::ews::ask::Ask;
 use crate::ews::code::Fault;
 use crate::ews::item::boolean;
 use crate::ews::xml::{Element, escaped};
-use crate::ews::{Folder, FolderId, FolderRef, Session};
+use crate::ews::{Folder, FolderId, FolderRef, Session, Version};
 
 /// Some of the changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +34,21 @@ pub enum FolderChange {
 impl Session {
     /// What changed about the folders that people see since `state`; without one, all of them.
     pub async fn sync_folder_hierarchy(&mut self, state: Option<&str>) -> Result<HierarchyPage, Error> {
-        let body = request(&FolderRef::Root.xml(self.folders_of()), state);
+        let shape = if self.version().is_some_and(|version| version >= Version::Exchange2013) {
+            Folder::shape_with_role()
+        } else {
+            Folder::shape()
+        };
+        let body = request(&FolderRef::Root.xml(self.folders_of()), state, &shape);
         self.ask(Ask::reading(Phase::List, "SyncFolderHierarchy", &body), read).await
     }
 }
 
-fn request(root: &str, state: Option<&str>) -> String {
+fn request(root: &str, state: Option<&str>, shape: &str) -> String {
     let state =
         state.map(|state| format!("<m:SyncState>{}</m:SyncState>", escaped(state))).unwrap_or_default();
     format!(
-        "<m:SyncFolderHierarchy>{}<m:SyncFolderId>{root}</m:SyncFolderId>{state}</m:SyncFolderHierarchy>",
-        Folder::shape()
+        "<m:SyncFolderHierarchy>{shape}<m:SyncFolderId>{root}</m:SyncFolderId>{state}</m:SyncFolderHierarchy>"
     )
 }
 
@@ -71,7 +75,9 @@ mod tests {
 
     #[test]
     fn folders_are_asked_for_and_read() {
-        let said = request(&FolderRef::Root.xml(None), Some("H4"));
+        let said = request(&FolderRef::Root.xml(None), Some("H4"), &Folder::shape_with_role());
+        assert!(said.contains(r#"<t:FieldURI FieldURI="folder:DistinguishedFolderId"/>"#), "{said}");
+        assert!(!Folder::shape().contains("Distinguished"));
         assert!(said.starts_with("<m:SyncFolderHierarchy><m:FolderShape>"), "{said}");
         assert!(
             said.ends_with(
@@ -79,7 +85,7 @@ mod tests {
             ),
             "{said}"
         );
-        let answer = r#"<m:SyncFolderHierarchyResponse xmlns:m="m" xmlns:t="t"><m:ResponseMessages><m:SyncFolderHierarchyResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:SyncState>H4sI</m:SyncState><m:IncludesLastFolderInRange>true</m:IncludesLastFolderInRange><m:Changes><t:Create><t:CalendarFolder><t:FolderId Id="c"/><t:DisplayName>Calendar</t:DisplayName></t:CalendarFolder></t:Create><t:Update><t:Folder><t:FolderId Id="f"/><t:DisplayName>Fairs</t:DisplayName></t:Folder></t:Update><t:Delete><t:FolderId Id="d"/></t:Delete></m:Changes></m:SyncFolderHierarchyResponseMessage></m:ResponseMessages></m:SyncFolderHierarchyResponse>"#;
+        let answer = r#"<m:SyncFolderHierarchyResponse xmlns:m="m" xmlns:t="t"><m:ResponseMessages><m:SyncFolderHierarchyResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:SyncState>H4sI</m:SyncState><m:IncludesLastFolderInRange>true</m:IncludesLastFolderInRange><m:Changes><t:Create><t:CalendarFolder><t:FolderId Id="c"/><t:DisplayName>Calendar</t:DisplayName><t:DistinguishedFolderId>calendar</t:DistinguishedFolderId></t:CalendarFolder></t:Create><t:Update><t:Folder><t:FolderId Id="f"/><t:DisplayName>Fairs</t:DisplayName></t:Folder></t:Update><t:Delete><t:FolderId Id="d"/></t:Delete></m:Changes></m:SyncFolderHierarchyResponseMessage></m:ResponseMessages></m:SyncFolderHierarchyResponse>"#;
         let page = read(&Element::parse(answer.as_bytes()).unwrap()).unwrap();
         assert!(page.last);
         let names: Vec<_> = page
@@ -91,5 +97,8 @@ mod tests {
             })
             .collect();
         assert_eq!(names, ["Calendar", "Fairs", "d"]);
+        assert!(
+            matches!(&page.changes[0], FolderChange::Kept(folder) if folder.role.as_deref() == Some("calendar"))
+        );
     }
 }
