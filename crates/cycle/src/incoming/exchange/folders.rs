@@ -95,12 +95,11 @@ impl Reading<'_> {
         };
         let said = Hierarchy { of_mailbox: &within, sync_state: &sync_state, whole, there, gone };
         for chosen in folder::keep(&tenant, mailbox, said).await? {
-            match chosen.problem {
-                Some(problem) => self.not_read(&tenant, &chosen.path, problem).await?,
-                None => {
-                    let (kind, subject) = (AlertKind::FolderNotRead, Subject::Mailbox(mailbox));
-                    alert::resolve(&tenant, &[kind], subject, Some(&chosen.path)).await?;
-                }
+            if let Some(problem) = chosen.problem {
+                self.not_read(&tenant, &chosen.path, problem).await?;
+            } else {
+                let (kind, subject) = (AlertKind::FolderNotRead, Subject::Mailbox(mailbox));
+                alert::resolve(&tenant, &[kind], subject, Some(&chosen.path)).await?;
             }
         }
         let read = folder::for_cycle(&tenant, mailbox, &within).await?.read;
