@@ -73,10 +73,7 @@ impl Provider for ExchangeEws {
             kind: ProfileKind::ExchangeEws,
             incoming: endpoint.clone(),
             outgoing: endpoint,
-            exchange: Some(model::profile::Exchange {
-                path: "/EWS/Exchange.asmx".to_owned(),
-                access: ExchangeAccess::Own,
-            }),
+            exchange: Some(model::profile::Exchange::at("/EWS/Exchange.asmx", ExchangeAccess::Own)),
             ca_certificate: Some(self.gate.ca_pem().to_owned()),
             limits: Limits {
                 credentials_on: CredentialsOn::Mailbox,

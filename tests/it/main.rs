@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod alarm;
+mod autodiscover;
 mod bad_input;
 mod bad_profiles;
 mod consent;

@@ -12,6 +12,7 @@ use throttle::Denied;
 
 use crate::access::NoAccess;
 use crate::failure::{self, Explained};
+use crate::search::Unfound;
 
 /// When a cycle without a token asks whether there is one now.
 const RETRY: Duration = Duration::from_secs(300);
@@ -31,6 +32,8 @@ pub struct Ending {
     pub held_by: Option<String>,
     /// How long the server asked to be left alone, and by whom.
     pub back_off: Option<BackOff>,
+    /// Whether something says that the mailbox is at another server by now.
+    pub moved: bool,
 }
 
 /// A pause that a server asked for.
@@ -52,6 +55,7 @@ impl Ending {
             server_answered: true,
             held_by: None,
             back_off: None,
+            moved: false,
         }
     }
 
@@ -91,7 +95,30 @@ impl Ending {
 
     /// The conversation failed.
     pub(crate) fn failed(error: &mail::Error, mailbox: &MailboxForCycle) -> Self {
-        let explained = failure::explained(error, mailbox.endpoint());
+        let moved = error.says_moved();
+        Self { moved, ..Self::told(error, failure::explained(error, mailbox.endpoint())) }
+    }
+
+    /// The mailbox's server was looked for, and not found.
+    pub(crate) fn unfound(unfound: Unfound) -> Self {
+        let Unfound { explained, error } = unfound;
+        match error {
+            Some(error) => Self::told(&error, explained),
+            None => Self {
+                outcome: Outcome::Failed(explained.failure.clone()),
+                explained: Some(explained),
+                server_answered: true,
+                ..Self::idle()
+            },
+        }
+    }
+
+    /// The server that was found for the mailbox is left alone for a while.
+    pub(crate) fn server_down(pause: Duration) -> Self {
+        Self::later(pause, DueReason::ServerDown)
+    }
+
+    fn told(error: &mail::Error, explained: Explained) -> Self {
         let outcome = failure::outcome(&explained.failure, failure::asks_for_a_pause(error));
         // One that says it is in trouble itself has said nothing about whether it is back.
         let server_answered = explained.failure.scope != FailureScope::Server

@@ -30,6 +30,7 @@ const OF_THE_SERVER: &[AlertKind] = &[
     AlertKind::TlsMismatch,
     AlertKind::TlsNotOffered,
     AlertKind::ServerBusy,
+    AlertKind::AutodiscoverFailed,
     // Said of the server when it greets nobody as it should, and of a mailbox when that happens later.
     AlertKind::ProtocolViolated,
     AlertKind::MailboxRefused,
@@ -45,6 +46,9 @@ const OF_THE_MAILBOX: &[AlertKind] = &[
     AlertKind::ImpersonationRefused,
     AlertKind::MailboxUnknown,
     AlertKind::MailboxNotLicensed,
+    AlertKind::SignInRefused,
+    AlertKind::AutodiscoverFailed,
+    AlertKind::HostConsentNeeded,
 ];
 
 /// A profile's server that refuses this many of its mailboxes, and this share of them, has a problem of its own
@@ -119,6 +123,9 @@ impl Cycle {
             _ if ending.server_worked => self.worked(&tenant, history.server_failures > 0).await?,
             _ if ending.server_answered => self.answered(&tenant, history.server_failures > 0).await?,
             _ => {}
+        }
+        if ending.moved && self.mailbox.sought.is_some() {
+            mailbox::doubt_found(&tenant, self.mailbox.id).await?;
         }
         if let Some(explained) = &ending.explained {
             self.tell(&tenant, explained, &outcome, &next).await?;

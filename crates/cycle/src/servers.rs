@@ -132,9 +132,10 @@ impl Mail {
             .as_ref()
             .ok_or_else(|| unspeakable("the profile names no web service"))?;
         let endpoint = &mailbox.server.incoming;
-        let address =
-            ews::Address::parse(&format!("https://{}:{}{}", endpoint.host, endpoint.port, exchange.path))
-                .map_err(|_| unspeakable("the address of the profile's web service is none"))?;
+        let path = exchange.path.as_deref();
+        let path = path.ok_or_else(|| unspeakable("the mailbox's web service was not looked for yet"))?;
+        let address = ews::Address::parse(&format!("https://{}:{}{path}", endpoint.host, endpoint.port))
+            .map_err(|_| unspeakable("the address of the profile's web service is none"))?;
         let owner: EmailAddress =
             mailbox.address.parse().map_err(|_| unspeakable("the mailbox's address is none"))?;
         let settings = ews::Settings {

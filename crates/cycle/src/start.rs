@@ -1,5 +1,6 @@
 //! The beginning of a cycle: what its claim and its mailbox say, before anything is connected to.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use store::change::Author;
 use store::mailbox::MailboxForCycle;
 use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
-use store::{Store, mailbox, schedule};
+use store::{Store, health, mailbox, schedule};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Keeper, NoAccess};
 use crate::ending::{Ending, Interrupted};
 use crate::outgoing::{self, Sends};
+use crate::search::{search, sought};
 use crate::{Mail, incoming};
 
 /// What every cycle of a process works with. Cheap to clone.
@@ -43,6 +45,8 @@ pub struct Cycle {
     /// What the mailbox says.
     pub mailbox: MailboxForCycle,
     pub(crate) work: Work,
+    /// What its server was looked for in vain with, where an older answer is gone on with.
+    in_vain: Option<Ending>,
     ends: Ends,
     /// The least time between two sign-ins that the server announced to this mailbox.
     pub(crate) login_delay: OnceLock<Duration>,
@@ -83,7 +87,10 @@ impl Cycle {
                 mailbox::for_cycle(&tenant, claim.mailbox, claim.workload),
             );
             ours?;
-            let Some(mailbox) = mailbox? else { return Ok(None) };
+            let Some(mut mailbox) = mailbox? else { return Ok(None) };
+            if mailbox.sought.is_some_and(|sought| !sought.known) {
+                mailbox = sought(&mailbox);
+            }
             let work = match claim.workload {
                 _ if !mailbox.may_run() => Work::None,
                 Workload::Incoming => Work::Incoming,
@@ -107,6 +114,7 @@ impl Cycle {
                 claimed,
                 mailbox,
                 work,
+                in_vain: None,
                 ends,
                 login_delay: OnceLock::new(),
                 writes: TaskTracker::new(),
@@ -119,6 +127,87 @@ impl Cycle {
     /// Whether there is anything to connect for.
     pub fn needs_connection(&self) -> bool {
         !matches!(self.work, Work::None)
+    }
+
+    /// Whether its server must be looked for first, under a lease of its own for [`Cycle::sought`].
+    pub fn must_seek(&self) -> bool {
+        self.mailbox.must_be_sought()
+    }
+
+    /// The mailbox as it is while its server is looked for.
+    pub fn sought(&self) -> MailboxForCycle {
+        sought(&self.mailbox)
+    }
+
+    /// Looks for the mailbox's server, by `mail`, which leaves its connections elsewhere. `Break` when the cycle ends with that;
+    /// with nothing in it when the claim is no longer ours.
+    pub async fn seek(&mut self, mail: &Mail) -> ControlFlow<Option<Ending>> {
+        match self.searched(mail).await {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(ending)) => ControlFlow::Break(Some(ending)),
+            Err(Interrupted::Fenced) => ControlFlow::Break(None),
+            Err(Interrupted::Store(error) | Interrupted::NoAccess(NoAccess::Store(error))) => {
+                tracing::warn!("the cycle ends early: {error}");
+                ControlFlow::Break(Some(Ending::of_store(&error, &self.mailbox)))
+            }
+            Err(Interrupted::NoAccess(why)) => {
+                ControlFlow::Break(Some(Ending::without_access(&why, &self.mailbox)))
+            }
+            Err(_) => ControlFlow::Break(Some(Ending::ours())),
+        }
+    }
+
+    async fn searched(&mut self, mail: &Mail) -> Result<Option<Ending>, Interrupted> {
+        let by = self.author();
+        let keeper = Keeper { mail, ..self.keeper() };
+        let found = search(&keeper, &self.mailbox, &by).await?;
+        let tenant = self.parts.store.tenant(self.organization).await?;
+        schedule::fence(&tenant, self.claimed.claim).await?;
+        let ending = match found {
+            Ok(service) => {
+                if mailbox::keep_found(&tenant, &self.mailbox, &service, &by).await? {
+                    self.mailbox.lead_to(&service);
+                    None
+                } else {
+                    // The profile is another by now: the next cycle asks by what it says.
+                    Some(Ending::ours())
+                }
+            }
+            Err(unfound) if self.mailbox.sought.is_some_and(|sought| sought.known) => {
+                tracing::info!(
+                    "the mailbox's server was looked for in vain: the one that is known is tried again"
+                );
+                mailbox::asked_in_vain(&tenant, self.mailbox.id).await?;
+                self.in_vain = Some(Ending::unfound(unfound));
+                None
+            }
+            Err(unfound) => Some(Ending::unfound(unfound)),
+        };
+        tenant.commit().await?;
+        Ok(ending)
+    }
+
+    /// How it ends when the server that was found for its mailbox is to be left alone, for it is down. `Break` as with
+    /// [`Cycle::seek`].
+    pub async fn waits_for_server(&self) -> ControlFlow<Option<Ending>> {
+        if self.mailbox.sought.is_none() {
+            return ControlFlow::Continue(());
+        }
+        let asked = async {
+            let tenant = self.parts.store.tenant(self.organization).await?;
+            schedule::fence(&tenant, self.claimed.claim).await?;
+            let probe = 2 * self.mailbox.server.connect_timeout;
+            let (profile, endpoint) = (self.mailbox.profile, self.mailbox.endpoint());
+            let held = health::held_back(&tenant, profile, endpoint, probe).await?;
+            tenant.commit().await?;
+            Ok(held)
+        };
+        match asked.await {
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(pause)) => ControlFlow::Break(Some(Ending::server_down(pause))),
+            Err(store::Error::Fenced) => ControlFlow::Break(None),
+            Err(error) => ControlFlow::Break(Some(Ending::of_store(&error, &self.mailbox))),
+        }
     }
 
     /// Where the cycle leaves connections that the server has not closed.
@@ -155,7 +244,11 @@ impl Cycle {
             Err(Interrupted::Withheld(refused, error)) => {
                 Some(Ending::withheld(refused, &error, &self.mailbox))
             }
-            Err(Interrupted::Mail(error)) => Some(Ending::failed(&error, &self.mailbox)),
+            Err(Interrupted::Mail(error)) => {
+                // Gone from where it was, and not found elsewhere: the search says what a person can do.
+                let in_vain = self.in_vain.take().filter(|_| error.says_moved());
+                Some(in_vain.unwrap_or_else(|| Ending::failed(&error, &self.mailbox)))
+            }
             Err(Interrupted::LeaseLost) => Some(Ending::ours()),
             Err(Interrupted::NoAccess(NoAccess::Store(error))) => {
                 tracing::warn!("the cycle ends early: {error}");

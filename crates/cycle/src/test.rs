@@ -14,11 +14,12 @@ use model::profile::ProfileKind;
 use model::workload::Workload;
 use serde_json::json;
 use store::change::Author;
-use store::mailbox::MailboxForCycle;
+use store::mailbox::{MailboxForCycle, Service};
 
 use crate::Mail;
 use crate::access::{Access, Keeper, NoAccess};
 use crate::failure::{Explained, explained};
+use crate::search::{search, sought};
 
 /// What a test of one workload found.
 #[derive(Clone, Debug)]
@@ -49,6 +50,13 @@ impl Finding {
             .find(|step| !step.detail.is_empty())
             .map(|step| step.detail.clone())
             .unwrap_or_default()
+    }
+
+    /// Says first where the server was found.
+    pub fn begin_with(&mut self, service: &Service) {
+        let detail = format!("{} says that the web services are at {}", service.told_by, service.url());
+        let step = Step { name: "autodiscover".to_owned(), outcome: StepOutcome::Ok, detail };
+        self.steps.insert(0, step);
     }
 
     fn ok(&mut self, name: &str, detail: impl Into<String>) {
@@ -99,6 +107,24 @@ pub async fn test(
         finding.fail(&error.phase().as_str().replace('_', " "), found);
     }
     Ok(finding)
+}
+
+/// Looks for the server of a mailbox before it is tested, under a lease for [`crate::sought`]. What was looked for in vain is
+/// what the test found.
+pub async fn find(
+    keeper: &Keeper<'_>,
+    mailbox: &MailboxForCycle,
+    by: &Author,
+) -> Result<Result<Service, Finding>, NoAccess> {
+    let mut finding = Finding { steps: Vec::new(), failed: None, taken_from: None };
+    match search(keeper, mailbox, by).await {
+        Ok(Ok(service)) => Ok(Ok(service)),
+        Ok(Err(unfound)) => {
+            finding.fail("autodiscover", unfound.explained);
+            Ok(Err(finding))
+        }
+        Err(why) => without_access(why, &sought(mailbox), finding).map(Err),
+    }
 }
 
 /// What a person must do about it is a finding; what passes is not.

@@ -1,6 +1,8 @@
 //! Test and enable: signs in to both servers of a mailbox as a cycle would, writes down what was found, and switches
 //! on what works. Only then does a workload become due.
 
+mod search;
+
 use std::time::Duration;
 
 use cycle::access::{Keeper, NoAccess};
@@ -39,9 +41,11 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
     };
     let taking = Taking { installation, force };
     let mut steps = Vec::new();
+    // A test finds the server anew, once for all that it tests.
+    let mut anew = true;
     let (mut enabled, mut not_enabled) = (Vec::new(), Vec::new());
     for workload in TESTED {
-        let Some(mailbox) = load(context, id, workload).await? else {
+        let Some(mut mailbox) = load(context, id, workload).await? else {
             return Ok(failed("the mailbox is gone", "nothing needs to be done"));
         };
         if let Some(obstacle) = obstacle(&mailbox) {
@@ -54,7 +58,7 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
         steps.push(step(workload, StepOutcome::Running, ""));
         context.progress(&steps).await?;
         steps.pop();
-        let Tested { finding, with } = match found(context, &mailbox, taking).await? {
+        let Tested { finding, with } = match found(context, &mut mailbox, taking, anew).await? {
             Ok(tested) => tested,
             Err(Denied::Refused { why }) => {
                 let cause = format!("the coordinator does not count connections to this server: {why}");
@@ -64,6 +68,7 @@ pub(crate) async fn run(context: &Context<'_>, payload: &Value) -> store::Result
             }
             Err(denied) => return Ok(Outcome::Snooze(denied.retry_after().unwrap_or(context.retry))),
         };
+        anew = false;
         for found in &finding.steps {
             steps.push(Step { name: format!("{workload}: {}", found.name), ..found.clone() });
         }
@@ -164,16 +169,26 @@ impl SignedIn {
     }
 }
 
-/// Tests under a lease of the jobs' own class: never one connection more than the server allows.
+/// Tests under a lease of the jobs' own class: never one connection more than the server allows. A server that is looked for is
+/// looked for `anew`, or where that was never done.
 async fn found(
     context: &Context<'_>,
-    mailbox: &MailboxForCycle,
+    mailbox: &mut MailboxForCycle,
     taking: Taking,
+    anew: bool,
 ) -> store::Result<Result<Tested, Denied>> {
     let tenant = context.store().tenant(context.organization).await?;
     let with = SignedIn::now(&tenant, mailbox).await?;
     tenant.commit().await?;
     let Some(with) = with else { return Ok(Err(away(context))) };
+    let mut found = None;
+    if mailbox.must_be_sought() || (anew && mailbox.sought.is_some()) {
+        match search::search(context, mailbox).await? {
+            Ok(Ok(service)) => found = Some(service),
+            Ok(Err(finding)) => return Ok(Ok(Tested { finding, with })),
+            Err(denied) => return Ok(Err(denied)),
+        }
+    }
     let request = lease_request(&context.parts.mail, mailbox, ServiceClass::Jobs);
     let (mail, ends) = context.parts.mail.with_ends();
     let lease = match context.under.acquire(request, &ends).await {
@@ -198,7 +213,12 @@ async fn found(
     let finding = finding.filter(|_| !ends.is_silent());
     lease.release().await;
     match finding {
-        Some(Ok(finding)) => Ok(Ok(Tested { finding, with })),
+        Some(Ok(mut finding)) => {
+            if let Some(service) = &found {
+                finding.begin_with(service);
+            }
+            Ok(Ok(Tested { finding, with }))
+        }
         Some(Err(NoAccess::Store(error))) => Err(error),
         Some(Err(_)) | None => Ok(Err(away(context))),
     }

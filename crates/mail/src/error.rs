@@ -11,6 +11,8 @@ use std::time::Duration;
 
 pub use words::printable;
 
+use crate::ews::ask::{LEADS_ELSEWHERE, NOT_HERE};
+
 /// Where in a conversation it failed. The phase decides whose failure it is (a server's, a credential's, an item's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -294,6 +296,32 @@ impl Error {
     pub(crate) fn in_phase(mut self, phase: Phase) -> Self {
         self.0.phase = phase;
         self
+    }
+
+    /// Whether it says that the web services asked for are no longer there, or the mailbox no longer in them: the name has no
+    /// address, nothing listens, no service answers at the path, it sends on, or it has the mailbox elsewhere. A server that is only slow,
+    /// busy or out of order says nothing of the kind.
+    ///
+    /// <https://learn.microsoft.com/en-us/exchange/client-developer/web-service-reference/responsecode>
+    pub fn says_moved(&self) -> bool {
+        let code = matches!(
+            self.code(),
+            Some(
+                "ErrorMailboxMoveInProgress"
+                    | "ErrorMailboxFailover"
+                    | "ErrorCrossSiteRequest"
+                    | "ErrorWrongServerVersion"
+                    | "ErrorProxyRequestNotAllowed"
+                    | "ErrorProxyServiceDiscoveryFailed"
+                    | "ErrorNoRespondingCASInDestinationSite"
+            )
+        );
+        code || match self.kind() {
+            Kind::Unresolvable | Kind::Refused | Kind::NoSuchMailbox => true,
+            Kind::Unsupported(what) => *what == NOT_HERE,
+            Kind::Violation(how) => *how == LEADS_ELSEWHERE,
+            _ => false,
+        }
     }
 
     /// Where it failed.

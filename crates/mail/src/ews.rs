@@ -34,7 +34,7 @@
 
 mod affinity;
 mod answer;
-mod ask;
+pub(crate) mod ask;
 pub mod autodiscover;
 mod code;
 mod content;

@@ -92,6 +92,10 @@ names! {
         MailboxNotLicensed = "mailbox_not_licensed",
         /// The address is a list, a contact or another name of a mailbox.
         NotAMailbox = "not_a_mailbox",
+        /// Nobody says where a mailbox's server is.
+        AutodiscoverFailed = "autodiscover_failed",
+        /// A mailbox's server is looked for at a host that nobody has allowed to hear its credentials.
+        HostConsentNeeded = "host_consent_needed",
         /// Another installation or organization has marked the mailbox as its own.
         MailboxClaimed = "mailbox_claimed",
         /// A mailbox failed ten times.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::{Endpoint, Protocol, Tls};
 use crate::names::names;
 
 names! {
@@ -35,10 +36,30 @@ names! {
 /// How an Exchange server is asked, beside where it listens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// The path of the service on its host, such as `/EWS/Exchange.asmx`.
-    pub path: String,
+    /// The path of the service on its host, such as `/EWS/Exchange.asmx`; none where each mailbox's service is found by
+    /// autodiscover.
+    pub path: Option<String>,
     /// In whose name it is asked.
     pub access: ExchangeAccess,
+    /// The address of the autodiscover service that is asked instead of the servers of a mailbox's domain.
+    #[serde(default)]
+    pub start: Option<String>,
+    /// Hosts that may hear the credentials beside those under a mailbox's domain, by an administrator's consent. One that
+    /// begins with a dot stands for every host under it.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
+impl Exchange {
+    /// A service at a path that is known.
+    pub fn at(path: impl Into<String>, access: ExchangeAccess) -> Self {
+        Self { path: Some(path.into()), access, start: None, hosts: Vec::new() }
+    }
+
+    /// What stands on a profile for the place of a service that is found for each mailbox.
+    pub fn unfound() -> Endpoint {
+        Endpoint { protocol: Protocol::Ews, host: "autodiscover".to_owned(), port: 443, tls: Tls::Implicit }
+    }
 }
 
 /// The numbers that bound how much of a profile's servers may be used at once, counted per endpoint.

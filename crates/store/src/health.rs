@@ -56,7 +56,11 @@ pub async fn server_failed(
     let row = tenant
         .query_one(
             "insert into endpoints as e (organization_id, profile_id, endpoint, protocol, failing_since, failures, open_until)
-             values (current_organization(), $1, $2, $3, now(), 1, now() + make_interval(secs => $4))
+             select current_organization(), $1, $2,
+                    -- A profile whose mailboxes' servers are found has many, and one that is down says nothing of the others.
+                    case when p.kind = 'exchange_ews' and p.exchange_path is null then 'ews_found' else $3 end,
+                    now(), 1, now() + make_interval(secs => $4)
+             from profiles p where p.id = $1
              on conflict (organization_id, profile_id, endpoint) do update set
                 failing_since = coalesce(e.failing_since, now()),
                 failures = e.failures + case when e.open_until > now() then 0 else 1 end,
@@ -88,6 +92,38 @@ pub async fn server_worked(tenant: &Tenant, profile: ProfileId, endpoint: &Endpo
         )
         .await?;
     Ok(())
+}
+
+/// Whether a cycle may try a server that was found for its mailbox, and if not when it may: the scheduler holds no mailbox back
+/// for such a server, which is not that of all of the profile. Once the pause is over the first who asks is the probe, and the
+/// others wait for `probe`, unless it ends sooner.
+pub async fn held_back(
+    tenant: &Tenant,
+    profile: ProfileId,
+    endpoint: &Endpoint,
+    probe: Duration,
+) -> Result<Option<Duration>> {
+    let key = endpoint.key();
+    let row = tenant
+        .query_opt(
+            "select extract(epoch from e.open_until - now())::float8 from endpoints e
+             where e.profile_id = $1 and e.endpoint = $2 and e.protocol = 'ews_found' and e.open_until is not null",
+            &[&profile.0, &key],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let left: f64 = row.try_get(0)?;
+    if left > 0.0 {
+        return Ok(Some(Duration::from_secs_f64(left)));
+    }
+    let ours = tenant
+        .execute(
+            "update endpoints set open_until = now() + make_interval(secs => $3)
+             where profile_id = $1 and endpoint = $2 and open_until <= now()",
+            &[&profile.0, &key, &probe.as_secs_f64()],
+        )
+        .await?;
+    Ok((ours == 0).then_some(probe))
 }
 
 /// The breakers of a profile that are not closed, for people.

@@ -4,6 +4,7 @@
 mod create;
 mod delete;
 mod for_cycle;
+mod found;
 mod map;
 mod update;
 mod workload;
@@ -22,7 +23,9 @@ use crate::{Error, Result, Tenant};
 
 pub use create::{NewMailbox, create};
 pub use delete::{delete, deletion};
-pub use for_cycle::{MailboxForCycle, for_cycle};
+pub use for_cycle::{MailboxForCycle, Sought, for_cycle};
+pub(crate) use found::{Found, forget_found};
+pub use found::{KnownService, Service, asked_in_vain, doubt_found, found, keep_found};
 pub(crate) use map::keep_messages;
 pub use map::{remap, stop_for};
 pub(crate) use update::go_on;
@@ -60,6 +63,8 @@ pub struct Mailbox {
     pub delete_after_processing: bool,
     /// Whether it has its own password.
     pub has_password: bool,
+    /// Where autodiscover found its web services, where that was looked for.
+    pub web_service: Option<KnownService>,
     /// The host application's id.
     pub external_id: Option<String>,
     /// Raised by each change.
@@ -152,8 +157,10 @@ const SELECT: &str = "select m.id, m.name, m.address,
         coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
         m.profile_id, p.name as profile_name, m.incoming_login, m.approval, m.acceptance,
         m.process_email_received_after, m.first_enabled_at, m.delete_after_processing, c.id is not null as has_password,
-        m.external_id, m.version, m.created_at, m.modified_at
+        m.external_id, m.version, m.created_at, m.modified_at,
+        f.host as found_host, f.port as found_port, f.path as found_path, f.told_by, f.found_by, f.found_at, f.doubted_at
     from mailboxes m
+    left join found_services f on f.organization_id = m.organization_id and f.mailbox_id = m.id
     join profiles p on p.organization_id = m.organization_id and p.id = m.profile_id
     left join users u on u.organization_id = m.organization_id and u.id = m.user_id
     left join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
@@ -175,6 +182,7 @@ fn read(row: &Row) -> Result<Mailbox> {
         first_enabled_at: row.try_get("first_enabled_at")?,
         delete_after_processing: row.try_get("delete_after_processing")?,
         has_password: row.try_get("has_password")?,
+        web_service: found::known(row)?,
         external_id: row.try_get("external_id")?,
         version: row.try_get("version")?,
         created_at: row.try_get("created_at")?,
@@ -255,12 +263,15 @@ async fn add_workloads(tenant: &Tenant, mailboxes: &mut [Mailbox]) -> Result<()>
                     s.last_finished_at, s.failures, p.paused_reason,
                     (select max(e.open_until) from endpoints e
                      where e.organization_id = s.organization_id and e.profile_id = s.profile_id
-                       and e.protocol = case w.workload when 'incoming' then 'pop3' when 'outgoing' then 'smtp' end)
+                       and (e.protocol = case w.workload when 'incoming' then 'pop3' when 'outgoing' then 'smtp' end
+                            or (e.protocol = 'ews' and w.workload <> 'act')
+                            or (e.protocol = 'ews_found' and w.workload <> 'act' and e.endpoint = f.endpoint)))
                         as server_open_until
              from mailbox_workloads w
              join schedules s on s.organization_id = w.organization_id and s.mailbox_id = w.mailbox_id
                              and s.workload = w.workload
              join profiles p on p.organization_id = s.organization_id and p.id = s.profile_id
+             left join found_services f on f.organization_id = w.organization_id and f.mailbox_id = w.mailbox_id
              where w.mailbox_id = any($1)",
             &[&ids],
         )

@@ -80,7 +80,8 @@ pub struct Profile {
 
 /// The columns of `profiles` that [`fields`] reads, with `p` for the table.
 pub(crate) const FIELDS: &str = "p.name as profile_name, p.description, p.kind, p.incoming_host, p.incoming_port,
-    p.incoming_tls, p.outgoing_host, p.outgoing_port, p.outgoing_tls, p.exchange_path, p.exchange_access, p.ca_certificate, p.credentials_on,
+    p.incoming_tls, p.outgoing_host, p.outgoing_port, p.outgoing_tls, p.exchange_path, p.exchange_access,
+    p.exchange_start, p.exchange_hosts, p.ca_certificate, p.credentials_on,
     p.max_connections, p.max_in_flight, p.process_email_received_after as profile_floor, p.min_polling_minutes,
     p.connect_timeout_ms, p.alert_mail, p.external_id as profile_external_id";
 
@@ -102,10 +103,14 @@ pub(crate) fn fields(row: &Row) -> Result<ProfileFields> {
         ProfileKind::Pop3Smtp => (Protocol::Pop3, Protocol::Smtp),
         ProfileKind::ExchangeEws => (Protocol::Ews, Protocol::Ews),
     };
-    let path: Option<String> = row.try_get("exchange_path")?;
-    let exchange = match path {
-        Some(path) => Some(Exchange { path, access: named(row, "exchange_access")? }),
-        None => None,
+    let exchange = match kind {
+        ProfileKind::Pop3Smtp => None,
+        ProfileKind::ExchangeEws => Some(Exchange {
+            path: row.try_get("exchange_path")?,
+            access: named(row, "exchange_access")?,
+            start: row.try_get("exchange_start")?,
+            hosts: row.try_get("exchange_hosts")?,
+        }),
     };
     Ok(ProfileFields {
         name: row.try_get("profile_name")?,
@@ -161,9 +166,10 @@ pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result
             "insert into profiles (organization_id, id, name, description, kind, incoming_host, incoming_port,
                  incoming_tls, outgoing_host, outgoing_port, outgoing_tls, ca_certificate, credentials_on,
                  max_connections, max_in_flight, process_email_received_after, min_polling_minutes,
-                 connect_timeout_ms, alert_mail, external_id, exchange_path, exchange_access)
+                 connect_timeout_ms, alert_mail, external_id, exchange_path, exchange_access,
+                 exchange_start, exchange_hosts)
              values (current_organization(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                     $17, $18, $19, $20, $21)",
+                     $17, $18, $19, $20, $21, $22, $23)",
             &columns!(id, new),
         )
         .await
@@ -228,7 +234,8 @@ pub async fn update(
                  incoming_tls = $7, outgoing_host = $8, outgoing_port = $9, outgoing_tls = $10, ca_certificate = $11,
                  credentials_on = $12, max_connections = $13, max_in_flight = $14,
                  process_email_received_after = $15, min_polling_minutes = $16, connect_timeout_ms = $17,
-                 alert_mail = $18, external_id = $19, exchange_path = $20, exchange_access = $21, version = version + 1, modified_at = now()
+                 alert_mail = $18, external_id = $19, exchange_path = $20, exchange_access = $21,
+                 exchange_start = $22, exchange_hosts = $23, version = version + 1, modified_at = now()
              where id = $1",
             &columns!(id, new),
         )
@@ -268,9 +275,16 @@ fn leads_elsewhere(old: &ProfileFields, new: &ProfileFields) -> bool {
     old.kind != new.kind
         || old.incoming != new.incoming
         || old.outgoing != new.outgoing
-        || old.exchange != new.exchange
+        || asks_elsewhere(old.exchange.as_ref(), new.exchange.as_ref())
         || old.ca_certificate != new.ca_certificate
         || old.limits.credentials_on != new.limits.credentials_on
+}
+
+/// Another host that may hear the credentials leads nowhere by itself; one that no longer may is left.
+fn asks_elsewhere(old: Option<&Exchange>, new: Option<&Exchange>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return old.is_some() != new.is_some() };
+    let lost = old.hosts.iter().any(|host| !new.hosts.contains(host));
+    lost || (&old.path, old.access, &old.start) != (&new.path, new.access, &new.start)
 }
 
 /// What is known of the servers that the profile led to before says nothing about those it leads to now.
@@ -350,8 +364,10 @@ macro_rules! columns {
             &i32::try_from($new.connect_timeout.as_millis()).unwrap_or(i32::MAX),
             &$new.alert_mail,
             &$new.external_id,
-            &$new.exchange.as_ref().map(|exchange| exchange.path.as_str()),
+            &$new.exchange.as_ref().and_then(|exchange| exchange.path.as_deref()),
             &$new.exchange.as_ref().map(|exchange| exchange.access.as_str()),
+            &$new.exchange.as_ref().and_then(|exchange| exchange.start.as_deref()),
+            &$new.exchange.as_ref().map(|exchange| exchange.hosts.as_slice()).unwrap_or_default(),
         ]
     };
 }

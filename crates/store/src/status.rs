@@ -109,8 +109,9 @@ pub async fn workloads(tenant: &Tenant) -> Result<Vec<WorkloadCounts>> {
                        s.state = 'idle' and s.ready_at <= now() and p.paused_reason is null and not exists (
                            select from endpoints e
                            where e.organization_id = s.organization_id and e.profile_id = s.profile_id
-                             and e.open_until > now() and e.protocol = case s.workload
-                                 when 'incoming' then 'pop3' when 'outgoing' then 'smtp' end) as late
+                             and e.open_until > now() and s.workload <> 'act'
+                             and (e.protocol = case s.workload when 'incoming' then 'pop3' when 'outgoing' then 'smtp' end
+                                  or e.protocol = 'ews')) as late
                 from schedules s
                 join mailbox_workloads w on w.organization_id = s.organization_id and w.mailbox_id = s.mailbox_id
                                         and w.workload = s.workload and w.enabled

@@ -1,5 +1,6 @@
 //! What happens to a delivery: claim the cycle or drop it; ack; acquire a lease or snooze; connect and run; finish.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use broker::{Claimed, CycleInvitation, Delivery, Handler, Invitation};
@@ -116,6 +117,14 @@ impl Cycles {
         if !cycle.needs_connection() {
             return Some(Ending::idle());
         }
+        if cycle.must_seek()
+            && let ControlFlow::Break(ending) = self.seek(cycle).await
+        {
+            return ending;
+        }
+        if let ControlFlow::Break(ending) = cycle.waits_for_server().await {
+            return ending;
+        }
         let request = cycle::lease_request(&self.parts.mail, &cycle.mailbox, cycle.mailbox.workload.class());
         crash::point(Point::LeaseBefore);
         let lease = match self.under.acquire(request, cycle.ends()).await {
@@ -132,6 +141,28 @@ impl Cycles {
         lease.release().await;
         crash::point(Point::ReleaseAfter);
         ending
+    }
+
+    /// Looks for the mailbox's server under a lease at whoever is asked. `Break` when the cycle ends with that.
+    async fn seek(&self, cycle: &mut Cycle) -> ControlFlow<Option<Ending>> {
+        let (mail, ends) = self.parts.mail.with_ends();
+        let request = cycle::lease_request(&mail, &cycle.sought(), cycle.mailbox.workload.class());
+        let lease = match self.under.acquire(request, &ends).await {
+            Ok(lease) => lease,
+            Err(denied) => {
+                tracing::info!("{denied}");
+                return ControlFlow::Break(Some(Ending::denied(&denied)));
+            }
+        };
+        let sought = tokio::select! {
+            biased;
+            () = self.under.lost.cancelled() => ControlFlow::Break(Some(Ending::ours())),
+            () = lease.lost() => ControlFlow::Break(Some(Ending::ours())),
+            // On the heap: few cycles look for anything.
+            sought = Box::pin(cycle.seek(&mail)) => sought,
+        };
+        lease.release().await;
+        sought
     }
 
     /// Tells every worker what the server asked for.

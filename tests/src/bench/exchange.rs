@@ -107,10 +107,7 @@ fn at_exchange(server: &Exchange) -> ProfileFields {
         kind: ProfileKind::ExchangeEws,
         incoming: endpoint.clone(),
         outgoing: endpoint,
-        exchange: Some(model::profile::Exchange {
-            path: "/EWS/Exchange.asmx".to_owned(),
-            access: ExchangeAccess::Own,
-        }),
+        exchange: Some(model::profile::Exchange::at("/EWS/Exchange.asmx", ExchangeAccess::Own)),
         ..place.profile()
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use mail::oauth::Address;
 use model::id::ProfileId;
 use model::job::{JobKind, TestProfile};
 use model::secret::Secret;
@@ -90,9 +91,16 @@ fn answer(profile: profile::Profile) -> Versioned<Json<Profile>> {
     Versioned(profile.version, Json(profile.into()))
 }
 
-/// Both hosts of a profile must resolve, now, to something that profiles may lead to.
+/// Both hosts of a profile must resolve, now, to something that profiles may lead to. What autodiscover finds is held to the same
+/// when it is connected to.
 async fn check_hosts(app: &App, fields: &ProfileFields) -> Result<(), Problem> {
     let deadline = Duration::from_secs(app.config.resolve_seconds);
+    if let Some(exchange) = fields.exchange.as_ref().filter(|exchange| exchange.path.is_none()) {
+        let start = exchange.start.as_deref().and_then(|start| Address::parse(start).ok());
+        let Some(start) = start else { return Ok(()) };
+        let field = "exchange.autodiscover_url";
+        return host::check(field, &start.host(), start.port(), &app.network, deadline).await;
+    }
     for (field, endpoint) in [("incoming.host", &fields.incoming), ("outgoing.host", &fields.outgoing)] {
         host::check(field, &endpoint.host, endpoint.port, &app.network, deadline).await?;
     }
@@ -167,7 +175,8 @@ async fn update(
     tenant.commit().await?;
     let paused = change.paused;
     let fields = change.applied(old.fields.clone())?;
-    if fields.incoming != old.fields.incoming || fields.outgoing != old.fields.outgoing {
+    let elsewhere = fields.incoming != old.fields.incoming || fields.outgoing != old.fields.outgoing;
+    if elsewhere || fields.exchange != old.fields.exchange {
         check_hosts(&app, &fields).await?;
     }
     let expected = Some(version.unwrap_or(old.version));

@@ -13,6 +13,11 @@ use super::xml::Element;
 use crate::error::{Busy, Error, Kind, Phase};
 use crate::http::{Feeder, Reading, Sending, retry_after};
 
+/// No web service answers at the address.
+pub(crate) const NOT_HERE: &str = "Exchange Web Services at this address";
+/// Whoever is at the address sends on.
+pub(crate) const LEADS_ELSEWHERE: &str = "its answer leads elsewhere, and that is not followed";
+
 /// What is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
@@ -280,14 +285,12 @@ impl Session {
             // Web services are switched off for the mailbox, or for what we call ourselves.
             StatusCode::FORBIDDEN => return self.said(Phase::SignIn, Kind::MailboxDisabled, head),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
-                Kind::Unsupported("Exchange Web Services at this address")
+                Kind::Unsupported(NOT_HERE)
             }
             StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge("the message"),
             StatusCode::REQUEST_TIMEOUT => Kind::Unavailable,
             status if status.is_server_error() => Kind::Unavailable,
-            status if status.is_redirection() => {
-                Kind::Violation("its answer leads elsewhere, and that is not followed")
-            }
+            status if status.is_redirection() => Kind::Violation(LEADS_ELSEWHERE),
             status if status.is_success() => Kind::Violation("its answer is not SOAP"),
             _ => Kind::PermanentlyRefused,
         };

@@ -61,6 +61,8 @@ pub enum Discovery {
         address: Address,
         /// The mailbox's own address, where it was asked for by another one.
         mailbox: EmailAddress,
+        /// Who said so; its path tells whether in SOAP or in plain XML.
+        told_by: Address,
     },
     /// It goes on at a host that may not hear the credentials, and has not. Consented to, it is named in [`Settings::named`]
     /// the next time.
@@ -175,12 +177,13 @@ impl Search<'_> {
                         self.failed(broken("it names web services at an address that is not https"));
                         return Ok(None);
                     };
+                    let (Candidate::Soap(told_by) | Candidate::Pox(told_by)) = next else { return Ok(None) };
                     if !self.permit.allows(&address.host()) {
                         self.wants(address.host(), Led::Services);
                         return Ok(None);
                     }
                     let mailbox = own.and_then(|own| own.parse().ok()).unwrap_or_else(|| mailbox.clone());
-                    return Ok(Some(End::Found(Discovery::Found { address, mailbox })));
+                    return Ok(Some(End::Found(Discovery::Found { address, mailbox, told_by })));
                 }
                 Told::Url(url) => {
                     self.hop()?;

@@ -69,8 +69,9 @@ async fn a_server_that_may_hear_the_credentials_and_asks_for_them_tells() {
     })
     .await;
     let found = discovered(vec![pox(&server)], &settings(&server)).await.unwrap();
-    let Discovery::Found { address, mailbox } = found else { panic!("{found:?}") };
+    let Discovery::Found { address, mailbox, told_by } = found else { panic!("{found:?}") };
     assert_eq!((address.host().as_str(), mailbox.as_str()), ("mail.example.com", LOGIN));
+    assert_eq!(told_by, server.address);
     let heard = server.heard();
     assert_eq!(heard.len(), 2);
     assert!(!is_told(&heard[0].head) && is_told(&heard[1].head));

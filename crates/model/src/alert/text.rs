@@ -259,6 +259,27 @@ pub(super) const fn facts(kind: K) -> Facts {
             "The server {endpoint} says that the address is {what}.",
             "{instead} Then test it again.",
         ),
+        K::AutodiscoverFailed => of(
+            Warning,
+            Mailbox,
+            Transient,
+            "Nobody says where the mailbox's server is",
+            "The mailbox's Exchange server was looked for by autodiscover at {whom}, and not found: {reason}.",
+            "Ask whoever runs the server whether autodiscover is published for the mailbox's domain, and correct the \
+             mailbox's address if it is another's. Where it is not published, name the server: `lockstep profile update \
+             {profile} --exchange URL`, or whoever knows: `--autodiscover-url URL`. Then test the mailbox again.",
+        ),
+        K::HostConsentNeeded => of(
+            Error,
+            Mailbox,
+            Permanent,
+            "Autodiscover leads to a host that needs consent",
+            "Autodiscover leads to the host {host}, which is neither under the mailbox's domain nor named on the profile \
+             {profile}. {led}. It has not been given the credentials.",
+            "If {host} is your server or your provider's, an administrator allows it once: `lockstep profile allow-host \
+             {profile} {host}`, and tests the mailbox again. If you do not know it, somebody may be after the password: \
+             find out who answers for the mailbox's domain first.",
+        ),
         K::MailboxClaimed => of(
             Error,
             Mailbox,

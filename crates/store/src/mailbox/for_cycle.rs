@@ -13,6 +13,7 @@ use model::setting;
 use model::workload::Workload;
 use serde_json::Value;
 
+use super::found::{Service, service};
 use crate::profile::{self, ProfileFields};
 use crate::row::{named, owner};
 use crate::{Error, Result, Tenant};
@@ -39,6 +40,8 @@ pub struct MailboxForCycle {
     pub server_version: i64,
     /// How that server is reached and how much of it may be used.
     pub server: ProfileFields,
+    /// How its server is found, where the profile names none.
+    pub sought: Option<Sought>,
     /// The credential to sign in with, where one is stored; open it right before use.
     pub credential: Option<CredentialId>,
     /// The login that mail is read with: with the endpoint, the folder of its items.
@@ -73,7 +76,34 @@ pub struct MailboxForCycle {
     pub save_sent_items: bool,
 }
 
+/// A mailbox whose server is found by autodiscover. What is known of it stands in the mailbox's `server`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Whether it was found.
+    pub known: bool,
+    /// Whether something says that it is elsewhere, and it was not looked for lately.
+    pub in_doubt: bool,
+}
+
+/// How long what was found is gone on with before it is looked for again, however often something says that it is elsewhere.
+const BETWEEN_SEARCHES: Duration = Duration::from_secs(900);
+
 impl MailboxForCycle {
+    /// Whether its server must be looked for before anything connects.
+    pub fn must_be_sought(&self) -> bool {
+        self.sought.is_some_and(|sought| !sought.known || sought.in_doubt)
+    }
+
+    /// Leads to the web service that was found.
+    pub fn lead_to(&mut self, service: &Service) {
+        self.server.incoming = service.endpoint();
+        self.server.outgoing = service.endpoint();
+        if let Some(exchange) = &mut self.server.exchange {
+            exchange.path = Some(service.path.clone());
+        }
+        self.sought = Some(Sought { known: true, in_doubt: false });
+    }
+
     /// Whether anything may be processed at all: approved, tested and enabled, on a profile that is not paused. A
     /// test does not ask this.
     pub fn may_run(&self) -> bool {
@@ -130,6 +160,8 @@ pub async fn for_cycle(
                     coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
                     m.profile_id, p.version as server_version, {}, p.paused_reason, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
                     greatest(p.process_email_received_after, m.process_email_received_after) as floor,
+                    f.host as found_host, f.port as found_port, f.path as found_path, f.told_by,
+                    (f.doubted_at is not null and f.asked_at <= now() - make_interval(secs => $3)) as found_in_doubt,
                     m.delete_after_processing, w.method, w.enabled, w.test_result,
                     (select i.enabled from mailbox_workloads i where i.organization_id = m.organization_id
                         and i.mailbox_id = m.id and i.workload = 'incoming') as incoming_enabled,
@@ -142,6 +174,7 @@ pub async fn for_cycle(
                  join profiles p on p.organization_id = m.organization_id and p.id = m.profile_id
                  join mailbox_workloads w on w.organization_id = m.organization_id and w.mailbox_id = m.id
                                          and w.workload = $2
+                 left join found_services f on f.organization_id = m.organization_id and f.mailbox_id = m.id
                  left join users u on u.organization_id = m.organization_id and u.id = m.user_id
                  left join queues q on q.organization_id = m.organization_id and q.id = m.queue_id
                  left join credentials c on c.organization_id = m.organization_id
@@ -149,7 +182,7 @@ pub async fn for_cycle(
                  where m.id = $1",
                 profile::FIELDS
             ),
-            &[&id.0, &workload.as_str()],
+            &[&id.0, &workload.as_str(), &BETWEEN_SEARCHES.as_secs_f64()],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -157,7 +190,7 @@ pub async fn for_cycle(
     let megabytes = number(&settings, setting::MAX_MESSAGE_MB)?;
     let hours = number(&settings, setting::MAX_SEND_AGE_HOURS)?;
     let policy = value(&settings, setting::CADENCE_POLICY)?;
-    Ok(Some(MailboxForCycle {
+    let mut mailbox = MailboxForCycle {
         id,
         workload,
         name: row.try_get("name")?,
@@ -167,6 +200,7 @@ pub async fn for_cycle(
         profile: ProfileId(row.try_get("profile_id")?),
         server_version: row.try_get("server_version")?,
         server: profile::fields(&row)?,
+        sought: None,
         credential: row.try_get::<_, Option<uuid::Uuid>>("credential_id")?.map(CredentialId),
         incoming_login: row.try_get("incoming_login")?,
         approval: named(&row, "approval")?,
@@ -183,7 +217,16 @@ pub async fn for_cycle(
         max_message_bytes: megabytes * 1024 * 1024,
         max_send_age: Duration::from_secs(hours * 3600),
         save_sent_items: value(&settings, setting::SAVE_SENT_ITEMS)?.as_bool().unwrap_or(true),
-    }))
+    };
+    if mailbox.server.exchange.as_ref().is_some_and(|exchange| exchange.path.is_none()) {
+        mailbox.sought = Some(Sought { known: false, in_doubt: false });
+        if let Some(service) = service(&row)? {
+            mailbox.lead_to(&service);
+            let in_doubt = row.try_get::<_, Option<bool>>("found_in_doubt")?.unwrap_or(false);
+            mailbox.sought = Some(Sought { known: true, in_doubt });
+        }
+    }
+    Ok(Some(mailbox))
 }
 
 fn value(settings: &Value, name: &str) -> Result<Value> {

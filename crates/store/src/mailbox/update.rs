@@ -10,6 +10,7 @@ use model::profile::CredentialsOn;
 use model::secret::Secret;
 
 use super::create::check_deletion;
+use super::found::{Found, forget_found};
 use super::{Mailbox, clash, get, locked, refused, touch, unknown};
 use crate::change::{Author, Change, Fields};
 use crate::credential::CredentialOwner;
@@ -117,6 +118,7 @@ pub async fn update(
 
 /// What was tested is no longer what would be processed.
 pub(super) async fn test_again(tenant: &Tenant, id: MailboxId) -> Result<()> {
+    forget_found(tenant, Found::OfMailbox(id)).await?;
     tenant
         .execute(
             "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null,
@@ -210,6 +212,7 @@ pub async fn set_password(
 
 /// The mailbox signs in with something new: workloads that are enabled are due at once with it, and a test is due again.
 pub(crate) async fn go_on(tenant: &Tenant, id: MailboxId) -> Result<()> {
+    forget_found(tenant, Found::OfMailbox(id)).await?;
     tenant
         .execute(
             "update mailbox_workloads set test_result = 'not_run', test_said = null, tested_at = null

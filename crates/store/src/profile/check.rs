@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use model::endpoint::{Endpoint, Tls};
-use model::profile::{CredentialsOn, ExchangeAccess, ProfileKind};
+use model::profile::{CredentialsOn, Exchange, ExchangeAccess, ProfileKind};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -104,16 +104,17 @@ fn exchange(new: &ProfileFields) -> Result<(), Refusal> {
             _ => Err(Refusal::invalid("exchange", cause, "give `exchange` with the kind, or neither")),
         };
     };
-    let path = exchange.path.as_str();
     let fits =
         |letter: char| letter.is_ascii_graphic() && !matches!(letter, '?' | '#' | '\\' | '"' | '<' | '>');
-    if !path.starts_with('/') || path.len() > 1000 || !path.chars().all(fits) {
+    let is_path = |path: &str| path.starts_with('/') && path.len() <= 1000 && path.chars().all(fits);
+    if !exchange.path.as_deref().is_none_or(is_path) {
         return Err(Refusal::invalid(
             "exchange.url",
             "`exchange.url` has no path that a web service could have",
             "give the whole address, such as https://mail.example.com/EWS/Exchange.asmx",
         ));
     }
+    sought(exchange)?;
     if new.incoming != new.outgoing || new.incoming.tls != Tls::Implicit {
         return Err(Refusal::invalid(
             "incoming",
@@ -127,6 +128,45 @@ fn exchange(new: &ProfileFields) -> Result<(), Refusal> {
             "`exchange.access` and `credentials_on` do not fit each other",
             "with credentials on the mailbox it is `own`; with credentials on the profile `impersonation` or `delegate`",
         ));
+    }
+    Ok(())
+}
+
+/// What is said about how a service is found fits one that is.
+fn sought(exchange: &Exchange) -> Result<(), Refusal> {
+    if exchange.path.is_some() && (exchange.start.is_some() || !exchange.hosts.is_empty()) {
+        let field = if exchange.start.is_some() { "exchange.autodiscover_url" } else { "exchange.hosts" };
+        return Err(Refusal::invalid(
+            field,
+            "where the address of the web service is given, nothing is looked for",
+            "leave out `exchange.url`, or `exchange.autodiscover_url` and `exchange.hosts`",
+        ));
+    }
+    if exchange.hosts.len() > 100 {
+        return Err(Refusal::invalid(
+            "exchange.hosts",
+            "`exchange.hosts` has more than 100 hosts",
+            "name the provider's hosts together, by a name that begins with a dot",
+        ));
+    }
+    let fits =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-._:[]".contains(letter);
+    for host in &exchange.hosts {
+        let name = host.strip_prefix('.').unwrap_or(host);
+        // Everything under a top-level domain is nobody's.
+        let everybody = host.starts_with('.') && !name.contains('.');
+        if name.is_empty()
+            || name.len() > 253
+            || name.starts_with('.')
+            || !name.chars().all(fits)
+            || everybody
+        {
+            return Err(Refusal::invalid(
+                "exchange.hosts",
+                format!("`{host}` is no host that could be named"),
+                "give a host name in lower case, such as mail.example.com, or `.example.com` for all under it",
+            ));
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{ProfileFields, unknown};
 use crate::alert::{self, Subject};
 use crate::change::{Author, Change, Fields};
 use crate::credential::CredentialOwner;
+use crate::mailbox::{self, Found};
 use crate::refusal::{Refusal, check_line};
 use crate::seal::KeyRing;
 use crate::{Error, Result, Tenant, change, credential, schedule};
@@ -29,6 +30,7 @@ pub(super) async fn test_again(tenant: &Tenant, id: ProfileId, new: &ProfileFiel
             }
             _ => error,
         })?;
+    mailbox::forget_found(tenant, Found::OfProfile(id)).await?;
     tenant
         .execute(
             "update mailbox_workloads w set test_result = 'not_run', test_said = null, tested_at = null,
@@ -79,6 +81,7 @@ pub async fn set_password(
 /// The profile signs in with something new: what was paused because the old was refused goes on. A cycle that still signs
 /// in with the old secret stops at its next commit; the rest is due at once, and the windows spread it.
 pub(crate) async fn go_on(tenant: &Tenant, id: ProfileId) -> Result<()> {
+    mailbox::forget_found(tenant, Found::OfProfile(id)).await?;
     let reasons = [
         AlertKind::ProfileCredentialsRefused.as_str(),
         AlertKind::ConsentNeeded.as_str(),

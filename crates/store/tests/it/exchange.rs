@@ -24,7 +24,7 @@ fn exchange_fields() -> ProfileFields {
         kind: ProfileKind::ExchangeEws,
         incoming: endpoint.clone(),
         outgoing: endpoint,
-        exchange: Some(Exchange { path: "/EWS/Exchange.asmx".into(), access: ExchangeAccess::Own }),
+        exchange: Some(Exchange::at("/EWS/Exchange.asmx", ExchangeAccess::Own)),
         ..profile_fields("Exchange")
     }
 }
@@ -66,8 +66,8 @@ async fn what_does_not_fit_an_exchange_server_is_refused_with_the_field() {
     for (fields, field) in [
         (with(|fields| fields.exchange = None), "exchange"),
         (with(|fields| fields.kind = ProfileKind::Pop3Smtp), "exchange"),
-        (with(|fields| fields.exchange.as_mut().unwrap().path = "EWS".into()), "exchange.url"),
-        (with(|fields| fields.exchange.as_mut().unwrap().path = "/EWS?x".into()), "exchange.url"),
+        (with(|fields| fields.exchange.as_mut().unwrap().path = Some("EWS".into())), "exchange.url"),
+        (with(|fields| fields.exchange.as_mut().unwrap().path = Some("/EWS?x".into())), "exchange.url"),
         (with(|fields| fields.outgoing.port = 465), "incoming"),
         (with(|fields| fields.incoming.tls = Tls::StartTls), "incoming"),
         (

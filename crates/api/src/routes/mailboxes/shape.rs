@@ -7,7 +7,7 @@ use model::alert::AlertKind;
 use model::mailbox::{Acceptance, Approval, DeliveryMethod, TestResult};
 use model::workload::Workload;
 use serde::{Deserialize, Serialize};
-use store::mailbox::{self, WorkloadState};
+use store::mailbox::{self, KnownService, WorkloadState};
 use store::outgoing;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -118,6 +118,8 @@ pub(in crate::routes) struct Mailbox {
     delete_after_processing: bool,
     /// Whether it has its own password; the password itself is never shown.
     has_password: bool,
+    /// Where autodiscover found its web services; null where the profile names its server, and where it was not looked for yet.
+    web_service: Option<WebService>,
     /// The host application's id.
     external_id: Option<String>,
     /// Raised by each change; the `ETag`.
@@ -139,6 +141,35 @@ struct ProfileReference {
     id: Uuid,
     /// Its name.
     name: String,
+}
+
+/// Web services that were found.
+#[derive(Serialize, ToSchema)]
+struct WebService {
+    /// Their address.
+    #[schema(example = "https://mail.example.com/EWS/Exchange.asmx")]
+    url: String,
+    /// Who said so: host, port and path of the autodiscover service; its name tells the way (`.svc` SOAP, `.xml` plain XML).
+    #[schema(example = "autodiscover.example.com:443/autodiscover/autodiscover.svc")]
+    told_by: String,
+    /// Who looked: a test's job or a cycle, with its id.
+    found_by: String,
+    /// When they were found there first.
+    found_at: Timestamp,
+    /// Since when something says that they are elsewhere: they are looked for again.
+    doubted_at: Option<Timestamp>,
+}
+
+impl From<KnownService> for WebService {
+    fn from(known: KnownService) -> Self {
+        Self {
+            url: known.service.url(),
+            told_by: known.service.told_by,
+            found_by: known.found_by,
+            found_at: known.found_at,
+            doubted_at: known.doubted_at,
+        }
+    }
 }
 
 /// What waits to be sent from a mailbox.
@@ -294,6 +325,7 @@ impl From<mailbox::Mailbox> for Mailbox {
             first_enabled_at: mailbox.first_enabled_at,
             delete_after_processing: mailbox.delete_after_processing,
             has_password: mailbox.has_password,
+            web_service: mailbox.web_service.map(WebService::from),
             external_id: mailbox.external_id,
             version: mailbox.version,
             created_at: mailbox.created_at,

@@ -88,41 +88,65 @@ impl From<Endpoint> for Location {
 }
 
 /// An Exchange server: one address for mail in, mail out and all else.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exchange {
-    /// The address of its web service.
+    /// The address of its web service; null or left out: autodiscover finds each mailbox's from its address, when it is tested.
     #[schema(example = "https://mail.example.com/EWS/Exchange.asmx")]
-    url: String,
+    url: Option<String>,
     /// In whose name it is asked. When left out: `own` with credentials on the mailbox, else `impersonation`.
     #[schema(value_type = Option<schema::ExchangeAccess>)]
     access: Option<ExchangeAccess>,
+    /// The autodiscover service that is asked instead of the servers of a mailbox's domain; its host may hear the credentials.
+    #[schema(example = "https://autodiscover.example.com/autodiscover/autodiscover.svc")]
+    autodiscover_url: Option<String>,
+    /// Hosts that may hear the credentials beside those under a mailbox's domain, by an administrator's consent: autodiscover goes
+    /// nowhere else. One that begins with a dot stands for every host under it. When left out they stay as they are. One that is taken
+    /// away stops the mailboxes until they are tested and enabled again.
+    hosts: Option<Vec<String>>,
 }
 
 impl Exchange {
     /// Where it listens, and how it is asked there.
     fn place(self, credentials_on: CredentialsOn) -> Result<(Endpoint, kinds::Exchange), Problem> {
-        let address = Address::parse(&self.url).map_err(|error| {
+        let usual = match credentials_on {
+            CredentialsOn::Mailbox => ExchangeAccess::Own,
+            CredentialsOn::Profile => ExchangeAccess::Impersonation,
+        };
+        let access = self.access.unwrap_or(usual);
+        if let Some(Err(error)) = self.autodiscover_url.as_deref().map(Address::parse) {
+            return Err(Problem::invalid(
+                "exchange.autodiscover_url",
+                format!("`exchange.autodiscover_url` cannot be used: {error}"),
+                "give the address of the service, such as https://autodiscover.example.com/autodiscover/autodiscover.svc",
+            ));
+        }
+        let hosts = self.hosts.unwrap_or_default();
+        let hosts = hosts.iter().map(|host| host.trim().to_lowercase()).collect();
+        let sought = kinds::Exchange { path: None, access, start: self.autodiscover_url, hosts };
+        let Some(url) = self.url else { return Ok((kinds::Exchange::unfound(), sought)) };
+        let address = Address::parse(&url).map_err(|error| {
             Problem::invalid(
                 "exchange.url",
                 format!("`exchange.url` cannot be used: {error}"),
                 "give the address of the web service, such as https://mail.example.com/EWS/Exchange.asmx",
             )
         })?;
-        let usual = match credentials_on {
-            CredentialsOn::Mailbox => ExchangeAccess::Own,
-            CredentialsOn::Profile => ExchangeAccess::Impersonation,
-        };
         let path = if address.path() == "/" { EWS_PATH } else { address.path() };
-        let exchange = kinds::Exchange { path: path.to_owned(), access: self.access.unwrap_or(usual) };
+        let exchange = kinds::Exchange { path: Some(path.to_owned()), ..sought };
         let (host, port) = (address.host(), address.port());
         Ok((Endpoint { protocol: Protocol::Ews, host, port, tls: Tls::Implicit }, exchange))
     }
 
     fn of(endpoint: &Endpoint, exchange: &kinds::Exchange) -> Self {
         let port = if endpoint.port == 443 { String::new() } else { format!(":{}", endpoint.port) };
-        let url = format!("https://{}{port}{}", endpoint.host, exchange.path);
-        Self { url, access: Some(exchange.access) }
+        let url = exchange.path.as_ref().map(|path| format!("https://{}{port}{path}", endpoint.host));
+        Self {
+            url,
+            access: Some(exchange.access),
+            autodiscover_url: exchange.start.clone(),
+            hosts: Some(exchange.hosts.clone()),
+        }
     }
 }
 
@@ -145,7 +169,7 @@ pub(super) struct NewProfile {
     incoming: Option<Location>,
     /// Where mail is submitted (SMTP); needed without a preset, and not given for Exchange.
     outgoing: Option<Location>,
-    /// Where an Exchange server is, instead of `incoming` and `outgoing`.
+    /// Where an Exchange server is, instead of `incoming` and `outgoing`; left out with the kind `exchange_ews`, autodiscover finds it.
     exchange: Option<Exchange>,
     /// PEM of the server's own certificate authority, trusted beside the system's.
     ca_certificate: Option<String>,
@@ -181,11 +205,7 @@ impl NewProfile {
             return self.of_exchange(exchange);
         }
         if self.kind == Some(ProfileKind::ExchangeEws) {
-            return Err(Problem::invalid(
-                "exchange",
-                "`exchange` is missing",
-                "give the address of the web service as `exchange.url`",
-            ));
+            return self.of_exchange(Exchange::default());
         }
         let preset = presets::named(self.preset.as_ref())?;
         let known = |(host, port, tls): (&str, u16, Tls)| Location::of(host, port, tls);
@@ -324,10 +344,13 @@ impl ProfileChange {
         }
         if let Some(present) = fields.exchange.take() {
             let moved = fields.limits.credentials_on != was;
-            let given = self.exchange.unwrap_or_else(|| Exchange {
+            let mut given = self.exchange.unwrap_or_else(|| Exchange {
                 access: Some(present.access).filter(|_| !moved),
                 ..Exchange::of(&fields.incoming, &present)
             });
+            if given.url.is_none() {
+                given.hosts.get_or_insert(present.hosts);
+            }
             let (endpoint, exchange) = given.place(fields.limits.credentials_on)?;
             (fields.incoming, fields.outgoing) = (endpoint.clone(), endpoint);
             fields.exchange = Some(exchange);
@@ -368,7 +391,7 @@ pub(super) struct Profile {
     /// What kind of server.
     #[schema(value_type = schema::ProfileKind)]
     kind: ProfileKind,
-    /// Where mail is read: by POP3, or at the Exchange server.
+    /// Where mail is read: by POP3, or at the Exchange server; the host `autodiscover` where each mailbox's is found.
     incoming: Location,
     /// Where mail is submitted: by SMTP, or at the Exchange server.
     outgoing: Location,

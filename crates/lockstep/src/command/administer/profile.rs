@@ -6,7 +6,7 @@ mod oauth;
 
 use clap::Subcommand;
 use comfy_table::Cell;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::delete::Sure;
@@ -27,6 +27,9 @@ A server with a certificate of its own authority, and one credential for all mai
 An Exchange server, asked in everybody's name by one account that may impersonate them:
   lockstep profile create Exchange --exchange https://mail.example.com/EWS/Exchange.asmx --credentials-on profile
   lockstep profile set-password Exchange --username 'EXAMPLE\\lockstep'
+
+Exchange servers that autodiscover finds, each mailbox's from its address:
+  lockstep profile create Exchange --exchange auto
 
 A large provider, signed in to by consent instead of passwords:
   lockstep profile create Google --preset google
@@ -61,6 +64,19 @@ pub enum Command {
         profile: String,
         #[command(flatten)]
         sure: Sure,
+    },
+    /// Let a host that autodiscover leads to hear the credentials of the profile's mailboxes.
+    ///
+    /// Autodiscover goes only to hosts under a mailbox's domain and to those that are allowed here; a test shows the host that it
+    /// would go to. Allow a host only when you know whose it is: it will be told passwords.
+    AllowHost {
+        /// The name or id.
+        profile: String,
+        /// The host, such as `mail.example.com`; `.example.com` stands for all under it.
+        host: String,
+        /// Take it back: the profile's mailboxes stop until they are tested and enabled again.
+        #[arg(long)]
+        forget: bool,
     },
     /// Store the password that serves all mailboxes, where credentials live on the profile. It never comes out again.
     SetPassword {
@@ -136,6 +152,14 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Profile, &profile).await?;
             delete::run(context, ["profiles", &id], sure).await?;
         }
+        Command::AllowHost { profile, host, forget } => {
+            let id = api.id(Noun::Profile, &profile).await?;
+            let present = api.get(&["profiles", &id], &[]).await?;
+            let body = allowed(&present, &host.to_lowercase(), forget);
+            let version = Record(&present).number("version");
+            let profile = api.patch(&["profiles", &id], Some(version), &body).await?;
+            context.show(&profile, |profile| shown(context, profile));
+        }
         Command::SetPassword { profile, username, password } => {
             let id = api.id(Noun::Profile, &profile).await?;
             let password = password.read(&username)?;
@@ -162,6 +186,21 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
 
 pub(super) use oauth::consent;
 
+/// A profile's Exchange server, with one host more or one less that may hear the credentials.
+fn allowed(present: &Value, host: &str, forget: bool) -> Value {
+    let mut exchange = present["exchange"].clone();
+    let mut hosts: Vec<Value> = exchange["hosts"].as_array().cloned().unwrap_or_default();
+    hosts.retain(|known| known.as_str() != Some(host));
+    if !forget {
+        hosts.push(json!(host));
+    }
+    if !exchange.is_object() {
+        exchange = json!({});
+    }
+    exchange["hosts"] = json!(hosts);
+    json!({"exchange": exchange})
+}
+
 /// A name as a shell takes it.
 fn quoted(name: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '@');
@@ -184,6 +223,9 @@ fn row(profile: Record<'_>) -> Vec<Cell> {
 }
 
 fn location(profile: Record<'_>, which: &str) -> String {
+    if profile.at("exchange").is_some() && profile.filled("exchange.url").is_none() {
+        return "autodiscover".to_owned();
+    }
     format!("{}:{}", profile.text(&format!("{which}.host")), profile.text(&format!("{which}.port")))
 }
 
@@ -200,6 +242,20 @@ fn standing(profile: Record<'_>) -> Cell {
         Some(reason) => cell(format!("paused: {}", words(&reason)), Tone::Bad),
         None => cell("open", Tone::Good),
     }
+}
+
+/// Where the web services are, or that they are found.
+fn found(profile: Record<'_>) -> String {
+    match (profile.at("exchange").is_some(), profile.filled("exchange.url")) {
+        (true, None) => "found by autodiscover, for each mailbox".to_owned(),
+        (_, url) => url.unwrap_or_default(),
+    }
+}
+
+fn hosts(profile: Record<'_>) -> String {
+    let hosts = profile.at("exchange.hosts").and_then(Value::as_array);
+    let hosts = hosts.map(|hosts| hosts.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+    hosts.unwrap_or_default().join(", ")
 }
 
 fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
@@ -229,7 +285,9 @@ fn shown(context: &Context<'_>, profile: Record<'_>) -> String {
         ("description", plain(profile.text("description"))),
         ("incoming", if exchange { plain("") } else { server("incoming", "POP3") }),
         ("outgoing", if exchange { plain("") } else { server("outgoing", "SMTP") }),
-        ("exchange", plain(profile.text("exchange.url"))),
+        ("exchange", plain(found(profile))),
+        ("autodiscover", plain(profile.text("exchange.autodiscover_url"))),
+        ("allowed hosts", plain(hosts(profile))),
         ("access", plain(profile.text("exchange.access"))),
         ("authority", plain(authority)),
         ("credentials", credentials(profile)),

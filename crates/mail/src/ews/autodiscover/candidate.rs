@@ -33,7 +33,7 @@ impl Candidate {
     }
 
     /// The server at an address that somebody named, asked in the way that its path says.
-    pub(super) fn at(address: Address) -> Self {
+    pub fn at(address: Address) -> Self {
         let (_, extension) = address.url().path().rsplit_once('.').unwrap_or_default();
         if extension.eq_ignore_ascii_case("svc") { Self::Soap(address) } else { Self::Pox(address) }
     }

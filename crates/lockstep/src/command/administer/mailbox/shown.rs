@@ -82,6 +82,8 @@ pub(super) fn one(context: &Context<'_>, mailbox: Record<'_>) -> String {
         ("owner", owner(mailbox)),
         ("profile", plain(mailbox.text("profile.name"))),
         ("login", plain(mailbox.text("incoming_login"))),
+        ("web services", plain(mailbox.text("web_service.url"))),
+        ("found", plain(context.when(mailbox.time("web_service.found_at")))),
         ("password", password),
         ("approval", state(&mailbox.text("approval"))),
         ("accepts", plain(words(&mailbox.text("acceptance")))),

@@ -31,13 +31,18 @@ pub struct Create {
     /// Where mail is submitted, by SMTP: HOST or HOST:PORT; port 465 when left out.
     #[arg(long, value_name = "HOST[:PORT]", required_unless_present_any = ["preset", "exchange"])]
     outgoing: Option<Location>,
-    /// An Exchange server instead: the address of its web service, such as `https://mail.example.com/EWS/Exchange.asmx`.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["preset", "incoming", "outgoing", "incoming_tls", "outgoing_tls"])]
+    /// An Exchange server instead: the address of its web service, such as `https://mail.example.com/EWS/Exchange.asmx`, or
+    /// `auto` to find each mailbox's by autodiscover.
+    #[arg(long, value_name = "URL|auto", conflicts_with_all = ["preset", "incoming", "outgoing", "incoming_tls", "outgoing_tls"])]
     exchange: Option<String>,
     /// In whose name the Exchange server is asked: `own` (each mailbox's), `impersonation` or `delegate` (the profile's)
     /// [`own` with credentials on the mailbox, else `impersonation`].
     #[arg(long, value_name = "ACCESS", requires = "exchange")]
     access: Option<ExchangeAccess>,
+    /// Whom autodiscover asks instead of the servers of a mailbox's domain, such as
+    /// `https://autodiscover.example.com/autodiscover/autodiscover.svc`. Its host may hear the credentials.
+    #[arg(long, value_name = "URL", requires = "exchange")]
+    autodiscover_url: Option<String>,
     /// How the connection to the incoming server becomes private; what is usual at its port when left out.
     #[arg(long, value_name = "TLS")]
     incoming_tls: Option<Tls>,
@@ -114,7 +119,7 @@ impl Create {
             body["outgoing"] = outgoing.body(self.outgoing_tls, SUBMISSIONS);
         }
         if let Some(url) = &self.exchange {
-            body["exchange"] = at_exchange(url, self.access);
+            body["exchange"] = at_exchange(url, self.access, self.autodiscover_url.as_deref());
         }
         for (name, value) in self.more.fields()? {
             if let Some(value) = value {
@@ -139,9 +144,12 @@ pub struct Update {
     /// Where mail is submitted, by SMTP: HOST or HOST:PORT.
     #[arg(long, value_name = "HOST[:PORT]")]
     outgoing: Option<Location>,
-    /// The address of an Exchange server's web service.
-    #[arg(long, value_name = "URL")]
+    /// The address of an Exchange server's web service, or `auto` to find each mailbox's by autodiscover.
+    #[arg(long, value_name = "URL|auto")]
     exchange: Option<String>,
+    /// Whom autodiscover asks instead of the servers of a mailbox's domain.
+    #[arg(long, value_name = "URL")]
+    autodiscover_url: Option<String>,
     /// In whose name the Exchange server is asked: `own`, `impersonation` or `delegate`.
     #[arg(long, value_name = "ACCESS")]
     access: Option<ExchangeAccess>,
@@ -173,13 +181,21 @@ impl Update {
                 (None, Some(tls)) => present.at(which).map(|location| with_tls(location, tls)),
                 (None, None) => None,
             };
-        let exchange = (self.exchange.is_some() || self.access.is_some()).then(|| {
-            let url = self.exchange.clone().unwrap_or_else(|| present.text("exchange.url"));
+        let changes = self.exchange.is_some() || self.access.is_some() || self.autodiscover_url.is_some();
+        let exchange = changes.then(|| {
+            let present_url = || present.filled("exchange.url").unwrap_or_else(|| AUTO.to_owned());
+            let url = self.exchange.clone().unwrap_or_else(present_url);
+            // Another address of the service begins anew.
+            let present_start = || match self.exchange {
+                None => present.filled("exchange.autodiscover_url"),
+                Some(_) => None,
+            };
+            let start = self.autodiscover_url.clone().or_else(present_start);
             let changes_place = self.credentials_on.is_some();
             let access = self
                 .access
                 .or_else(|| present.text("exchange.access").parse().ok().filter(|_| !changes_place));
-            at_exchange(&url, access)
+            at_exchange(&url, access, start.as_deref())
         });
         let [description, authority, connections, in_flight, polling, timeout, after, mail, id] =
             self.more.fields()?;
@@ -204,8 +220,14 @@ impl Update {
     }
 }
 
-fn at_exchange(url: &str, access: Option<ExchangeAccess>) -> Value {
-    let mut exchange = json!({"url": url});
+/// What stands for the address of a web service that is found.
+const AUTO: &str = "auto";
+
+fn at_exchange(url: &str, access: Option<ExchangeAccess>, start: Option<&str>) -> Value {
+    let mut exchange = json!({"url": Some(url).filter(|url| *url != AUTO)});
+    if let Some(start) = start {
+        exchange["autodiscover_url"] = json!(start);
+    }
     if let Some(access) = access {
         exchange["access"] = json!(access);
     }
