@@ -36,14 +36,16 @@ pub fn sought(mailbox: &MailboxForCycle) -> MailboxForCycle {
 
 /// Whom to ask first: whoever the profile names, or the mailbox's domain.
 fn asked(mailbox: &MailboxForCycle) -> Endpoint {
-    let (host, port) = match start(mailbox) {
-        Some(Ok(address)) => (address.host(), address.port()),
-        _ => {
-            let domain = mailbox.address.rsplit_once('@').map_or("", |(_, domain)| domain);
-            (format!("autodiscover.{}", domain.to_lowercase()), 443)
-        }
+    let (host, port) = if let Some(Ok(address)) = start(mailbox) {
+        (address.host(), address.port())
+    } else {
+        (format!("autodiscover.{}", domain(mailbox).to_lowercase()), 443)
     };
     Endpoint { protocol: Protocol::Ews, host, port, tls: Tls::Implicit }
+}
+
+fn domain(mailbox: &MailboxForCycle) -> &str {
+    mailbox.address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
 
 fn start(mailbox: &MailboxForCycle) -> Option<Result<Address, mail::ews::BadAddress>> {
@@ -148,7 +150,7 @@ fn failed(mailbox: &MailboxForCycle, error: mail::Error) -> Unfound {
         explained.parameters["profile"] = json!(mailbox.server.name);
         let whom = match start(mailbox) {
             Some(_) => endpoint.host,
-            None => mailbox.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned(),
+            None => domain(mailbox).to_owned(),
         };
         explained.parameters["whom"] = json!(whom);
         if *error.kind() == Kind::Unsupported("Autodiscover") {
