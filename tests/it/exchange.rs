@@ -18,7 +18,7 @@ async fn house(server: &Exchange) -> (House, Process) {
     (House::furnish(installation, &profile).await, process)
 }
 
-fn message(number: usize, to: &str) -> Vec<u8> {
+pub(crate) fn message(number: usize, to: &str) -> Vec<u8> {
     format!(
         "Message-ID: <{number}.{to}>\r\nDate: Fri, 20 Nov 2026 09:59:58 +0000\r\nFrom: <sender@elsewhere.example>\r\n\
          To: <{to}>\r\nSubject: Message {number}\r\n\r\nBody {number}\r\n"

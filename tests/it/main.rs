@@ -13,6 +13,7 @@ mod deaths;
 mod doubt;
 mod enabling;
 mod exchange;
+mod exchange_deaths;
 mod failing;
 mod forgetting;
 mod house;
