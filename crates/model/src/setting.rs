@@ -171,9 +171,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: PUSH,
         reference: None,
-        range: Range::OneOf(&["on", "off"]),
-        preset: Preset::Name("on"),
-        meaning: "Whether servers that tell when mail comes in (Exchange) are listened to. `off`: mailboxes are only asked \
+        range: Range::Switch,
+        preset: Preset::Switch(true),
+        meaning: "Whether servers that tell when mail comes in (Exchange) are listened to. Off, their mailboxes are only asked \
                   again and again, as all others are.",
     },
 ];

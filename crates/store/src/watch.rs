@@ -95,7 +95,7 @@ pub async fn standing(tenant: &Tenant, watch: &Claimed, profile_version: i64, mo
              join schedules s on s.organization_id = w.organization_id and s.mailbox_id = w.mailbox_id
                 and s.workload = $3 and s.profile_id = w.profile_id and (s.flying or s.due_at is not null)
              where w.watch_id = $1 and w.until > now()
-               and not exists (select from settings o where o.name = $4 and o.value = '\"off\"')",
+               and not exists (select from settings o where o.name = $4 and o.value = 'false')",
             &[&watch.id.0, &profile_version, &Workload::Incoming.as_str(), &setting::PUSH],
         )
         .await?;

@@ -84,7 +84,7 @@ pub async fn claim(
                                         and e.protocol = 'ews' and e.open_until > now())
                       and not exists (select from settings o
                                       where o.organization_id = p.organization_id and o.name = 'push'
-                                        and o.value = '\"off\"')
+                                        and o.value = 'false')
                     order by n.everywhere, n.here, random() limit 1
                  ), chosen as (
                     select s.organization_id, s.mailbox_id, s.profile_id

@@ -152,8 +152,8 @@ async fn only_what_may_be_processed_at_a_server_that_tells_is_listened_to() {
             "delete from endpoints",
         ),
         (
-            "insert into settings (organization_id, name, value) select id, 'push', '\"off\"' from organizations",
-            "update settings set value = '\"on\"'",
+            "insert into settings (organization_id, name, value) select id, 'push', 'false' from organizations",
+            "update settings set value = 'true'",
         ),
         ("update schedules set due_at = null", "update schedules set due_at = now()"),
     ] {
