@@ -3,6 +3,7 @@
 mod alone;
 mod folders;
 mod moving;
+mod names;
 mod outcomes;
 mod sending;
 mod testing;

@@ -161,10 +161,23 @@ impl<P: Provider> House<P> {
             external_id: None,
         };
         let user = user::create(&tenant, &new, &by()).await.unwrap().id;
+        tenant.commit().await.unwrap();
+        self.mailbox_at(Owner::User(user), &address, profile).await
+    }
+
+    /// The mailbox of an owner, approved, tested and enabled, here and at the server.
+    pub(crate) async fn mailbox_of(&self, owner: Owner, address: &str) -> Person {
+        self.provider.add_mailbox(address, PASSWORD);
+        self.mailbox_at(owner, address, self.profile).await
+    }
+
+    async fn mailbox_at(&self, owner: Owner, address: &str, profile: ProfileId) -> Person {
+        let address = address.to_owned();
+        let tenant = self.tenant().await;
         let new = NewMailbox {
-            name: name.to_owned(),
+            name: address.clone(),
             address: address.parse().unwrap(),
-            owner: Some(Owner::User(user)),
+            owner: Some(owner),
             profile,
             incoming_login: None,
             acceptance: Some(Acceptance::All),
