@@ -193,8 +193,20 @@ impl Watch {
     async fn read(&self) -> store::Result<Option<(MailboxForCycle, Vec<Member>)>> {
         let tenant = self.parts.store.tenant(self.claimed.organization).await?;
         let members = watch::members(&tenant, self.claimed.id).await?;
+        let Some(service) = members.iter().find_map(|member| member.service.clone()) else { return Ok(None) };
+        let (members, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| member.service.as_ref() == Some(&service));
+        // Those that were found elsewhere are listened to there, together; those that were not found yet, later.
+        for other in others {
+            let (pause, apart) = match other.service {
+                Some(_) => (Duration::ZERO, Some(self.claimed.id)),
+                None => (UNFIT, None),
+            };
+            watch::put_off(&tenant, self.claimed.id, &[other.mailbox], pause, apart).await?;
+        }
         let Some(first) = members.first() else { return Ok(None) };
         let anchor = mailbox::for_cycle(&tenant, first.mailbox, Workload::Incoming).await?;
+        tenant.commit().await?;
         Ok(anchor.filter(MailboxForCycle::may_run).map(|anchor| (anchor, members)))
     }
 

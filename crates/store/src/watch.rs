@@ -37,6 +37,8 @@ pub struct Member {
     pub heard: bool,
     /// Tries in a row that came to nothing.
     pub failures: u32,
+    /// Which web services it was found at: empty where the profile says it for all, none while they were not looked for.
+    pub service: Option<String>,
 }
 
 /// What a watch may go on with.
@@ -52,7 +54,11 @@ pub struct Standing {
 pub async fn members(tenant: &Tenant, watch: WatchId) -> Result<Vec<Member>> {
     let rows = tenant
         .query(
-            "select w.mailbox_id, m.address, w.heard, w.failures from watches w
+            "select w.mailbox_id, m.address, w.heard, w.failures,
+                    case when p.exchange_path is not null then '' else f.host || ':' || f.port || f.path end as service
+             from watches w
+             join profiles p on p.organization_id = w.organization_id and p.id = w.profile_id
+             left join found_services f on f.organization_id = w.organization_id and f.mailbox_id = w.mailbox_id
              join mailboxes m on m.organization_id = w.organization_id and m.id = w.mailbox_id
                 and m.profile_id = w.profile_id and m.approval = 'approved'
              join mailbox_workloads k on k.organization_id = w.organization_id and k.mailbox_id = w.mailbox_id
@@ -68,6 +74,7 @@ pub async fn members(tenant: &Tenant, watch: WatchId) -> Result<Vec<Member>> {
                 address: row.try_get("address")?,
                 heard: row.try_get("heard")?,
                 failures: u32::try_from(row.try_get::<_, i32>("failures")?).unwrap_or(0),
+                service: row.try_get("service")?,
             })
         })
         .collect()

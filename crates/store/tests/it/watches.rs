@@ -277,3 +277,27 @@ async fn a_wish_makes_incoming_due_and_never_before_a_back_off() {
     tenant.commit().await.unwrap();
     assert_eq!(wish().await, 1);
 }
+
+#[tokio::test]
+async fn each_mailbox_of_a_server_that_is_found_says_where_it_was_found() {
+    let office = office(10).await;
+    let mailboxes_ = office.mailboxes(2).await;
+    let session = start(&office.store).await;
+    let watch = office.claim(session, &[]).await.unwrap();
+    let services = async || {
+        let tenant = office.store.tenant(office.organization).await.unwrap();
+        let members = watch::members(&tenant, watch.id).await.unwrap();
+        members.into_iter().map(|member| member.service).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(services().await, BTreeSet::from([Some(String::new())]));
+    office.execute("update profiles set exchange_path = null").await;
+    office
+        .execute(&format!(
+            "insert into found_services (organization_id, mailbox_id, host, port, path, endpoint, told_by, found_by)
+             select organization_id, id, 'mail.test', 443, '/EWS', 'ews://mail.test:443', 'x', 'x' from mailboxes
+             where id = '{}'",
+            mailboxes_[0]
+        ))
+        .await;
+    assert_eq!(services().await, BTreeSet::from([None, Some("mail.test:443/EWS".to_owned())]));
+}
