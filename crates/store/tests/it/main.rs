@@ -9,6 +9,7 @@ mod away;
 mod belonging;
 mod exchange;
 mod feed;
+mod found;
 mod identity;
 mod incoming;
 mod job_course;
