@@ -7,6 +7,7 @@ mod names;
 mod outcomes;
 mod sending;
 mod testing;
+mod undeliverable;
 
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ impl Provider for ExchangeEws {
             min_polling_minutes: 0,
             connect_timeout: Duration::from_secs(5),
             alert_mail: false,
+            undeliverable_folder: None,
             external_id: None,
         }
     }

@@ -66,6 +66,7 @@ impl Provider for Pop3Smtp {
             min_polling_minutes: 0,
             connect_timeout: Duration::from_secs(5),
             alert_mail: false,
+            undeliverable_folder: None,
             external_id: None,
         }
     }

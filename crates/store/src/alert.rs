@@ -190,6 +190,25 @@ pub async fn resolve(
         .await
 }
 
+/// What the open alerts of these kinds about a subject were raised with has another name now.
+pub async fn renamed(
+    tenant: &Tenant,
+    kinds: &[AlertKind],
+    subject: Subject,
+    before: &str,
+    after: &str,
+) -> Result<()> {
+    for kind in kinds {
+        tenant
+            .execute(
+                "update alerts set sameness = $2 where sameness = $1 and resolved_at is null and dismissed_at is null",
+                &[&sameness(*kind, subject, before), &sameness(*kind, subject, after)],
+            )
+            .await?;
+    }
+    Ok(())
+}
+
 /// Forgets alerts that were closed longer than `age` ago, of the transaction's organization, `limit` at most. Gives how many.
 pub async fn forget(tenant: &Tenant, age: Duration, limit: u32) -> Result<u64> {
     tenant

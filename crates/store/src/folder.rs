@@ -51,8 +51,14 @@ pub struct ForCycle {
 /// How old what is known of the folders may become.
 const HOURS: i32 = 1;
 
-/// What a cycle of the mailbox must know; `of_mailbox` is which mailbox on the server it is now.
-pub async fn for_cycle(tenant: &Tenant, mailbox: MailboxId, of_mailbox: &str) -> Result<ForCycle> {
+/// What a cycle of the mailbox must know; `of_mailbox` is which mailbox on the server it is now, and `never` the folder at its top
+/// that is not read whoever chose it.
+pub async fn for_cycle(
+    tenant: &Tenant,
+    mailbox: MailboxId,
+    of_mailbox: &str,
+    never: Option<&str>,
+) -> Result<ForCycle> {
     let rows = tenant
         .query(
             "select h.sync_state, coalesce(h.tried_at < now() - make_interval(hours => $3), true) as is_due, r.id, r.provider_id
@@ -63,9 +69,12 @@ pub async fn for_cycle(tenant: &Tenant, mailbox: MailboxId, of_mailbox: &str) ->
                  join mailbox_folders f on f.organization_id = r.organization_id and f.mailbox_id = r.mailbox_id
                                        and f.id = r.folder_id
                  where r.mailbox_id = h.mailbox_id and r.problem is null and f.gone_at is null
-                   and f.role is distinct from 'inbox') r on true
+                   and f.role is distinct from 'inbox'
+                   and (lower(f.name) is distinct from lower($4) or exists (
+                        select from mailbox_folders p where p.organization_id = f.organization_id
+                           and p.mailbox_id = f.mailbox_id and p.provider_id = f.parent_provider_id))) r on true
              order by r.place",
-            &[&mailbox.0, &of_mailbox, &HOURS],
+            &[&mailbox.0, &of_mailbox, &HOURS, &never],
         )
         .await?;
     let mut found = ForCycle::default();

@@ -6,6 +6,7 @@ mod deletion;
 mod list;
 mod listed;
 mod moved;
+mod put_away;
 mod seen;
 
 use std::collections::HashSet;
@@ -24,7 +25,8 @@ pub use again::{Asked, Counted, Extent, PassedOver, ask, ask_some, count, tell};
 pub use deletion::{ask_deletion, deleted};
 pub use list::{ItemPlace, list};
 pub use listed::{Compared, Known, back, came_back, forget, kept, left, mark_gone, set_aside};
-pub use moved::{Arrived, KnownFolders, SEARCH_KEY, moved_here};
+pub use moved::{Arrived, KnownFolders, Moved, SEARCH_KEY, moved_here};
+pub use put_away::{not_put_away, put_away, to_put_away};
 pub use seen::{Looked, Search, Seen, by_message_id, search};
 
 /// An item of a listing that is to be fetched.

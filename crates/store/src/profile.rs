@@ -53,6 +53,8 @@ pub struct ProfileFields {
     pub connect_timeout: Duration,
     /// Whether alerts are mailed.
     pub alert_mail: bool,
+    /// The folder at the top of each mailbox that what could not be recorded is moved to; none: it stays where it is. Exchange only.
+    pub undeliverable_folder: Option<String>,
     /// The host application's id.
     pub external_id: Option<String>,
 }
@@ -83,7 +85,7 @@ pub(crate) const FIELDS: &str = "p.name as profile_name, p.description, p.kind, 
     p.incoming_tls, p.outgoing_host, p.outgoing_port, p.outgoing_tls, p.exchange_path, p.exchange_access,
     p.exchange_start, p.exchange_hosts, p.ca_certificate, p.credentials_on,
     p.max_connections, p.max_in_flight, p.process_email_received_after as profile_floor, p.min_polling_minutes,
-    p.connect_timeout_ms, p.alert_mail, p.external_id as profile_external_id";
+    p.connect_timeout_ms, p.alert_mail, p.undeliverable_folder, p.external_id as profile_external_id";
 
 const SELECT: &str = "p.id, p.paused_reason, p.version, p.created_at, p.modified_at,
     c.id as credential_id, c.kind as credential_kind, c.username, c.modified_at as credential_modified_at,
@@ -129,6 +131,7 @@ pub(crate) fn fields(row: &Row) -> Result<ProfileFields> {
         min_polling_minutes: number("min_polling_minutes")?,
         connect_timeout: Duration::from_millis(number("connect_timeout_ms")?.into()),
         alert_mail: row.try_get("alert_mail")?,
+        undeliverable_folder: row.try_get("undeliverable_folder")?,
         external_id: row.try_get("profile_external_id")?,
     })
 }
@@ -174,6 +177,7 @@ pub async fn create(tenant: &Tenant, new: &ProfileFields, by: &Author) -> Result
         )
         .await
         .map_err(refused)?;
+    put_undeliverable_folder(tenant, id, new).await?;
     authority_changed(tenant, id, new).await?;
     let fields = difference(None, new);
     change::write(tenant, Change { record_type: "profile", id: id.0, version: 1, by, fields }).await?;
@@ -241,6 +245,7 @@ pub async fn update(
         )
         .await
         .map_err(refused)?;
+    put_undeliverable_folder(tenant, id, new).await?;
     if old.fields.ca_certificate != new.ca_certificate {
         authority_changed(tenant, id, new).await?;
     }
@@ -258,6 +263,12 @@ pub async fn update(
     let version = old.version + 1;
     change::write(tenant, Change { record_type: "profile", id: id.0, version, by, fields }).await?;
     get(tenant, id).await?.ok_or_else(|| unknown("id").into())
+}
+
+async fn put_undeliverable_folder(tenant: &Tenant, id: ProfileId, new: &ProfileFields) -> Result<()> {
+    let statement = "update profiles set undeliverable_folder = $2 where id = $1 and undeliverable_folder is distinct from $2";
+    tenant.execute(statement, &[&id.0, &new.undeliverable_folder]).await?;
+    Ok(())
 }
 
 /// Keeps when the profile's own authority ends, to be warned of ahead.
@@ -323,6 +334,7 @@ fn difference(old: Option<&ProfileFields>, new: &ProfileFields) -> Fields {
         "min_polling_minutes" = min_polling_minutes;
         "connect_timeout" = connect_timeout;
         "alert_mail" = alert_mail;
+        "undeliverable_folder" = undeliverable_folder;
         "external_id" = external_id;
     }
 }

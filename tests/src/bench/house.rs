@@ -111,6 +111,7 @@ impl<'a> Place<'a> {
             min_polling_minutes: 0,
             connect_timeout: Duration::from_secs(10),
             alert_mail: false,
+            undeliverable_folder: None,
             external_id: None,
         }
     }

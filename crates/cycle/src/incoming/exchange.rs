@@ -7,6 +7,7 @@ mod entry;
 mod folders;
 mod large;
 mod page;
+mod undeliverable;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -94,6 +95,9 @@ pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
     let cut_off = !turns.is_empty() || cycle.parts.drain.is_cancelled();
     // What failed before comes last: a message that breaks its connection each time holds up none of the others.
     if !cut_off && reading.again(&mut session).await? != Flow::GoOn {
+        return Ok(Ending::done(reading.intake.decided, true));
+    }
+    if !cut_off && reading.put_away(&mut session).await? != Flow::GoOn {
         return Ok(Ending::done(reading.intake.decided, true));
     }
     session.close();

@@ -37,6 +37,9 @@ const CAREFUL_AFTER: u32 = 2;
 /// Deaths over one item, after which nobody looks into it any more.
 pub(super) const DEADLY: u32 = 3;
 
+/// What people are told of an item, by its name.
+pub(super) const OF_AN_ITEM: [AlertKind; 2] = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
+
 /// A message that waits to be read.
 pub(super) trait Waiting {
     /// As the server says.
@@ -283,8 +286,7 @@ impl Intake<'_> {
     async fn tell(&self, tenant: &Tenant, item: &IncomingItem, outcome: &Recorded) -> store::Result<()> {
         let mailbox = Subject::Mailbox(self.cycle.mailbox.id);
         if outcome.was_decided && matches!(outcome.decision, Decision::Recorded | Decision::Duplicate) {
-            let said = [AlertKind::MessageTooLarge, AlertKind::MessageUndeliverable];
-            alert::resolve(tenant, &said, mailbox, Some(&item.item_id)).await?;
+            alert::resolve(tenant, &OF_AN_ITEM, mailbox, Some(&item.item_id)).await?;
         }
         let unparsable =
             |message: &IncomingMessage| message.message.warnings.contains(&ParseWarning::Unparsable);

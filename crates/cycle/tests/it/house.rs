@@ -261,6 +261,7 @@ fn usual(servers: &MailServers) -> ProfileFields {
         min_polling_minutes: 0,
         connect_timeout: Duration::from_secs(10),
         alert_mail: false,
+        undeliverable_folder: None,
         external_id: None,
     }
 }

@@ -34,21 +34,31 @@ pub struct KnownFolders<'a> {
     pub listed: &'a [String],
 }
 
-/// Gives the rows of items that moved here their new names, with all that was decided about them; says how many. An item moved
+/// What moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many items.
+    pub all: usize,
+    /// Those about which people were told: the old name and the new one.
+    pub told: Vec<(String, String)>,
+}
+
+/// Gives the rows of items that moved here their new names, with all that was decided about them; gives the old
+/// names of those about which people were told, with the new ones, and how many there were in all. An item moved
 /// when it has no row here, and one that left its folder, or is in a folder that is not listed, has the same search key, and
 /// nothing else that is known of both differs; or, where one of the two has no search key, when Message-ID, size and time of
 /// receipt are all known and the same. A row is one item's.
 ///
-/// What was moved away because it could not be recorded, and moved back by somebody, is examined again.
+/// What was given up and is moved by somebody is examined again.
 pub async fn moved_here(
     tenant: &Tenant,
     mailbox: MailboxId,
     folder: &str,
     arrived: &[Arrived<'_>],
     known: KnownFolders<'_>,
-) -> Result<u64> {
+) -> Result<Moved> {
     if arrived.is_empty() {
-        return Ok(0);
+        return Ok(Moved::default());
     }
     let ids: Vec<_> = arrived.iter().map(|item| item.item_id).collect();
     let keys: Vec<_> = arrived.iter().map(|item| item.search_key).collect();
@@ -56,8 +66,8 @@ pub async fn moved_here(
     let sizes: Vec<_> =
         arrived.iter().map(|item| wide(usize::try_from(item.size).unwrap_or(usize::MAX))).collect();
     let received: Vec<_> = arrived.iter().map(|item| item.received_at).collect();
-    tenant
-        .execute(
+    let rows = tenant
+        .query(
             // Each look-up is one by an index, whatever the planner believes about the table: see `item::unknown`.
             "with arrived as materialized (
                  select u.item_id, u.search_key, message_id_hash(u.message_id) as message_id_hash, u.size,
@@ -89,11 +99,12 @@ pub async fn moved_here(
                  order by i.folder, i.item_id, a.place)
              update mailbox_items i set folder = $2, item_id = s.new_id, gone_at = null, deleted_at = null,
                  search_key = coalesce(s.search_key, i.search_key),
-                 examine_again_at = case when i.moved_at is not null then now() else i.examine_again_at end,
-                 moved_at = null
+                 examine_again_at = case when i.decision = 'undeliverable' then now() else i.examine_again_at end,
+                 moved_at = null, move_attempts = 0
              from same s
              where i.organization_id = current_organization() and i.mailbox_id = $1 and i.folder = s.folder
-               and i.item_id = s.item_id",
+               and i.item_id = s.item_id
+             returning s.item_id, i.item_id as new_id, i.decision in ('undeliverable', 'too_large') as told",
             &[
                 &mailbox.0,
                 &folder,
@@ -106,5 +117,12 @@ pub async fn moved_here(
                 &known.listed,
             ],
         )
-        .await
+        .await?;
+    let mut moved = Moved { all: rows.len(), told: Vec::new() };
+    for row in &rows {
+        if row.try_get("told")? {
+            moved.told.push((row.try_get("item_id")?, row.try_get("new_id")?));
+        }
+    }
+    Ok(moved)
 }

@@ -22,6 +22,17 @@ pub(super) fn fields(new: &ProfileFields) -> Result<(), Refusal> {
     number("min_polling_minutes", new.min_polling_minutes, 0..=1440)?;
     let timeout = u32::try_from(new.connect_timeout.as_millis()).unwrap_or(u32::MAX);
     number("connect_timeout_ms", timeout, 1..=100_000)?;
+    match &new.undeliverable_folder {
+        Some(_) if new.exchange.is_none() => {
+            return Err(Refusal::invalid(
+                "undeliverable_folder",
+                "only a profile of the kind `exchange_ews` has `undeliverable_folder`: POP3 has no folders",
+                "leave it out",
+            ));
+        }
+        Some(name) => check_line("undeliverable_folder", name, 1, 256)?,
+        None => {}
+    }
     check_time("process_email_received_after", new.process_email_received_after)?;
     check_external_id(new.external_id.as_ref())?;
     match &new.ca_certificate {

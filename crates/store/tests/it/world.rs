@@ -65,6 +65,7 @@ pub(crate) fn profile_fields(name: &str) -> ProfileFields {
         min_polling_minutes: 0,
         connect_timeout: Duration::from_secs(30),
         alert_mail: false,
+        undeliverable_folder: None,
         external_id: None,
     }
 }

@@ -195,6 +195,9 @@ pub(super) struct NewProfile {
     #[serde(default)]
     #[schema(required = false)]
     alert_mail: bool,
+    /// The folder at the top of each Exchange mailbox that what could not be recorded in five tries is moved to, made where it is
+    /// missing, 1 to 256 characters; it stays where it is when this is left out.
+    undeliverable_folder: Option<String>,
     /// The host application's id.
     external_id: Option<String>,
 }
@@ -267,6 +270,7 @@ impl NewProfile {
             min_polling_minutes: self.min_polling_minutes.unwrap_or(0),
             connect_timeout: Duration::from_millis(self.connect_timeout_ms.unwrap_or(30_000).into()),
             alert_mail: self.alert_mail,
+            undeliverable_folder: self.undeliverable_folder,
             external_id: self.external_id,
         }
     }
@@ -311,6 +315,10 @@ pub(super) struct ProfileChange {
     connect_timeout_ms: Option<u32>,
     /// Whether alerts are mailed.
     alert_mail: Option<bool>,
+    /// The folder that what could not be recorded is moved to; null: it stays where it is.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    undeliverable_folder: Given<String>,
     /// The host application's id; null forgets it.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -374,6 +382,7 @@ impl ProfileChange {
             self.connect_timeout_ms.map(|millis| Duration::from_millis(millis.into())),
         );
         set(&mut fields.alert_mail, self.alert_mail);
+        fields.undeliverable_folder = self.undeliverable_folder.or(fields.undeliverable_folder);
         fields.external_id = self.external_id.or(fields.external_id);
         Ok(fields)
     }
@@ -416,6 +425,8 @@ pub(super) struct Profile {
     connect_timeout_ms: u64,
     /// Whether alerts are mailed.
     alert_mail: bool,
+    /// The folder that what could not be recorded is moved to; null: it stays where it is.
+    undeliverable_folder: Option<String>,
     /// Why no mailbox of it is processed: an alert kind or a person's words; null when they are.
     paused_reason: Option<String>,
     /// How many mailboxes use it.
@@ -467,6 +478,7 @@ impl From<profile::Profile> for Profile {
             min_polling_minutes: fields.min_polling_minutes,
             connect_timeout_ms: u64::try_from(fields.connect_timeout.as_millis()).unwrap_or(u64::MAX),
             alert_mail: fields.alert_mail,
+            undeliverable_folder: fields.undeliverable_folder,
             paused_reason: profile.paused_reason,
             mailboxes: profile.mailboxes,
             external_id: fields.external_id,

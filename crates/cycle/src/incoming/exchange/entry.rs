@@ -32,9 +32,11 @@ impl Reading<'_> {
     pub(super) async fn enter(&mut self) -> Result<Entry, Interrupted> {
         let cycle = self.intake.cycle;
         let tenant = self.intake.fenced().await?;
-        let within = cycle.mailbox.within();
-        let (cursor, folders) =
-            tokio::join!(self.intake.cursor(&tenant), folder::for_cycle(&tenant, cycle.mailbox.id, &within));
+        let (within, never) = (cycle.mailbox.within(), cycle.mailbox.server.undeliverable_folder.as_deref());
+        let (cursor, folders) = tokio::join!(
+            self.intake.cursor(&tenant),
+            folder::for_cycle(&tenant, cycle.mailbox.id, &within, never)
+        );
         self.cursor = Cursor::read(cursor?.as_ref());
         let mut folders = folders?;
         tenant.commit().await?;

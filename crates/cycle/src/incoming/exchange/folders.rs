@@ -102,7 +102,8 @@ impl Reading<'_> {
                 alert::resolve(&tenant, &[kind], subject, Some(&chosen.path)).await?;
             }
         }
-        let read = folder::for_cycle(&tenant, mailbox, &within).await?.read;
+        let never = self.intake.cycle.mailbox.server.undeliverable_folder.as_deref();
+        let read = folder::for_cycle(&tenant, mailbox, &within, never).await?.read;
         tenant.commit().await?;
         Ok(Asked::Read(read.into_iter().map(|(id, provider_id)| Place::Other(id, provider_id)).collect()))
     }

@@ -6,11 +6,12 @@ use mail::ews::{Item, ItemChange, ItemPage, Session};
 use model::accept::{Rule, before_the_floor};
 use model::email::Decision;
 use serde_json::Value;
-use store::Tenant;
+use store::alert::Subject;
 use store::incoming::{IncomingItem, SearchKeys, Verdict};
 use store::item::{self, Arrived, KnownFolders};
+use store::{Tenant, alert};
 
-use super::super::intake::{Flow, Intake};
+use super::super::intake::{self, Flow, Intake};
 use super::{New, Reading};
 use crate::ending::Interrupted;
 use crate::servers::bare;
@@ -86,7 +87,7 @@ impl Reading<'_> {
     }
 
     /// What appears under a new name and is known keeps its row: what moved is not read again.
-    async fn moved_here(&self, tenant: &Tenant, there: &[Item]) -> Result<u64, Interrupted> {
+    async fn moved_here(&self, tenant: &Tenant, there: &[Item]) -> Result<usize, Interrupted> {
         let arrived: Vec<Arrived<'_>> = there
             .iter()
             .map(|item| Arrived {
@@ -100,7 +101,12 @@ impl Reading<'_> {
         let Intake { cycle, folder, .. } = &self.intake;
         let within = cycle.mailbox.within();
         let known = KnownFolders { within: &within, listed: &self.listed };
-        Ok(item::moved_here(tenant, cycle.mailbox.id, folder, &arrived, known).await?)
+        let moved = item::moved_here(tenant, cycle.mailbox.id, folder, &arrived, known).await?;
+        let mailbox = Subject::Mailbox(cycle.mailbox.id);
+        for (before, after) in &moved.told {
+            alert::renamed(tenant, &intake::OF_AN_ITEM, mailbox, before, after).await?;
+        }
+        Ok(moved.all)
     }
 
     /// Reads what waits, batch after batch. The last one is committed with the cursor, and so is what was decided already.

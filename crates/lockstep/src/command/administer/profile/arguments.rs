@@ -84,13 +84,22 @@ pub struct More {
     /// Whether alerts are mailed.
     #[arg(long, value_name = "TRUE|FALSE")]
     alert_mail: Option<bool>,
+    /// The folder at the top of each Exchange mailbox that what could not be recorded in five tries is moved to; made where it is
+    /// missing, and "" leaves it where it is.
+    #[arg(long, value_name = "FOLDER")]
+    undeliverable_folder: Option<String>,
     /// The id of the profile in your application.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
 }
 
+/// An empty text is none.
+fn or_none(text: String) -> Value {
+    if text.is_empty() { Value::Null } else { Value::from(text) }
+}
+
 impl More {
-    fn fields(&self) -> Result<[(&'static str, Option<Value>); 9], Failure> {
+    fn fields(&self) -> Result<[(&'static str, Option<Value>); 10], Failure> {
         let authority = self.ca_file.as_deref().map(pem).transpose()?;
         Ok([
             ("description", self.description.clone().map(Value::from)),
@@ -101,6 +110,7 @@ impl More {
             ("connect_timeout_ms", self.connect_timeout_ms.map(Value::from)),
             ("process_email_received_after", self.received_after.map(|time| json!(time))),
             ("alert_mail", self.alert_mail.map(Value::from)),
+            ("undeliverable_folder", self.undeliverable_folder.clone().map(or_none)),
             ("external_id", self.external_id.clone().map(Value::from)),
         ])
     }
@@ -197,7 +207,7 @@ impl Update {
                 .or_else(|| present.text("exchange.access").parse().ok().filter(|_| !changes_place));
             at_exchange(&url, access, start.as_deref())
         });
-        let [description, authority, connections, in_flight, polling, timeout, after, mail, id] =
+        let [description, authority, connections, in_flight, polling, timeout, after, mail, folder, id] =
             self.more.fields()?;
         let authority = if self.forget_ca { (authority.0, Some(Value::Null)) } else { authority };
         given([
@@ -215,6 +225,7 @@ impl Update {
             timeout,
             after,
             mail,
+            folder,
             id,
         ])
     }
