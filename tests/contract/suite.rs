@@ -6,4 +6,5 @@ pub(crate) mod faults;
 pub(crate) mod incoming;
 pub(crate) mod limits;
 pub(crate) mod outgoing;
+pub(crate) mod rates;
 pub(crate) mod sizes;

@@ -54,6 +54,9 @@ schemas! {
     OwnerKind = model::mailbox::OwnerKind, "The two kinds of mailbox and record owner.";
     PartyRole = model::email::PartyRole, "What a party is to an email.";
     ProfileKind = model::profile::ProfileKind, "What kind of server a profile names.";
+    RateProvider = model::rate::RateProvider, "Whose published figures hold for a server.";
+    RateScope = model::rate::RateScope, "What a rate is counted over.";
+    RateUnit = model::rate::RateUnit, "What a rate counts.";
     RecipientState = model::email::RecipientState, "Where one recipient of a send request stands.";
     ReportKind = model::report::ReportKind, "What kind of report a message is.";
     ReportedAction = model::report::ReportedAction, "What a report says was done for a recipient.";

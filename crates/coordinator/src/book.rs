@@ -8,6 +8,7 @@ mod claim;
 mod limit;
 #[cfg(test)]
 mod oracle;
+mod rate;
 mod record;
 mod remembered;
 mod status;
@@ -25,6 +26,8 @@ use uuid::Uuid;
 
 pub(crate) use self::claim::{Claim, ClaimedLimit, Terms, class_at};
 use self::limit::Limit;
+use self::rate::{Bucket, Drawn};
+pub(crate) use self::rate::{ClaimedRate, Drawing, key as rate_key, name as rate_name};
 pub(crate) use self::record::Changes;
 use self::remembered::Remembered;
 
@@ -41,6 +44,8 @@ pub(crate) enum Verdict {
     HeldBack { pause: Duration, key: Arc<str> },
     /// The ledger lost its data and grants nothing yet.
     Quiet { pause: Duration },
+    /// A rate is spent for now.
+    Spent { pause: Duration, key: Arc<str> },
 }
 
 /// A verdict with whom it is for.
@@ -80,6 +85,7 @@ struct Lease {
     in_doubt: Duration,
     holder: String,
     keys: Vec<Arc<str>>,
+    rates: Vec<Drawn>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +109,8 @@ pub(crate) struct Book {
     next_place: u64,
     holds: BTreeSet<(Instant, Arc<str>)>,
     remembered: Remembered,
+    rates: HashMap<Arc<str>, Bucket>,
+    rate_looks: BTreeSet<(Instant, Arc<str>)>,
     quiet_until: Option<Instant>,
     /// Limits where a slot may have come free, or that may have nothing left to remember.
     touched: Vec<Arc<str>>,
@@ -110,6 +118,7 @@ pub(crate) struct Book {
     /// Leases that the journal does not have as they are here.
     changed: HashSet<Uuid>,
     changed_holds: HashSet<Arc<str>>,
+    changed_rates: HashSet<Arc<str>>,
 }
 
 impl Book {
@@ -125,11 +134,14 @@ impl Book {
             next_place: 0,
             holds: BTreeSet::new(),
             remembered: Remembered::default(),
+            rates: HashMap::new(),
+            rate_looks: BTreeSet::new(),
             quiet_until: None,
             touched: Vec::new(),
             decisions: Vec::new(),
             changed: HashSet::new(),
             changed_holds: HashSet::new(),
+            changed_rates: HashSet::new(),
         }
     }
 
@@ -176,6 +188,14 @@ impl Book {
     /// Grants a request or puts it where it has to wait. It must stand in no queue.
     fn present(&mut self, mut ticket: Ticket, now: Instant) {
         let (id, stream, class) = (ticket.claim.id, ticket.claim.stream, ticket.claim.class);
+        // Nobody waits here for a rate: a window may be long, and whoever waits keeps others from the queue.
+        if !ticket.claim.rates.is_empty()
+            && let Some((pause, key)) = self.paced(&ticket.claim.rates, &[], now)
+        {
+            self.touched.extend(ticket.claim.keys());
+            self.decide(id, stream, Verdict::Spent { pause, key });
+            return;
+        }
         let mut full: Vec<Arc<str>> = Vec::new();
         for wanted in &ticket.claim.limits {
             let limit = self
@@ -221,8 +241,10 @@ impl Book {
         }
         let ends = now + self.lifetime;
         self.endings.insert((ends, claim.id));
-        let Claim { id, stream, class, holder, in_doubt, .. } = claim;
-        self.leases.insert(id, Lease { class, state: State::Live, stream, ends, in_doubt, holder, keys });
+        let Claim { id, stream, class, holder, in_doubt, rates, .. } = claim;
+        let rates = self.allow(&rates, now);
+        let lease = Lease { class, state: State::Live, stream, ends, in_doubt, holder, keys, rates };
+        self.leases.insert(id, lease);
         self.changed.insert(id);
         let waited = now.saturating_duration_since(received);
         self.decide(id, stream, Verdict::Granted { waited });
@@ -265,7 +287,7 @@ impl Book {
 
     /// Gives a lease or a place in the queue back.
     pub(crate) fn release(&mut self, id: Uuid, now: Instant) -> Released {
-        let released = if self.free(id) {
+        let released = if self.free(id, now) {
             Released::Lease
         } else if self.forget(id).is_some() {
             Released::Place
@@ -375,6 +397,7 @@ impl Book {
             self.changed_holds.insert(Arc::clone(&key));
             self.touched.push(key);
         }
+        self.pass_rates(now);
         if self.quiet_until.is_some_and(|until| until <= now) {
             self.quiet_until = None;
         }
@@ -387,6 +410,7 @@ impl Book {
             self.endings.first().map(|(at, _)| *at),
             self.deadlines.first().map(|(at, _)| *at),
             self.holds.first().map(|(at, _)| *at),
+            self.rate_looks.first().map(|(at, _)| *at),
             self.quiet_until,
         ];
         times.into_iter().flatten().min()
@@ -400,7 +424,7 @@ impl Book {
             let ends = lease.ends + lease.in_doubt;
             self.charge_in_doubt(id, ends);
         } else {
-            self.free(id);
+            self.free(id, now);
         }
     }
 
@@ -419,10 +443,11 @@ impl Book {
         }
     }
 
-    fn free(&mut self, id: Uuid) -> bool {
+    fn free(&mut self, id: Uuid, now: Instant) -> bool {
         let Some(lease) = self.leases.remove(&id) else { return false };
         self.endings.remove(&(lease.ends, id));
         self.changed.insert(id);
+        self.settle_rates(&lease.rates, now);
         for key in lease.keys {
             if let Some(limit) = self.limits.get_mut(&key) {
                 limit.give_back(lease.class, lease.state == State::InDoubt);
@@ -478,7 +503,10 @@ impl Book {
 
     /// Whether something was decided or changed that nobody has taken yet.
     pub(crate) fn has_news(&self) -> bool {
-        !self.decisions.is_empty() || !self.changed.is_empty() || !self.changed_holds.is_empty()
+        !self.decisions.is_empty()
+            || !self.changed.is_empty()
+            || !self.changed_holds.is_empty()
+            || !self.changed_rates.is_empty()
     }
 }
 

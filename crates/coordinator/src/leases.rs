@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::book::{Claim, ClaimedLimit, Terms, class_at};
+use crate::book::{Claim, ClaimedLimit, ClaimedRate, Terms, class_at, rate_key};
 use crate::desk::{Answers, Ask, Heard, Role, Term};
 use crate::ledger::whole_millis;
 
@@ -175,7 +175,17 @@ pub(crate) fn heard(message: Message, stream: Uuid) -> Option<Heard> {
         }
         Message::Renew(renew) => Some(Heard::Renew { renewal: renew.renewal, ids: ids(&renew.lease_ids) }),
         Message::Release(release) => {
-            Some(Heard::Release { ids: ids(&release.lease_ids), in_doubt: ids(&release.in_doubt) })
+            let spent = release.spent.iter().filter_map(|spent| {
+                let rates = spent.rates.iter().map(|rate| (named(rate), rate.spent)).collect();
+                Some((lease_id(&spent.lease_id)?, rates))
+            });
+            let (lease_ids, in_doubt) = (ids(&release.lease_ids), ids(&release.in_doubt));
+            Some(Heard::Release { ids: lease_ids, in_doubt, spent: spent.collect() })
+        }
+        Message::Draw(draw) => {
+            let id = lease_id(&draw.lease_id)?;
+            let rates = draw.rates.into_iter().map(claimed_rate).collect::<Result<_, _>>().ok()?;
+            Some(Heard::Draw { id, draw: draw.draw, rates })
         }
         Message::BackOff(back_off) if is_name(&back_off.key) => {
             // Clamped as every word of a server is (design §4).
@@ -209,6 +219,17 @@ fn claim(acquire: v1::Acquire, stream: Uuid) -> Result<Claim, String> {
         }
         limits.push(limit);
     }
+    if acquire.rates.len() > 16 {
+        return Err("`rates` must name at most 16 rates".to_owned());
+    }
+    let mut rates = Vec::with_capacity(acquire.rates.len());
+    for rate in acquire.rates {
+        let rate = claimed_rate(rate)?;
+        if rates.iter().any(|other: &ClaimedRate| other.key == rate.key) {
+            return Err(format!("`rates` names `{}` twice; name each rate once", rate.key));
+        }
+        rates.push(rate);
+    }
     let holder = acquire.holder.unwrap_or_default();
     let holder: String = format!("{}/{}/{}", holder.profile_id, holder.mailbox_id, holder.workload)
         .chars()
@@ -216,7 +237,7 @@ fn claim(acquire: v1::Acquire, stream: Uuid) -> Result<Claim, String> {
         .take(200)
         .collect();
     let class = class_at(class);
-    Ok(Claim { id, stream, class, limits, holder, in_doubt: Duration::from_millis(in_doubt) })
+    Ok(Claim { id, stream, class, limits, holder, in_doubt: Duration::from_millis(in_doubt), rates })
 }
 
 fn claimed(limit: v1::Limit, class: ServiceClass) -> Result<ClaimedLimit, String> {
@@ -242,6 +263,30 @@ fn claimed(limit: v1::Limit, class: ServiceClass) -> Result<ClaimedLimit, String
     }
     let terms = Terms::new(limit.capacity, limit.spare_for_watch, &quotas(limit.capacity, &served));
     Ok(ClaimedLimit { key: Arc::from(limit.key), version: limit.version, terms })
+}
+
+/// A day is the longest window that a provider counts in.
+const LONGEST_WINDOW: u64 = 86_400_000;
+
+fn claimed_rate(rate: v1::Rate) -> Result<ClaimedRate, String> {
+    if !is_name(&rate.key) {
+        return Err("a rate's `key` must be 1 to 512 printable characters".to_owned());
+    }
+    if !(1_000..=LONGEST_WINDOW).contains(&rate.window_ms) || rate.amount == 0 {
+        return Err(format!("the rate `{}` must be at least 1, in a window of a second to a day", rate.key));
+    }
+    Ok(ClaimedRate {
+        key: named(&rate),
+        amount: rate.amount,
+        least: rate.least,
+        most: rate.most.max(rate.least),
+        spent: rate.spent,
+        allowed: rate.allowed,
+    })
+}
+
+fn named(rate: &v1::Rate) -> Arc<str> {
+    rate_key(Duration::from_millis(rate.window_ms), &rate.key)
 }
 
 fn lease_id(text: &str) -> Option<Uuid> {

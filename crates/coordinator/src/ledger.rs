@@ -50,11 +50,14 @@ pub(crate) struct Pen {
     pub(crate) quiet: bool,
 }
 
-/// What the last holder of the pen wrote down: leases with their records, and keys held back, each with for how long.
+/// What the last holder of the pen wrote down: leases with their records, keys held back, each with for how long, and what
+/// is spent of rates.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) leases: Vec<(Uuid, String)>,
     pub(crate) holds: Vec<(String, Duration)>,
+    /// What is spent of rates.
+    pub(crate) rates: Vec<(String, String)>,
 }
 
 /// What came of putting everything back.
@@ -188,29 +191,37 @@ impl Connection {
 
     /// What is written down. Nobody else writes while the pen is ours.
     pub(crate) async fn read(&mut self) -> RedisResult<Written> {
-        let mut leases = Vec::new();
-        let mut cursor = 0_u64;
-        loop {
-            let (next, rows): (u64, Vec<(String, String)>) = redis::cmd("HSCAN")
-                .arg(self.ledger.key("lease"))
-                .arg(cursor)
-                .arg("COUNT")
-                .arg(1000)
-                .query_async(&mut self.connection)
-                .await?;
-            leases.extend(rows.into_iter().filter_map(|(id, record)| Some((id.parse().ok()?, record))));
-            cursor = next;
-            if cursor == 0 {
-                break;
-            }
-        }
+        let leases = self.fields("lease").await?;
+        let leases = leases.into_iter().filter_map(|(id, record)| Some((id.parse().ok()?, record)));
+        let leases = leases.collect();
+        let rates = self.fields("rate").await?;
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut self.connection).await?;
         let now = seconds * 1000 + micros / 1000;
         let holds: Vec<(String, u64)> = self.connection.hgetall(self.ledger.key("hold")).await?;
         let holds = holds.into_iter().filter(|(_, until)| *until > now);
         // Nobody is held back for longer than a server can ask for, whatever Redis's clock did.
         let pause = |until: u64| Duration::from_millis((until - now).min(3_600_000));
-        Ok(Written { leases, holds: holds.map(|(key, until)| (key, pause(until))).collect() })
+        Ok(Written { leases, holds: holds.map(|(key, until)| (key, pause(until))).collect(), rates })
+    }
+
+    /// All fields of a hash that may be large. One may come twice.
+    async fn fields(&mut self, name: &str) -> RedisResult<Vec<(String, String)>> {
+        let mut fields = Vec::new();
+        let mut cursor = 0_u64;
+        loop {
+            let (next, rows): (u64, Vec<(String, String)>) = redis::cmd("HSCAN")
+                .arg(self.ledger.key(name))
+                .arg(cursor)
+                .arg("COUNT")
+                .arg(1000)
+                .query_async(&mut self.connection)
+                .await?;
+            fields.extend(rows);
+            cursor = next;
+            if cursor == 0 {
+                return Ok(fields);
+            }
+        }
     }
 
     /// Writes a batch; false when the pen is not ours any more, or Redis does not have what was written before.
@@ -221,7 +232,8 @@ impl Connection {
             .arg(flag(pen.quiet))
             .arg(changes.written.len())
             .arg(changes.erased.len())
-            .arg(changes.holds.len());
+            .arg(changes.holds.len())
+            .arg(changes.rates.len());
         for (id, record) in &changes.written {
             call.arg(id.to_string()).arg(record);
         }
@@ -230,6 +242,9 @@ impl Connection {
         }
         for (key, pause) in &changes.holds {
             call.arg(&**key).arg(whole_millis(*pause));
+        }
+        for (key, record) in &changes.rates {
+            call.arg(&**key).arg(record);
         }
         call.invoke_async(&mut self.connection).await
     }
@@ -243,14 +258,14 @@ impl Connection {
         run: &str,
         whole: &Changes,
     ) -> RedisResult<Restored> {
-        let new = self.ledger.key(&format!("lease:{}", pen.id));
-        for part in whole.written.chunks(1000) {
-            let fields: Vec<(String, &str)> =
-                part.iter().map(|(id, record)| (id.to_string(), record.as_str())).collect();
-            let mut pipeline = redis::pipe();
-            pipeline.hset_multiple(&new, &fields).ignore().expire(&new, 600).ignore();
-            let () = pipeline.query_async(&mut self.connection).await?;
-        }
+        let leases = self.ledger.key(&format!("lease:{}", pen.id));
+        let written: Vec<(String, &str)> =
+            whole.written.iter().map(|(id, record)| (id.to_string(), record.as_str())).collect();
+        self.stage(&leases, &written).await?;
+        let rates = self.ledger.key(&format!("rate:{}", pen.id));
+        let spent: Vec<(&str, &str)> =
+            whole.rates.iter().map(|(key, record)| (&**key, record.as_str())).collect();
+        self.stage(&rates, &spent).await?;
         let mut call = self.ledger.scripts.restore.key(&self.ledger.prefix);
         call.arg(pen.id.to_string())
             .arg(named(seen.pen))
@@ -259,7 +274,8 @@ impl Connection {
             .arg(run)
             .arg(flag(pen.quiet))
             .arg(pen.sequence)
-            .arg(&new);
+            .arg(&leases)
+            .arg(&rates);
         for (key, pause) in &whole.holds {
             call.arg(&**key).arg(whole_millis(*pause));
         }
@@ -269,6 +285,20 @@ impl Connection {
             "another" => Restored::AnothersPen,
             _ => Restored::Moved,
         })
+    }
+
+    /// Lays fields down under a key of their own, which a script puts in its place.
+    async fn stage<F: redis::ToRedisArgs + Clone>(
+        &mut self,
+        key: &str,
+        fields: &[(F, &str)],
+    ) -> RedisResult<()> {
+        for part in fields.chunks(1000) {
+            let mut pipeline = redis::pipe();
+            pipeline.hset_multiple(key, part).ignore().expire(key, 600).ignore();
+            let () = pipeline.query_async(&mut self.connection).await?;
+        }
+        Ok(())
     }
 
     /// Begins a ledger where there is none; false when there is one.

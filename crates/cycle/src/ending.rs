@@ -34,6 +34,8 @@ pub struct Ending {
     pub back_off: Option<BackOff>,
     /// Whether something says that the mailbox is at another server by now.
     pub moved: bool,
+    /// How long until there is more of the rate that ended it.
+    pub paced: Option<Duration>,
 }
 
 /// A pause that a server asked for.
@@ -56,7 +58,14 @@ impl Ending {
             held_by: None,
             back_off: None,
             moved: false,
+            paced: None,
         }
+    }
+
+    /// Ended where a rate was spent, with what it did until then: no failure.
+    #[must_use]
+    pub(crate) fn paced(self, until_there_is_more: Option<Duration>) -> Self {
+        Self { paced: until_there_is_more, ..self }
     }
 
     /// Nothing needed a connection.
@@ -85,6 +94,7 @@ impl Ending {
         let (delay, reason) = match denied {
             Denied::NoCapacity { retry_after } => (*retry_after, DueReason::NoCapacity),
             Denied::HeldBack { retry_after, .. } => (*retry_after, DueReason::ServerAsked),
+            Denied::RateSpent { retry_after, .. } => (clamped(*retry_after), DueReason::RateSpent),
             Denied::Away { .. } => return Self::held("the coordinator, or the Redis behind it"),
             Denied::Refused { why } => {
                 return Self::held(format!("the coordinator, which refuses to count a connection: {why}"));

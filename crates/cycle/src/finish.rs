@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mail::error::Phase;
 use model::alert::AlertKind;
-use model::cadence::{History, Next, Outcome, SwitchOff, next};
+use model::cadence::{DueReason, History, Next, Outcome, SwitchOff, next};
 use model::clock;
 use model::crash::{self, Point};
 use model::failure::{Failure, FailureScope};
@@ -147,7 +147,10 @@ impl Cycle {
     ) -> Next {
         let mut next = next(&self.mailbox.terms(), outcome, history, pending_send, clock::random_fraction());
         if let Some(pause) = self.login_delay.get() {
-            next = next.held_back(*pause);
+            next = next.held_back(*pause, DueReason::ServerAsked);
+        }
+        if let Some(pause) = ending.paced {
+            next = next.held_back(pause, DueReason::RateSpent);
         }
         if matches!(outcome, Outcome::Done { .. }) && !ending.server_worked {
             // Nothing was tried: that proves nothing about what failed before, and its alerts stay.

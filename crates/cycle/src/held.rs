@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use mail::transport::Ends;
-use throttle::{AcquireRequest, Denied, Lease};
+use throttle::{AcquireRequest, Allowance, Denied, Lease, Rate};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -29,8 +29,18 @@ impl Under {
     /// Waits for a lease, for connections that leave their ends here. Nothing is said over them that the lease and the session
     /// do not cover.
     pub async fn acquire(&self, request: AcquireRequest, ends: &Ends) -> Result<Held, Denied> {
+        self.acquire_within(request, Vec::new(), ends).await
+    }
+
+    /// The same with what is to be allowed of rates.
+    pub async fn acquire_within(
+        &self,
+        request: AcquireRequest,
+        rates: Vec<Rate>,
+        ends: &Ends,
+    ) -> Result<Held, Denied> {
         let in_doubt = request.limits.iter().map(|limit| limit.in_doubt).max().unwrap_or_default();
-        let lease = self.throttle.acquire(request).await?;
+        let lease = self.throttle.acquire_within(request, rates).await?;
         let (validity, lost) = (lease.validity(), self.lost.clone());
         ends.speak_while(move || validity.holds() && !lost.is_cancelled());
         Ok(Held { lease: Some(lease), ends: ends.clone(), in_doubt, partings: self.partings.clone() })
@@ -41,6 +51,11 @@ impl Held {
     /// Whether the connection may still be used; see [`Lease::check`].
     pub fn check(&self) -> bool {
         self.lease.as_ref().is_some_and(Lease::check)
+    }
+
+    /// What it is allowed of rates.
+    pub fn allowance(&self) -> Option<&Allowance> {
+        self.lease.as_ref().map(Lease::allowance)
     }
 
     /// Completes when the lease is lost; see [`Lease::lost`].

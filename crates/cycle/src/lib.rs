@@ -15,6 +15,7 @@ pub mod life;
 mod limits;
 mod memory;
 mod outgoing;
+mod pace;
 mod search;
 mod servers;
 mod start;

@@ -16,6 +16,7 @@ use model::budget::Used;
 use model::crash::{self, Point};
 use model::id::{EmailId, OrganizationId, SessionId};
 use model::profile::ProfileKind;
+use model::rate::RateUnit;
 use serde_json::json;
 use store::alert::{NewAlert, Subject};
 use store::change::Author;
@@ -29,6 +30,7 @@ use self::begun::{Answered, Begun, Desk};
 use self::found::{AGAIN, LATER, WITHIN};
 use self::outlet::Outlet;
 use crate::ending::{Ending, Interrupted};
+use crate::pace::STEP;
 use crate::start::{Cycle, Parts};
 
 /// Bytes that any message takes of the process's memory while it is sent.
@@ -151,7 +153,8 @@ pub(crate) async fn run(
     for next in sends.pending {
         // A server that says goodbye after so many messages is done with for this time; the rest is due at once.
         let stop = caps.reached(used, started.elapsed()) || cycle.parts.drain.is_cancelled();
-        if stop || !outlet.is_open() {
+        // Asked before the email is Sending: it stays as it is until it may leave.
+        if stop || !outlet.is_open() || !cycle.pace.allows(&needs(&next)).await {
             cut_off = true;
             break;
         }
@@ -174,11 +177,13 @@ pub(crate) async fn run(
             }
         };
         let Some(begun) = begun else { continue };
+        cycle.pace.spend(RateUnit::Messages, 1);
         tried += 1;
         used.items += 1;
         match outlet.submit(&sending, begun).await? {
             Sent::GoOn { bytes, answered: last } => {
                 used.bytes += bytes;
+                outlet.count(cycle, bytes);
                 answered = Some(last);
             }
             Sent::Broke => return Ok(Ending::done(tried, true)),
@@ -197,6 +202,12 @@ pub(crate) async fn run(
     }
     outlet.close().await;
     Ok(Ending::done(tried, cut_off))
+}
+
+/// What a message takes of rates, as far as is known before it is read.
+fn needs(next: &Pending) -> [(RateUnit, u64); 3] {
+    let bytes = u64::from(u32::MAX).min(HELD_ONCE + next.attached / 3 * 4);
+    [(RateUnit::Messages, 1), (RateUnit::Requests, STEP), (RateUnit::BytesUp, bytes)]
 }
 
 impl Sending<'_> {

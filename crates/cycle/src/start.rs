@@ -14,12 +14,14 @@ use store::mailbox::MailboxForCycle;
 use store::schedule::{Claim, ClaimedCycle};
 use store::seal::KeyRing;
 use store::{Store, health, mailbox, schedule};
+use throttle::{Allowance, Rate};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Keeper, NoAccess};
 use crate::ending::{Ending, Interrupted};
 use crate::outgoing::{self, Sends};
+use crate::pace::Pace;
 use crate::search::{search, sought};
 use crate::{Mail, incoming};
 
@@ -52,6 +54,8 @@ pub struct Cycle {
     pub(crate) login_delay: OnceLock<Duration>,
     /// What is still being written although the cycle was dropped: the ends of tries to send.
     pub(crate) writes: TaskTracker,
+    /// What it may use of the rates of its server.
+    pub(crate) pace: Pace,
 }
 
 /// What a connection would be for.
@@ -118,6 +122,7 @@ impl Cycle {
                 ends,
                 login_delay: OnceLock::new(),
                 writes: TaskTracker::new(),
+                pace: Pace::default(),
             })),
             Ok(None) | Err(store::Error::Fenced) => Ok(None),
             Err(error) => Err(error),
@@ -210,6 +215,23 @@ impl Cycle {
         }
     }
 
+    /// What is asked for with its lease, of the rates that its server is held to; once it is known which one that is.
+    pub fn rates(&mut self) -> Vec<Rate> {
+        let (pace, rates) = Pace::of(self.organization, &self.mailbox);
+        self.pace = pace;
+        rates
+    }
+
+    /// What it was allowed of them.
+    pub fn begin(&self, allowance: &Allowance) {
+        self.pace.begin(allowance);
+    }
+
+    /// Counts what was used by now, before the lease is given back.
+    pub fn settle(&self) {
+        self.pace.settle();
+    }
+
     /// Where the cycle leaves connections that the server has not closed.
     pub fn ends(&self) -> &Ends {
         &self.ends
@@ -232,7 +254,7 @@ impl Cycle {
             Work::Outgoing(sends) => outgoing::run(self, sends, &may_go_on).await,
         };
         match result {
-            Ok(ending) => Some(ending),
+            Ok(ending) => Some(ending.paced(self.pace.stopped())),
             Err(Interrupted::Fenced) => {
                 tracing::info!("the claim went to somebody else: stopping without a word");
                 None
@@ -283,7 +305,9 @@ impl Cycle {
         access: &Access,
         version: Option<&str>,
     ) -> Result<ews::Session, Interrupted> {
-        Ok(self.parts.mail.exchange(&self.mailbox, access, version).await?)
+        let mut session = self.parts.mail.exchange(&self.mailbox, access, version).await?;
+        session.count_in(self.pace.tally());
+        Ok(session)
     }
 
     fn keeper(&self) -> Keeper<'_> {

@@ -61,7 +61,7 @@ pub use operation::{
     ItemPage, Notice, RecipientKind, Resolution, Search, Sent, SubscriptionId,
 };
 pub use session::Session;
-pub use settings::{Access, Identity, Limits, Schemes, Settings};
+pub use settings::{Access, Identity, Limits, Schemes, Settings, Tally};
 pub use version::{ServerVersion, UnknownVersion, Version};
 
 pub use crate::http::{Address, BadAddress};

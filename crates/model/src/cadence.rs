@@ -41,6 +41,8 @@ names! {
         PartAway = "part_away",
         /// The server asked to be left alone for a while.
         ServerAsked = "server_asked",
+        /// So much was sent or asked in a time as the server allows.
+        RateSpent = "rate_spent",
         /// The server cannot be used at present; a back-off.
         ServerDown = "server_down",
         /// The last cycle failed; tried again.
@@ -142,16 +144,16 @@ pub struct Next {
 }
 
 impl Next {
-    /// As a server wants it that announced to take no sign-in before `pause` is over, clamped: nothing is tried sooner,
-    /// whatever is wished for. What is not due at all stays so.
+    /// As a server wants it that takes nothing before `pause` is over, clamped: nothing is tried sooner, whatever is wished
+    /// for. What is not due at all stays so.
     #[must_use]
-    pub fn held_back(mut self, pause: Duration) -> Self {
+    pub fn held_back(mut self, pause: Duration, reason: DueReason) -> Self {
         let pause = clamped(pause);
         if self.not_before.is_none_or(|not_before| not_before < pause) {
-            (self.not_before, self.held_by) = (Some(pause), Some(DueReason::ServerAsked));
+            (self.not_before, self.held_by) = (Some(pause), Some(reason));
         }
         if self.delay.is_some_and(|delay| delay < pause) {
-            (self.delay, self.reason) = (Some(pause), DueReason::ServerAsked);
+            (self.delay, self.reason) = (Some(pause), reason);
         }
         self
     }

@@ -27,6 +27,7 @@ mod names;
 pub mod network;
 pub mod preset;
 pub mod profile;
+pub mod rate;
 pub mod report;
 pub mod secret;
 pub mod setting;

@@ -4,6 +4,7 @@
 mod check;
 mod consequence;
 mod delete;
+pub mod rate;
 
 use std::time::Duration;
 

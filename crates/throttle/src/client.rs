@@ -12,7 +12,9 @@ use uuid::Uuid;
 use crate::config::{Config, ConfigError};
 use crate::lease::Lease;
 use crate::link::{Command, Link};
+use crate::rate::Rate;
 use crate::request::{AcquireRequest, Denied, endpoint_key, mailbox_key};
+use crate::v1;
 
 /// Who asks: the same for the whole life of a process.
 #[derive(Clone, Debug)]
@@ -42,15 +44,22 @@ impl Throttle {
     }
 
     /// Waits in the queue for a lease over all limits of the request. Dropping the future leaves the queue.
-    #[tracing::instrument(name = "lease.acquire", skip_all, fields(class = %request.class))]
     pub async fn acquire(&self, request: AcquireRequest) -> Result<Lease, Denied> {
+        self.acquire_within(request, Vec::new()).await
+    }
+
+    /// The same with what is to be allowed of rates: there is no lease without the least of each.
+    #[tracing::instrument(name = "lease.acquire", skip_all, fields(class = %request.class))]
+    pub async fn acquire_within(&self, request: AcquireRequest, rates: Vec<Rate>) -> Result<Lease, Denied> {
         let wait = request.wait.unwrap_or(self.wait);
         let id: Uuid = clock::new_id();
         let away = || Denied::Away { retry_after: self.away_snooze };
         let (answer, answered) = oneshot::channel();
         let deadline = Instant::now() + wait;
-        let mut guard = Abandoned { id, commands: &self.commands, armed: true };
-        self.commands.send(Command::Acquire { id, request, deadline, answer }).map_err(|_| away())?;
+        let unspent = rates.iter().map(Rate::to_wire).collect();
+        let mut guard = Abandoned { id, commands: &self.commands, unspent, armed: true };
+        let command = Command::Acquire { id, request, rates, deadline, answer };
+        self.commands.send(command).map_err(|_| away())?;
         // The coordinator answers by the deadline. When it does not, it is away, whatever it may think.
         let answered = tokio::time::timeout_at(deadline + Duration::from_secs(1), answered).await;
         match answered {
@@ -93,13 +102,15 @@ impl Throttle {
 struct Abandoned<'a> {
     id: Uuid,
     commands: &'a mpsc::UnboundedSender<Command>,
+    unspent: Vec<v1::Rate>,
     armed: bool,
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.commands.send(Command::Release { id: self.id, in_doubt: false, done: None }).ok();
+            let spent = std::mem::take(&mut self.unspent);
+            self.commands.send(Command::Release { id: self.id, in_doubt: false, spent, done: None }).ok();
         }
     }
 }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::link::Command;
+use crate::rate::Allowance;
+use crate::v1;
 
 /// The right to one connection. Release or drop it only when the connection is closed, on the server's side too: both say
 /// so to the ledger. Where nobody knows, [`Lease::leave_in_doubt`] says that.
@@ -17,6 +19,7 @@ pub struct Lease {
     id: Uuid,
     life: watch::Receiver<Life>,
     commands: mpsc::UnboundedSender<Command>,
+    allowance: Allowance,
     released: bool,
 }
 
@@ -58,8 +61,14 @@ impl Lease {
         id: Uuid,
         life: watch::Receiver<Life>,
         commands: mpsc::UnboundedSender<Command>,
+        allowance: Allowance,
     ) -> Self {
-        Self { id, life, commands, released: false }
+        Self { id, life, commands, allowance, released: false }
+    }
+
+    /// What it is allowed of the rates that it was asked for with.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// The id under which `lockstep leases list` shows it.
@@ -111,14 +120,14 @@ impl Lease {
     /// in the background.
     pub async fn release(mut self) {
         self.released = true;
-        say(&self.commands, self.id, false).await;
+        say(&self.commands, self.id, false, self.allowance.spent()).await;
     }
 
     /// Says that the connection was given up and nothing was heard of the server, which may go on counting it: the slot
     /// stays charged for its time in doubt. Waits as [`Lease::release`] does.
     pub async fn leave_in_doubt(mut self) -> Doubt {
         self.released = true;
-        say(&self.commands, self.id, true).await;
+        say(&self.commands, self.id, true, self.allowance.spent()).await;
         Doubt { id: self.id, commands: self.commands.clone() }
     }
 }
@@ -133,13 +142,13 @@ pub struct Doubt {
 impl Doubt {
     /// Says that the server has closed by now: the slot is free.
     pub async fn closed(self) {
-        say(&self.commands, self.id, false).await;
+        say(&self.commands, self.id, false, Vec::new()).await;
     }
 }
 
-async fn say(commands: &mpsc::UnboundedSender<Command>, id: Uuid, in_doubt: bool) {
+async fn say(commands: &mpsc::UnboundedSender<Command>, id: Uuid, in_doubt: bool, spent: Vec<v1::Rate>) {
     let (done, known) = oneshot::channel();
-    if commands.send(Command::Release { id, in_doubt, done: Some(done) }).is_ok() {
+    if commands.send(Command::Release { id, in_doubt, spent, done: Some(done) }).is_ok() {
         tokio::time::timeout(Duration::from_secs(5), known).await.ok();
     }
 }
@@ -148,7 +157,8 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if !self.released {
             // A closed channel means that the process is ending; the ledger frees the slot by itself then.
-            self.commands.send(Command::Release { id: self.id, in_doubt: false, done: None }).ok();
+            let spent = self.allowance.spent();
+            self.commands.send(Command::Release { id: self.id, in_doubt: false, spent, done: None }).ok();
         }
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod lease;
 mod link;
 mod operator;
+mod rate;
 mod request;
 mod share;
 
@@ -15,6 +16,7 @@ pub use client::{Session, Throttle};
 pub use config::{Config, ConfigError};
 pub use lease::{Doubt, Lease, Validity};
 pub use operator::{CheckError, Report, check, free, status};
+pub use rate::{Allowance, Rate, Spent};
 pub use request::{AcquireRequest, Denied, Holder, Limit, class_from_wire, class_to_wire};
 pub use share::{ClassShare, Quota, Served, Shares, quotas};
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::client::Session;
 use crate::lease::{Lease, Life};
+use crate::rate::{Meters, Rate, Spent};
 use crate::request::{AcquireRequest, Denied, millis};
 use crate::v1::{self, leases_client::LeasesClient, worker_message};
 
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Acquire {
         id: Uuid,
         request: AcquireRequest,
+        rates: Vec<Rate>,
         deadline: Instant,
         answer: oneshot::Sender<Result<Lease, Denied>>,
     },
@@ -33,7 +35,15 @@ pub(crate) enum Command {
         id: Uuid,
         /// The server may go on counting its connection.
         in_doubt: bool,
+        /// What was spent under it.
+        spent: Vec<v1::Rate>,
         done: Option<oneshot::Sender<()>>,
+    },
+    /// More is to be allowed under a lease.
+    Draw {
+        id: Uuid,
+        rates: Vec<v1::Rate>,
+        answer: oneshot::Sender<Result<Vec<u64>, Spent>>,
     },
     BackOff {
         key: String,
@@ -55,6 +65,9 @@ pub(crate) struct Link {
     held: HashMap<Uuid, Held>,
     /// Released here, and the ledger is not known to have it.
     releasing: HashMap<Uuid, Releasing>,
+    /// What is asked for under leases, one at a time.
+    draws: HashMap<Uuid, Drawing>,
+    next_draw: u64,
     /// Back-off that no coordinator was there to hear.
     back_off: HashMap<String, Instant>,
     renewals: HashMap<u64, Instant>,
@@ -70,6 +83,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct Asked {
     request: AcquireRequest,
+    rates: Vec<Rate>,
     deadline: Instant,
     /// When it was said over the present stream.
     at: Instant,
@@ -81,13 +95,24 @@ struct Asked {
 #[derive(Debug)]
 struct Releasing {
     in_doubt: bool,
+    spent: Vec<v1::Rate>,
     done: Option<oneshot::Sender<()>>,
+}
+
+/// More that is asked for under a lease.
+#[derive(Debug)]
+struct Drawing {
+    draw: u64,
+    rates: Vec<v1::Rate>,
+    answer: oneshot::Sender<Result<Vec<u64>, Spent>>,
 }
 
 /// A lease that somebody holds.
 #[derive(Debug)]
 struct Held {
     life: watch::Sender<Life>,
+    /// What it is allowed of rates.
+    meters: Meters,
     /// The life in hand counts from here.
     since: Instant,
 }
@@ -125,6 +150,8 @@ impl Link {
             asked: HashMap::new(),
             held: HashMap::new(),
             releasing: HashMap::new(),
+            draws: HashMap::new(),
+            next_draw: 0,
             back_off: HashMap::new(),
             renewals: HashMap::new(),
             next_renewal: 0,
@@ -275,7 +302,7 @@ impl Link {
         if !self.releasing.is_empty() {
             let mut release = v1::Release::default();
             for (id, releasing) in &self.releasing {
-                release.push(*id, releasing.in_doubt);
+                release.push(*id, releasing.in_doubt, &releasing.spent);
             }
             say(outgoing, worker_message::Message::Release(release));
         }
@@ -287,6 +314,17 @@ impl Link {
         for (id, asked) in &mut self.asked {
             asked.say(*id, outgoing);
         }
+        // Nobody waits for an answer to this.
+        for (id, held) in &self.held {
+            let rates = held.meters.allowed();
+            if !rates.is_empty() {
+                let draw = v1::Draw { lease_id: id.to_string(), draw: 0, rates };
+                say(outgoing, worker_message::Message::Draw(draw));
+            }
+        }
+        for (id, drawing) in &self.draws {
+            drawing.say(*id, outgoing);
+        }
     }
 
     /// Does what a handle asked, or what is left to do when there is none any more. None when that is to leave: at once
@@ -294,25 +332,35 @@ impl Link {
     fn hear(&mut self, command: Option<Command>, outgoing: Option<&Outgoing>) -> Option<()> {
         let Some(command) = command else { return self.leave(AFTERWARDS, outgoing) };
         match command {
-            Command::Acquire { id, request, deadline, answer } => {
-                let mut asked = Asked { request, deadline, at: Instant::now(), sent_before: false, answer };
+            Command::Acquire { id, request, rates, deadline, answer } => {
+                let at = Instant::now();
+                let mut asked = Asked { request, rates, deadline, at, sent_before: false, answer };
                 if let Some(outgoing) = outgoing {
                     asked.say(id, outgoing);
                 }
                 self.asked.insert(id, asked);
             }
-            Command::Release { id, in_doubt, done } => {
+            Command::Release { id, in_doubt, spent, done } => {
                 self.held.remove(&id);
+                self.draws.remove(&id);
                 // An id that no coordinator ever heard needs no word.
                 let unheard = self.asked.remove(&id).is_some_and(|asked| !asked.sent_before);
                 if !unheard {
-                    self.releasing.insert(id, Releasing { in_doubt, done });
                     if let Some(outgoing) = outgoing {
                         let mut release = v1::Release::default();
-                        release.push(id, in_doubt);
+                        release.push(id, in_doubt, &spent);
                         say(outgoing, worker_message::Message::Release(release));
                     }
+                    self.releasing.insert(id, Releasing { in_doubt, spent, done });
                 }
+            }
+            Command::Draw { id, rates, answer } => {
+                self.next_draw += 1;
+                let drawing = Drawing { draw: self.next_draw, rates, answer };
+                if let Some(outgoing) = outgoing {
+                    drawing.say(id, outgoing);
+                }
+                self.draws.insert(id, drawing);
             }
             Command::BackOff { key, pause } => match outgoing {
                 Some(outgoing) => {
@@ -337,8 +385,9 @@ impl Link {
         let mut rest = v1::Release::default();
         let asked = self.asked.drain().filter(|(_, asked)| asked.sent_before).map(|(id, _)| id);
         for id in self.held.drain().map(|(id, _)| id).chain(asked) {
-            rest.push(id, false);
-            self.releasing.insert(id, Releasing { in_doubt: false, done: None });
+            // What was spent under it nobody here knows: all of it counts.
+            rest.push(id, false, &[]);
+            self.releasing.insert(id, Releasing { in_doubt: false, spent: Vec::new(), done: None });
         }
         match outgoing {
             Some(outgoing) => say(outgoing, worker_message::Message::Release(rest)),
@@ -391,9 +440,12 @@ impl Link {
 }
 
 impl v1::Release {
-    fn push(&mut self, id: Uuid, in_doubt: bool) {
+    fn push(&mut self, id: Uuid, in_doubt: bool, spent: &[v1::Rate]) {
         let list = if in_doubt { &mut self.in_doubt } else { &mut self.lease_ids };
         list.push(id.to_string());
+        if !spent.is_empty() {
+            self.spent.push(v1::Spent { lease_id: id.to_string(), rates: spent.to_vec() });
+        }
     }
 }
 
@@ -401,9 +453,17 @@ impl Asked {
     fn say(&mut self, id: Uuid, outgoing: &Outgoing) {
         self.at = Instant::now();
         let wait = self.deadline.saturating_duration_since(self.at);
-        let message = self.request.to_wire(id.to_string(), wait, self.sent_before);
+        let mut message = self.request.to_wire(id.to_string(), wait, self.sent_before);
+        message.rates = self.rates.iter().map(Rate::to_wire).collect();
         self.sent_before = true;
         say(outgoing, worker_message::Message::Acquire(message));
+    }
+}
+
+impl Drawing {
+    fn say(&self, id: Uuid, outgoing: &Outgoing) {
+        let draw = v1::Draw { lease_id: id.to_string(), draw: self.draw, rates: self.rates.clone() };
+        say(outgoing, worker_message::Message::Draw(draw));
     }
 }
 

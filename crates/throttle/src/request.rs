@@ -138,6 +138,14 @@ pub enum Denied {
         /// The limit that is held back.
         key: String,
     },
+    /// So much was used in a time as the server allows.
+    #[error("a rate of the mail server is spent; asking again in {}", seconds(.retry_after))]
+    RateSpent {
+        /// When asking again makes sense.
+        retry_after: Duration,
+        /// The rate.
+        key: String,
+    },
     /// No coordinator was reached, or none that reaches its ledger: nobody's fault on the mail side.
     #[error("the coordinator or its ledger cannot be reached; asking again in {}", seconds(.retry_after))]
     Away {
@@ -158,6 +166,7 @@ impl Denied {
         match self {
             Self::NoCapacity { retry_after }
             | Self::HeldBack { retry_after, .. }
+            | Self::RateSpent { retry_after, .. }
             | Self::Away { retry_after } => Some(*retry_after),
             Self::Refused { .. } => None,
         }
@@ -205,6 +214,7 @@ impl AcquireRequest {
                 workload: self.holder.workload.clone(),
             }),
             again,
+            rates: Vec::new(),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Cycles {
         }
         let request = cycle::lease_request(&self.parts.mail, &cycle.mailbox, cycle.mailbox.workload.class());
         crash::point(Point::LeaseBefore);
-        let lease = match self.under.acquire(request, cycle.ends()).await {
+        let lease = match self.under.acquire_within(request, cycle.rates(), cycle.ends()).await {
             Ok(lease) => lease,
             Err(denied) => {
                 tracing::info!("{denied}");
@@ -135,7 +135,11 @@ impl Cycles {
             }
         };
         crash::point(Point::LeaseAfter);
+        if let Some(allowance) = lease.allowance() {
+            cycle.begin(allowance);
+        }
         let ending = leased(cycle, &lease, &self.under).await;
+        cycle.settle();
         // The connection is over by now: closed, or left to be parted from in order.
         crash::point(Point::ReleaseBefore);
         lease.release().await;

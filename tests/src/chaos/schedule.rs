@@ -37,6 +37,7 @@ impl World {
                            when 'retry' then interval '6 minutes'
                            when 'credential_refused' then interval '6 minutes'
                            when 'server_asked' then interval '72 minutes'
+                           when 'rate_spent' then interval '72 minutes'
                        end as allowed
                 from schedules s
                 join mailboxes m on m.organization_id = s.organization_id and m.id = s.mailbox_id

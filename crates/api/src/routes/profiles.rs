@@ -1,5 +1,6 @@
 //! Email server profiles: where a mail server is, how it is reached, and how much of it may be used at once.
 
+mod rates;
 mod shape;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get, update, delete))
         .routes(routes!(set_credential))
         .routes(routes!(test))
+        .merge(rates::routes())
 }
 
 /// A user name and a password; it goes in and never comes out.

@@ -9,6 +9,7 @@ use throttle::Quota;
 use uuid::Uuid;
 
 use super::CLASSES;
+use super::rate::ClaimedRate;
 
 /// One request for a lease over all of `limits`.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Claim {
     pub(crate) holder: String,
     /// How long the slots stay charged after the worker went silent.
     pub(crate) in_doubt: Duration,
+    /// What it wants to be allowed of rates.
+    pub(crate) rates: Vec<ClaimedRate>,
 }
 
 /// A limit with what it allows.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::claim::Terms;
+use super::rate::{self, Drawn};
 use super::{Book, CLASSES, Lease, State};
 
 /// What the journal has to change to say what the book says.
@@ -21,6 +22,8 @@ pub(crate) struct Changes {
     pub(crate) erased: Vec<Uuid>,
     /// Keys that are held back, each with for how long; zero when not any more.
     pub(crate) holds: Vec<(Arc<str>, Duration)>,
+    /// What is spent of rates; empty when nothing is any more.
+    pub(crate) rates: Vec<(Arc<str>, String)>,
 }
 
 impl Book {
@@ -38,6 +41,10 @@ impl Book {
             let pause = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
             changes.holds.push((key, pause));
         }
+        for key in mem::take(&mut self.changed_rates) {
+            let record = self.rate_record(&key, now);
+            changes.rates.push((key, record));
+        }
         changes
     }
 
@@ -45,14 +52,19 @@ impl Book {
     pub(crate) fn whole(&mut self, now: Instant) -> Changes {
         self.changed.clear();
         self.changed_holds.clear();
+        self.changed_rates.clear();
+        let rates = self.rates.keys().map(|key| (Arc::clone(key), self.rate_record(key, now)));
+        let rates = rates.filter(|(_, record)| !record.is_empty()).collect();
         Changes {
             written: self.leases.iter().map(|(id, lease)| (*id, self.record(lease))).collect(),
             erased: Vec::new(),
             holds: self.holds.iter().map(|(until, key)| (Arc::clone(key), *until - now)).collect(),
+            rates,
         }
     }
 
-    /// `class \t state \t in doubt, ms \t holder`, then for each limit `\t key \t version \t terms`.
+    /// `class \t state \t in doubt, ms \t holder`, then for each limit `\t key \t version \t terms`, and for each rate
+    /// `\t key \t allowed \t r spent`.
     fn record(&self, lease: &Lease) -> String {
         let state = match lease.state {
             State::Live => 'l',
@@ -66,6 +78,9 @@ impl Book {
                 self.limits.get(key).map(|limit| (limit.version, limit.terms)).unwrap_or_default();
             // Writing to a String cannot fail.
             write!(record, "\t{key}\t{version}\t{terms}").ok();
+        }
+        for Drawn { key, allowed, spent } in &lease.rates {
+            write!(record, "\t{key}\t{allowed}\tr{spent}").ok();
         }
         record
     }
@@ -86,7 +101,9 @@ impl Book {
             lease.keys.push(key);
         }
         self.endings.insert((lease.ends, id));
+        let drawn = lease.rates.clone();
         entry.insert(lease);
+        self.load_drawn(&drawn, now);
         true
     }
 
@@ -111,11 +128,19 @@ fn read(record: &str, ends: Instant) -> Option<(Lease, Vec<Charged>)> {
     };
     let in_doubt = Duration::from_millis(parts.next()?.parse().ok()?);
     let holder = parts.next()?.to_owned();
-    let mut limits = Vec::new();
+    let (mut limits, mut rates) = (Vec::new(), Vec::new());
     while let Some(key) = parts.next() {
-        limits.push((Arc::from(key), parts.next()?.parse().ok()?, Terms::read(parts.next()?)?));
+        let (key, number, last) = (Arc::from(key), parts.next()?.parse().ok()?, parts.next()?);
+        match last.strip_prefix('r') {
+            Some(spent) => {
+                rate::parts(&key)?;
+                let spent = spent.parse().ok().filter(|spent| *spent <= number)?;
+                rates.push(Drawn { key, allowed: number, spent });
+            }
+            None => limits.push((key, number, Terms::read(last)?)),
+        }
     }
     // Nobody has shown himself over a stream of this coordinator yet.
     let stream = Uuid::nil();
-    Some((Lease { class, state, stream, ends, in_doubt, holder, keys: Vec::new() }, limits))
+    Some((Lease { class, state, stream, ends, in_doubt, holder, keys: Vec::new(), rates }, limits))
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::limit::Limit;
-use super::{Book, Lease, State};
+use super::{Book, Lease, State, rate};
 
 /// How many leases in doubt are listed.
 const LISTED: usize = 1_000;
@@ -34,7 +34,23 @@ impl Book {
             .collect();
         in_doubt.sort_by_key(|lease| lease.charged_for_ms);
         in_doubt.truncate(LISTED);
-        v1::StatusReply { limits, in_doubt, quiet_for_ms: millis(self.quiet_for(now)) }
+        let mut rates: Vec<_> = self
+            .rates
+            .iter()
+            .filter_map(|(key, bucket)| {
+                let (window, name) = rate::parts(key)?;
+                Some(v1::RateStatus {
+                    key: name.to_owned(),
+                    window_ms: millis(window),
+                    amount: bucket.amount,
+                    spent: bucket.logged,
+                    allowed: bucket.open,
+                })
+            })
+            .filter(|rate| rate.key.starts_with(begins))
+            .collect();
+        rates.sort_by(|a, b| (&a.key, a.window_ms).cmp(&(&b.key, b.window_ms)));
+        v1::StatusReply { limits, in_doubt, quiet_for_ms: millis(self.quiet_for(now)), rates }
     }
 }
 

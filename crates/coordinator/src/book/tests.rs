@@ -120,7 +120,15 @@ impl World {
             version: self.versions[limit],
             terms: Terms::new(self.capacities[limit], false, &self.quotas(limit)),
         });
-        Claim { id, stream: id, class, limits: limits.collect(), holder: String::new(), in_doubt: LIFE }
+        Claim {
+            id,
+            stream: id,
+            class,
+            limits: limits.collect(),
+            holder: String::new(),
+            in_doubt: LIFE,
+            rates: Vec::new(),
+        }
     }
 
     fn acquire(&mut self, class: usize, limits: &[usize], waits: bool) -> Uuid {
@@ -349,8 +357,15 @@ fn an_older_setting_does_not_come_back_while_somebody_may_still_ask_by_it() {
         let mut terms = Terms { capacity, ..Terms::default() };
         terms.quotas[0] = Some((capacity, capacity));
         let (id, limits) = (clock::new_id(), vec![ClaimedLimit { key: "server".into(), version, terms }]);
-        let claim =
-            Claim { id, stream: id, class: 0, limits, holder: String::new(), in_doubt: Duration::ZERO };
+        let claim = Claim {
+            id,
+            stream: id,
+            class: 0,
+            limits,
+            holder: String::new(),
+            in_doubt: Duration::ZERO,
+            rates: Vec::new(),
+        };
         book.acquire(claim, now, now, now);
         let granted = book.decisions().iter().any(|said| matches!(said.verdict, Verdict::Granted { .. }));
         granted.then_some(id)

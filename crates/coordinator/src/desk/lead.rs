@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use throttle::v1::{self, coordinator_message::Message, denied::Reason, parcel::Content};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::book::{Book, Changes, Claim, Decision, Released, Verdict};
+use crate::book::{Book, Changes, Claim, ClaimedRate, Decision, Drawing, Released, Verdict, rate_name};
 use crate::ledger::whole_millis;
 
 /// What a worker says, checked.
@@ -30,6 +31,12 @@ pub(crate) enum Heard {
         ids: Vec<Uuid>,
         /// Those whose server may go on counting.
         in_doubt: Vec<Uuid>,
+        spent: Vec<LeaseSpent>,
+    },
+    Draw {
+        id: Uuid,
+        draw: u64,
+        rates: Vec<ClaimedRate>,
     },
     BackOff {
         key: String,
@@ -41,6 +48,9 @@ pub(crate) enum Heard {
         why: String,
     },
 }
+
+/// What a lease spent of rates in all, by their keys.
+pub(crate) type LeaseSpent = (Uuid, Vec<(Arc<str>, u64)>);
 
 /// Something to say to a stream or a call, by its id.
 pub(super) type Saying = (Uuid, Content);
@@ -95,7 +105,10 @@ impl Lead {
                 }
                 self.sayings.push((stream, answered(Message::Renewed(answer))));
             }
-            Heard::Release { ids, in_doubt } => {
+            Heard::Release { ids, in_doubt, spent } => {
+                for (id, spent) in &spent {
+                    self.book.spent(*id, spent, now);
+                }
                 for id in &ids {
                     self.book.release(*id, now);
                 }
@@ -104,6 +117,24 @@ impl Lead {
                 }
                 let lease_ids = ids.iter().chain(&in_doubt).map(Uuid::to_string).collect();
                 self.sayings.push((stream, answered(Message::Released(v1::Released { lease_ids }))));
+            }
+            // The lease is held on, and asks again. What it may use already counts all the same.
+            Heard::Draw { id, draw, rates } if self.away => {
+                self.book.told(id, &rates, now);
+                let drawn = v1::Drawn { retry_after_ms: self.retry_ms, ..drawn(id, draw) };
+                self.sayings.push((stream, answered(Message::Drawn(drawn))));
+            }
+            Heard::Draw { id, draw, rates } => {
+                let drawn = drawn(id, draw);
+                let drawn = match self.book.draw(id, &rates, now) {
+                    Drawing::Allowed(allowed) => v1::Drawn { allowed, ..drawn },
+                    Drawing::Spent { pause, key } => {
+                        let key = rate_name(&key).to_owned();
+                        v1::Drawn { retry_after_ms: whole_millis(pause), key, ..drawn }
+                    }
+                    Drawing::Lost => v1::Drawn { retry_after_ms: self.retry_ms, ..drawn },
+                };
+                self.sayings.push((stream, answered(Message::Drawn(drawn))));
             }
             Heard::BackOff { key, pause } => self.book.back_off(&key, pause, now),
             Heard::Invalid { lease_id, why } => {
@@ -168,10 +199,12 @@ impl Lead {
                 renew_every_ms: self.renew_every_ms,
                 // The worker asked before it was received here, and the life in the book counts from the yes.
                 waited_ms: whole_millis(waited),
+                allowed: self.book.allowed(lease),
             })),
             Verdict::Full { key } => denied(Reason::NoCapacity, self.retry_ms, &key),
             Verdict::HeldBack { pause, key } => denied(Reason::HeldBack, whole_millis(pause), &key),
             Verdict::Quiet { pause } => denied(Reason::LedgerAway, whole_millis(pause), ""),
+            Verdict::Spent { pause, key } => denied(Reason::RateSpent, whole_millis(pause), rate_name(&key)),
         })
     }
 
@@ -217,6 +250,12 @@ impl Lead {
                     }
                     // A renewal is asked again by the worker as long as it can matter.
                     Message::Renewed(_) => {}
+                    // What it allows may not be written down. It counts here as allowed, and is asked for again.
+                    Message::Drawn(v1::Drawn { lease_id, draw, .. }) => {
+                        let retry_after_ms = self.retry_ms;
+                        let drawn = v1::Drawn { lease_id, draw, retry_after_ms, ..v1::Drawn::default() };
+                        denials.push((to, answered(Message::Drawn(drawn))));
+                    }
                     Message::Denied(_) => denials.push((to, answered(message))),
                     Message::Released(_) => self.sayings.push((to, answered(message))),
                 },
@@ -241,6 +280,10 @@ impl Lead {
 
 pub(super) fn answered(message: Message) -> Content {
     Content::Answered(v1::CoordinatorMessage { message: Some(message) })
+}
+
+fn drawn(id: Uuid, draw: u64) -> v1::Drawn {
+    v1::Drawn { lease_id: id.to_string(), draw, ..v1::Drawn::default() }
 }
 
 /// Puts the releases of each stream into one message.

@@ -65,6 +65,14 @@ impl Desk {
                 tracing::error!(lease.id = %id, "a lease in Redis is not understood; it counts nowhere");
             }
         }
+        for (key, record) in &written.rates {
+            if !book.load_rate(key, record, now) {
+                tracing::error!(
+                    rate.key = key,
+                    "what is spent of a rate in Redis is not understood; it counts nowhere"
+                );
+            }
+        }
         for (key, pause) in &written.holds {
             book.load_hold(key, *pause, now);
         }

@@ -1,4 +1,4 @@
-//! A small world that searches for one connection too many: a mail server that counts, workers, coordinators that run
+//! A small world that searches for one connection too many, or for more in a window than a rate allows: a mail server that counts, workers, coordinators that run
 //! the desk's own code and rules, and a Redis of a few fields; everything dies, freezes, is cut off, forgotten and set
 //! back by the seed.
 //!
@@ -14,18 +14,20 @@ const SEEDS: u64 = 1_500;
 
 #[test]
 fn no_seed_finds_a_connection_too_many() {
-    let (mut connections, mut takeovers, mut losses) = (0, 0, 0);
+    let (mut connections, mut uses, mut takeovers, mut losses) = (0, 0, 0, 0);
     for seed in 0..SEEDS {
         let mut world = World::new(seed, None);
         if let Err(why) = world.run() {
             panic!("seed {seed}: {why}");
         }
         connections += world.connections;
+        uses += world.uses;
         takeovers += world.takeovers;
         losses += world.losses;
     }
     // The search is worth something only when much happens in it.
     assert!(connections > 20 * SEEDS, "{connections} connections");
+    assert!(uses > 15 * SEEDS, "{uses} uses");
     assert!(takeovers > SEEDS && losses > SEEDS / 2, "{takeovers} takeovers, {losses} losses");
 }
 

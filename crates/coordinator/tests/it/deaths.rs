@@ -50,6 +50,7 @@ impl Bare {
             wait_ms: 20_000,
             holder: None,
             again,
+            rates: Vec::new(),
         };
         self.outgoing.send(message(worker_message::Message::Acquire(acquire))).unwrap();
         match self.incoming.message().await.unwrap().unwrap().message.unwrap() {

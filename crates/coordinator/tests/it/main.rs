@@ -11,5 +11,6 @@ mod doors;
 mod exactness;
 mod losses;
 mod queueing;
+mod rates;
 mod ring;
 mod storm;

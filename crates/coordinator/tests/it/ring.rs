@@ -104,6 +104,11 @@ impl Ring {
         self.ask(redis::cmd("HKEYS").arg("{lockstep}:lease")).await
     }
 
+    /// The rates of which something is written down.
+    pub(crate) async fn rates(&self) -> Vec<String> {
+        self.ask(redis::cmd("HKEYS").arg("{lockstep}:rate")).await
+    }
+
     pub(crate) async fn record(&self, lease: uuid::Uuid) -> String {
         self.ask(redis::cmd("HGET").arg("{lockstep}:lease").arg(lease.to_string())).await
     }

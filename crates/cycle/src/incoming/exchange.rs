@@ -14,10 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use mail::ews::{ItemId, ItemPage, Session};
 use model::crash::{self, Point};
+use model::rate::RateUnit;
 use store::item;
 
 use super::intake::{Flow, Intake, Waiting};
 use crate::ending::{Ending, Interrupted};
+use crate::pace::STEP;
 use crate::start::Cycle;
 use cursor::Cursor;
 use entry::Entry;
@@ -88,7 +90,9 @@ pub(super) async fn run(cycle: &Cycle) -> Result<Ending, Interrupted> {
                 Asked::Broken => return Ok(Ending::done(reading.intake.decided, true)),
             }
         }
-        if reading.intake.is_over() {
+        session.settle();
+        let goes_on = turns.is_empty() || cycle.pace.allows(&[(RateUnit::Requests, STEP)]).await;
+        if reading.intake.is_over() || !goes_on {
             break;
         }
     }
@@ -122,7 +126,13 @@ impl Reading<'_> {
             match self.take_in(session, page).await? {
                 Flow::GoOn if last => return Ok(Flow::GoOn),
                 Flow::GoOn if self.intake.is_full() => return Ok(Flow::Full),
-                Flow::GoOn => page = self.changes(session).await?,
+                Flow::GoOn => {
+                    session.settle();
+                    if !self.intake.cycle.pace.allows(&[(RateUnit::Requests, STEP)]).await {
+                        return Ok(Flow::Full);
+                    }
+                    page = self.changes(session).await?;
+                }
                 over => return Ok(over),
             }
         }

@@ -14,6 +14,8 @@ use model::crash::{self, Point};
 use model::email::Decision;
 use model::identity::identity;
 use model::message::{ParseWarning, ParsedMessage};
+use model::profile::ProfileKind;
+use model::rate::RateUnit;
 use model::report::{Report, report};
 use model::workload::Workload;
 use serde_json::{Value, json};
@@ -27,9 +29,12 @@ use tokio::time::Instant;
 use super::spool::TAKES;
 use crate::ending::Interrupted;
 use crate::memory::Held;
+use crate::pace::STEP;
 use crate::servers::MEGABYTE;
 use crate::start::Cycle;
 
+/// Messages whose sizes tell what a batch may take.
+const FORESEEN: usize = 250;
 /// How long after its first failure an item is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Claims that died in a row, after which a cycle takes one item at a time (design section 5).
@@ -133,7 +138,9 @@ impl Intake<'_> {
     /// Whether the cycle has used what it may.
     pub(super) fn is_over(&self) -> bool {
         let caps = self.cycle.parts.mail.config().caps();
-        caps.reached(self.used, self.started.elapsed()) || self.cycle.parts.drain.is_cancelled()
+        caps.reached(self.used, self.started.elapsed())
+            || self.cycle.parts.drain.is_cancelled()
+            || self.cycle.pace.stopped().is_some()
     }
 
     /// A transaction that may write only while the claim is ours.
@@ -184,16 +191,25 @@ impl Intake<'_> {
     }
 
     /// Takes the next batch off what waits, with the memory that it may hold: what fits into the cycle's caps and a batch's
-    /// bytes, and alone what is large or dangerous. `None` when there was no memory until the cycle's time was over.
+    /// bytes, and alone what is large or dangerous. `None` when there was no memory until the cycle's
+    /// time was over, or the server is to be asked for nothing more now.
     pub(super) async fn next_batch<T: Waiting>(
         &mut self,
         waiting: &mut VecDeque<T>,
     ) -> Option<(Vec<T>, Held)> {
+        // As much as the batch may be, before any of it is taken.
+        let bytes = sum(waiting.iter().take(FORESEEN).map(Waiting::size)).min(self.room());
+        let first = waiting.front().map_or(0, Waiting::size);
+        let wants = [(RateUnit::Requests, STEP, STEP), (RateUnit::BytesDown, first, bytes.max(first))];
+        if !self.cycle.pace.allows_up_to(&wants).await {
+            return None;
+        }
+        let allowed = self.cycle.pace.left(RateUnit::BytesDown).unwrap_or(u64::MAX);
         let config = self.cycle.parts.mail.config();
         let most = usize::try_from(config.batch_items).unwrap_or(usize::MAX);
         let fitting = self.caps.fitting(self.used, most, waiting.iter().map(Waiting::size));
         let mut batch: Vec<T> = Vec::with_capacity(fitting);
-        let (mut bytes, room) = (0, self.room());
+        let (mut bytes, room) = (0, self.room().min(allowed));
         while batch.len() < fitting.max(1)
             && let Some(new) = waiting.pop_front()
         {
@@ -224,7 +240,12 @@ impl Intake<'_> {
             waiting.push_front(new);
         }
         self.used.items = self.used.items.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
-        self.used.bytes = sum(batch.iter().map(Waiting::size).chain([self.used.bytes]));
+        let bytes = sum(batch.iter().map(Waiting::size));
+        self.used.bytes = sum([bytes, self.used.bytes]);
+        // An Exchange server's answers are counted as they come.
+        if self.cycle.mailbox.server.kind == ProfileKind::Pop3Smtp {
+            self.cycle.pace.spend(RateUnit::BytesDown, bytes);
+        }
         Some((batch, held))
     }
 

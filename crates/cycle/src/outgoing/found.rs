@@ -8,12 +8,14 @@ use mail::error::Kind;
 use mail::ews::{Deletion, FolderRef, Item};
 use model::alert::AlertKind;
 use model::email::{EmailState, Leftover, RecipientState, SendAnswer, retry_after};
+use model::rate::RateUnit;
 use store::alert::Subject;
 use store::outgoing::{ASKED_FOR, Answer, Doubtful, RecipientAnswer, record_found};
 use store::{Tenant, alert, outgoing, schedule};
 
 use super::copies::Station;
 use crate::ending::Interrupted;
+use crate::pace::STEP;
 use crate::servers::bare;
 use crate::start::Cycle;
 
@@ -46,6 +48,9 @@ pub(super) async fn look_for(
 ) -> Result<bool, Interrupted> {
     let mut pending_again = false;
     for doubt in doubtful {
+        if !cycle.pace.allows(&[(RateUnit::Requests, STEP)]).await {
+            break;
+        }
         let place = place(station, doubt).await?;
         match place {
             Place::Nowhere => tracing::info!("a send in doubt is nowhere yet"),

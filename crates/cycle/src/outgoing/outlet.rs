@@ -4,6 +4,7 @@
 use mail::ews::FolderRef;
 use mail::{ews, smtp};
 use model::profile::ProfileKind;
+use model::rate::RateUnit;
 
 use super::begun::Begun;
 use super::copies::Station;
@@ -55,6 +56,13 @@ impl Outlet {
             Self::Smtp(session) => sending.submit(session, begun).await,
             // On the heap: a message over SMTP should not carry what one at an Exchange server takes.
             Self::Exchange(station) => Box::pin(sending.submit_at_exchange(station, begun)).await,
+        }
+    }
+
+    /// Counts the bytes of a message that left. An Exchange session counts by itself.
+    pub(super) fn count(&self, cycle: &Cycle, bytes: u64) {
+        if matches!(self, Self::Smtp(_)) {
+            cycle.pace.spend(RateUnit::BytesUp, bytes);
         }
     }
 

@@ -153,7 +153,12 @@ mod tests {
             in_doubt: 1,
             ..v1::LimitStatus::default()
         };
-        let mut status = v1::StatusReply { limits: vec![limit], in_doubt: vec![lease], quiet_for_ms: 0 };
+        let mut status = v1::StatusReply {
+            limits: vec![limit],
+            in_doubt: vec![lease],
+            quiet_for_ms: 0,
+            rates: Vec::new(),
+        };
         let text = picture(Look::plain(), &status);
         assert!(text.contains("018f") && text.contains("10 min") && text.contains("incoming"), "{text}");
         assert_eq!(document(&status)["in_doubt"][0]["charged_for_ms"], 599_000);

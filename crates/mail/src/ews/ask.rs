@@ -144,10 +144,10 @@ impl Session {
             let envelope = self.envelope(ask.body);
             let proof = self.authorization()?;
             let request = self.request(ask.operation, proof, Sending::whole(envelope))?;
+            self.count();
             let Some(channel) = &mut self.channel else {
                 return Err(self.error(ask.phase, Kind::Closed).into());
             };
-            self.requests += 1;
             self.busy = true;
             let answer = channel.send(request, until).await;
             let was_used = channel.was_used();
@@ -195,10 +195,10 @@ impl Session {
         let proof = self.authorization()?;
         let request = self.request(operation, proof, body)?;
         let verdict = self.limits().verdict_timeout;
+        self.count();
         let Some(channel) = &mut self.channel else {
             return Err(self.error(phase, Kind::Closed).into());
         };
-        self.requests += 1;
         self.busy = true;
         let answer = channel.send_fed(request, feed(&feeder), until, verdict).await;
         self.busy = false;

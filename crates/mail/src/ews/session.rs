@@ -4,6 +4,8 @@
 //! still count.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::header::HeaderValue;
 use model::address::EmailAddress;
@@ -12,7 +14,7 @@ use model::secret::Secret;
 use tokio::time::Instant;
 
 use super::affinity::Affinity;
-use super::{Access, Identity, Limits, ServerVersion, Settings, Version};
+use super::{Access, Identity, Limits, ServerVersion, Settings, Tally, Version};
 use crate::error::{Error, Kind, Phase};
 use crate::http::{Address, Channel};
 use crate::sasl::Proof;
@@ -36,6 +38,9 @@ pub struct Session {
     /// What earlier connections of this session carried.
     pub(super) spent: Traffic,
     pub(super) requests: u64,
+    /// What of the traffic stands in the tally.
+    pub(super) tallied: Traffic,
+    pub(super) tally: Arc<Tally>,
     pub(super) schema: Schema,
     pub(super) server: Option<ServerVersion>,
     pub(super) affinity: Option<Affinity>,
@@ -105,6 +110,8 @@ impl Session {
             channel: Some(channel),
             spent: Traffic::default(),
             requests: 0,
+            tallied: Traffic::default(),
+            tally: Arc::default(),
             schema: Schema {
                 version: settings.version.unwrap_or(Version::NEWEST),
                 confirmed: settings.version.is_some(),
@@ -154,6 +161,27 @@ impl Session {
     /// Requests said so far: servers count them.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// From now on what is asked is counted there, beside what others count there.
+    pub fn count_in(&mut self, tally: &Arc<Tally>) {
+        self.tally = Arc::clone(tally);
+    }
+
+    /// A request is about to be said.
+    pub(super) fn count(&mut self) {
+        self.requests += 1;
+        self.tally.requests.fetch_add(1, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// Counts in the tally what came and went until now. It is done by itself with each request and at the end.
+    pub fn settle(&mut self) {
+        let now = self.traffic();
+        let tally = &self.tally;
+        tally.bytes_up.fetch_add(now.sent - self.tallied.sent, Ordering::Relaxed);
+        tally.bytes_down.fetch_add(now.received - self.tallied.received, Ordering::Relaxed);
+        self.tallied = now;
     }
 
     /// Bytes on the wire so far, TLS included.
@@ -242,6 +270,12 @@ impl From<Proof<'_>> for Held {
             Proof::Password(password) => Self::Password(password.clone()),
             Proof::Token(token) => Self::Token(token.clone()),
         }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 

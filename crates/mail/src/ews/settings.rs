@@ -1,5 +1,6 @@
 //! How a session is opened, how long it waits, and who it is towards the server.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use model::address::EmailAddress;
@@ -19,6 +20,17 @@ pub struct Settings {
     pub limits: Limits,
     /// The version that an earlier session found; none, and the newest is tried first.
     pub version: Option<Version>,
+}
+
+/// What sessions asked of a server, as it may count it: more with each request, and complete once they ended.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Requests.
+    pub requests: AtomicU64,
+    /// Bytes sent to it.
+    pub bytes_up: AtomicU64,
+    /// Bytes read from it.
+    pub bytes_down: AtomicU64,
 }
 
 /// How a password may be said to a server. A token is said in one way only.

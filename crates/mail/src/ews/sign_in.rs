@@ -126,10 +126,10 @@ impl Session {
         let until = self.soon();
         let mut scheme = scheme;
         loop {
+            self.count();
             let Some(channel) = &mut self.channel else {
                 return Err(self.error(Phase::SignIn, Kind::Closed));
             };
-            self.requests += 1;
             self.busy = true;
             let shaken = ntlm::shake_hands(channel, &self.address, &account, scheme, until).await;
             self.busy = false;

@@ -244,8 +244,8 @@ fn an_announced_pause_holds_back_and_says_so_whatever_the_cycle_came_to() {
         (failed(FailureScope::Mailbox), 60, 300, DueReason::Retry, 300, None),
         (failed(FailureScope::Mailbox), 900, 900, DueReason::ServerAsked, 900, Some(DueReason::ServerAsked)),
     ] {
-        let next =
-            next(&terms, &outcome, &History::default(), None, 0.0).held_back(Duration::from_secs(pause));
+        let next = next(&terms, &outcome, &History::default(), None, 0.0)
+            .held_back(Duration::from_secs(pause), DueReason::ServerAsked);
         assert_eq!(
             (next.delay, next.reason, next.not_before, next.held_by),
             (seconds(delay), reason, seconds(not_before), held_by),
@@ -255,5 +255,5 @@ fn an_announced_pause_holds_back_and_says_so_whatever_the_cycle_came_to() {
     // What is switched off stays without a due time.
     let history = History { failures: 9, ..History::default() };
     let off = next(&terms, &failed(FailureScope::Mailbox), &history, None, 0.0);
-    assert_eq!(off.held_back(Duration::from_secs(60)).delay, None);
+    assert_eq!(off.held_back(Duration::from_secs(60), DueReason::ServerAsked).delay, None);
 }

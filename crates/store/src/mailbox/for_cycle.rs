@@ -14,7 +14,7 @@ use model::workload::Workload;
 use serde_json::Value;
 
 use super::found::{Service, service};
-use crate::profile::{self, ProfileFields};
+use crate::profile::{self, ProfileFields, rate};
 use crate::row::{named, owner};
 use crate::{Error, Result, Tenant};
 
@@ -42,6 +42,10 @@ pub struct MailboxForCycle {
     pub server: ProfileFields,
     /// How its server is found, where the profile names none.
     pub sought: Option<Sought>,
+    /// How much of it may be used in a time.
+    pub rates: rate::Rates,
+    /// The id by which the profile's servers know Lockstep, where it signs in by tokens.
+    pub client_id: Option<String>,
     /// The credential to sign in with, where one is stored; open it right before use.
     pub credential: Option<CredentialId>,
     /// The login that mail is read with: with the endpoint, the folder of its items.
@@ -158,7 +162,9 @@ pub async fn for_cycle(
                 "select m.name, m.address,
                     case when m.user_id is not null then 'user' when m.queue_id is not null then 'queue' end as owner_kind,
                     coalesce(m.user_id, m.queue_id) as owner_id, coalesce(u.name, q.name) as owner_name,
-                    m.profile_id, p.version as server_version, {}, p.paused_reason, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
+                    m.profile_id, p.version as server_version, {}, {}, p.paused_reason,
+                    (select a.client_id from oauth_applications a where a.organization_id = p.organization_id
+                        and a.profile_id = p.id) as client_id, c.id as credential_id, m.incoming_login, m.approval, m.acceptance,
                     greatest(p.process_email_received_after, m.process_email_received_after) as floor,
                     f.host as found_host, f.port as found_port, f.path as found_path, f.told_by,
                     (f.doubted_at is not null and f.asked_at <= now() - make_interval(secs => $3)) as found_in_doubt,
@@ -180,7 +186,8 @@ pub async fn for_cycle(
                  left join credentials c on c.organization_id = m.organization_id
                      and case p.credentials_on when 'profile' then c.profile_id = p.id else c.mailbox_id = m.id end
                  where m.id = $1",
-                profile::FIELDS
+                profile::FIELDS,
+                rate::COLUMNS
             ),
             &[&id.0, &workload.as_str(), &BETWEEN_SEARCHES.as_secs_f64()],
         )
@@ -201,6 +208,8 @@ pub async fn for_cycle(
         server_version: row.try_get("server_version")?,
         server: profile::fields(&row)?,
         sought: None,
+        rates: rate::read(&row)?,
+        client_id: row.try_get("client_id")?,
         credential: row.try_get::<_, Option<uuid::Uuid>>("credential_id")?.map(CredentialId),
         incoming_login: row.try_get("incoming_login")?,
         approval: named(&row, "approval")?,

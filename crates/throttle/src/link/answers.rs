@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Held, Link};
 use crate::lease::{Lease, Life};
+use crate::rate::{Allowance, Spent};
 use crate::request::Denied;
 use crate::v1::{self, coordinator_message, denied::Reason};
 
@@ -21,6 +22,7 @@ impl Link {
                     asked.answer.send(Err(denial(denied))).ok();
                 }
             }
+            coordinator_message::Message::Drawn(drawn) => self.drawn(drawn),
             coordinator_message::Message::Renewed(renewed) => {
                 // Long renewals are answered in parts.
                 let Some(at) = self.renewals.get(&renewed.renewal).copied() else { return };
@@ -58,9 +60,23 @@ impl Link {
         self.renew_every = Duration::from_millis(granted.renew_every_ms.max(1));
         let since = (asked.at + Duration::from_millis(granted.waited_ms)).min(Instant::now());
         let (life, watched) = watch::channel(Life::from(since, Duration::from_millis(granted.lifetime_ms)));
-        self.held.insert(id, Held { life, since });
+        let allowance = Allowance::new(id, asked.rates, &granted.allowed, commands.clone());
+        self.held.insert(id, Held { life, meters: allowance.meters(), since });
         // An answer that nobody takes comes back and is dropped, which releases it.
-        asked.answer.send(Ok(Lease::new(id, watched, commands))).ok();
+        asked.answer.send(Ok(Lease::new(id, watched, commands, allowance))).ok();
+    }
+
+    fn drawn(&mut self, drawn: v1::Drawn) {
+        let Some(id) = parse(&drawn.lease_id) else { return };
+        // What was asked before is answered by the answer to what was asked last.
+        if self.draws.get(&id).is_none_or(|drawing| drawing.draw != drawn.draw) {
+            return;
+        }
+        if let Some(drawing) = self.draws.remove(&id) {
+            let retry_after = Duration::from_millis(drawn.retry_after_ms);
+            let spent = Spent { retry_after, key: drawn.key };
+            drawing.answer.send(if drawn.allowed.is_empty() { Err(spent) } else { Ok(drawn.allowed) }).ok();
+        }
     }
 }
 
@@ -73,6 +89,7 @@ fn denial(denied: v1::Denied) -> Denied {
     match denied.reason() {
         Reason::NoCapacity => Denied::NoCapacity { retry_after },
         Reason::HeldBack => Denied::HeldBack { retry_after, key: denied.key },
+        Reason::RateSpent => Denied::RateSpent { retry_after, key: denied.key },
         Reason::Invalid => Denied::Refused { why: denied.message },
         Reason::LedgerAway | Reason::Unspecified => Denied::Away { retry_after },
     }

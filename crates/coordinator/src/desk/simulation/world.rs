@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::coordinators::Coordinator;
-use crate::book::{Claim, ClaimedLimit, Terms};
+use crate::book::{Claim, ClaimedLimit, ClaimedRate, Terms, rate_key};
 use crate::desk::lead::{Heard, Saying};
 use crate::ledger::{Run, Seen};
 
@@ -25,6 +25,9 @@ const BEAT: Duration = TICK;
 /// How long after its capacity was lowered a server may still have connections of before.
 const OLD_ONES: Duration = Duration::from_secs(20);
 const CAPACITY: u32 = 2;
+/// What there may be in any window of so long.
+const RATE: usize = 5;
+const WINDOW: Duration = Duration::from_millis(2_500);
 const WORKERS: usize = 4;
 const COORDINATORS: usize = 2;
 
@@ -51,6 +54,10 @@ pub(super) enum Broken {
     NoDoubt,
     /// A worker that heard nothing of the server says that its connection is closed.
     SilenceTakenForAnEnd,
+    /// The next holder of the pen does not read what is spent of rates.
+    RatesNotRead,
+    /// A worker gives back what it spent.
+    SpentGivenBack,
 }
 
 impl Broken {
@@ -65,6 +72,8 @@ impl Broken {
         Self::CountedFromTheAnswer,
         Self::NoDoubt,
         Self::SilenceTakenForAnEnd,
+        Self::RatesNotRead,
+        Self::SpentGivenBack,
     ];
 }
 
@@ -73,6 +82,7 @@ impl Broken {
 struct Redis {
     book: Seen,
     leases: BTreeMap<Uuid, String>,
+    rates: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -95,6 +105,9 @@ struct Cycle {
     lease: Uuid,
     stage: Stage,
     ends: Instant,
+    /// What it may use of the rate, and used.
+    allowed: u64,
+    spent: u64,
 }
 
 #[derive(Default)]
@@ -130,12 +143,15 @@ pub(super) struct World {
     coordinators: [Coordinator; COORDINATORS],
     workers: [Worker; WORKERS],
     server: Vec<Connection>,
+    /// When the server was asked for something that it counts by a rate.
+    asked: VecDeque<Instant>,
     capacity: u32,
     version: u64,
     /// When the capacity was changed last.
     changed: Option<Instant>,
     ids: u128,
     pub(super) connections: u64,
+    pub(super) uses: u64,
     pub(super) takeovers: u64,
     pub(super) losses: u64,
 }
@@ -146,7 +162,7 @@ impl World {
         // One Redis in two has a log of its writes.
         let run = Run { id: "0".to_owned(), keeps: seed.is_multiple_of(2) };
         let book = Seen { epoch: Some("begun".to_owned()), run: run.id.clone(), ..Seen::default() };
-        let redis = Redis { book, leases: BTreeMap::new() };
+        let redis = Redis { book, ..Redis::default() };
         Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678,
             broken,
@@ -158,17 +174,19 @@ impl World {
             coordinators: std::array::from_fn(|_| Coordinator::new(now)),
             workers: std::array::from_fn(|_| Worker::default()),
             server: Vec::new(),
+            asked: VecDeque::new(),
             capacity: CAPACITY,
             version: 1,
             changed: None,
             ids: 0,
             connections: 0,
+            uses: 0,
             takeovers: 0,
             losses: 0,
         }
     }
 
-    /// To its end, or to a connection too many.
+    /// To its end, or to a connection too many, or more in a window than there may be.
     pub(super) fn run(&mut self) -> Result<(), String> {
         for tick in 0..TICKS {
             self.now += TICK;
@@ -185,6 +203,10 @@ impl World {
             let most = if all { self.capacity } else { CAPACITY };
             if self.server.len() > most as usize {
                 return Err(format!("{} connections at tick {tick}", self.server.len()));
+            }
+            while self.asked.pop_front_if(|at| *at + WINDOW <= self.now).is_some() {}
+            if self.asked.len() > RATE {
+                return Err(format!("{} uses in a window at tick {tick}", self.asked.len()));
             }
         }
         Ok(())
@@ -261,7 +283,10 @@ impl World {
             1 if self.workers[victim].cut.is_none() => self.workers[victim].frozen = Some(self.soon(9_000)),
             // A stream is cut; a frozen process's stream lives as long as its system.
             2 if self.workers[victim].frozen.is_none() => self.cut(victim, true),
-            3 | 4 => self.workers[victim].severed = Some(self.soon(4_000)),
+            // Nor into who loses the server while he reaches no coordinator, after his stream was seen to end.
+            3 | 4 if self.workers[victim].cut.is_none() => {
+                self.workers[victim].severed = Some(self.soon(4_000));
+            }
             _ => {}
         }
     }
@@ -285,7 +310,9 @@ impl World {
     /// The worker's stream ends. Its coordinator may see that.
     fn cut(&mut self, worker: usize, seen: bool) {
         // Now and then it reaches no coordinator for as long as its leases last.
-        let longest = if self.dice(6) == 0 { 4_000 } else { 300 };
+        let Worker { severed, doubts, .. } = &self.workers[worker];
+        let knows = severed.is_none() && doubts.is_empty();
+        let longest = if self.dice(6) == 0 && knows { 4_000 } else { 300 };
         let at = self.soon(longest) + TICK;
         for coordinator in &mut self.coordinators {
             if let Some(stream) = coordinator.streams[worker].take()
@@ -348,7 +375,22 @@ impl World {
         let limits = vec![ClaimedLimit { key: "server".into(), version: self.version, terms }];
         let class = usize::from(lease.as_u128().is_multiple_of(2));
         let in_doubt = if self.broken == Some(Broken::NoDoubt) { Duration::ZERO } else { IN_DOUBT };
-        let claim = Claim { id: lease, stream: Uuid::nil(), class, limits, holder: String::new(), in_doubt };
+        let claim = Claim {
+            id: lease,
+            stream: Uuid::nil(),
+            class,
+            limits,
+            holder: String::new(),
+            in_doubt,
+            rates: vec![rate(lease, 0, 0)],
+        };
         Heard::Acquire { claim, wait: LIFE }
     }
+}
+
+/// What a lease wants of the rate: one in four is no use without.
+fn rate(lease: Uuid, spent: u64, allowed: u64) -> ClaimedRate {
+    let least = u64::from(lease.as_u128().is_multiple_of(4));
+    let (key, amount) = (rate_key(WINDOW, "server"), RATE as u64);
+    ClaimedRate { key, amount, least, most: spent + 2, spent, allowed }
 }

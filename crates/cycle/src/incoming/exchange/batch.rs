@@ -156,6 +156,7 @@ impl Reading<'_> {
             }
         };
         drop(fetching);
+        session.settle();
         fetch.read = intake::read_all(whole).await?;
         Ok(fetch)
     }

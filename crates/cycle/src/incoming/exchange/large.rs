@@ -97,5 +97,7 @@ async fn spool(session: &mut Session, new: &New, max_bytes: u64) -> Result<Spool
     while let Some(chunk) = body.chunk().await? {
         spool.push(&chunk).await?;
     }
+    drop(body);
+    session.settle();
     spool.finish().await
 }

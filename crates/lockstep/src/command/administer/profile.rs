@@ -3,6 +3,7 @@
 mod arguments;
 mod location;
 mod oauth;
+mod rates;
 
 use clap::Subcommand;
 use comfy_table::Cell;
@@ -30,6 +31,9 @@ An Exchange server, asked in everybody's name by one account that may impersonat
 
 Exchange servers that autodiscover finds, each mailbox's from its address:
   lockstep profile create Exchange --exchange auto
+
+A server that takes no more than ten messages a minute from a mailbox:
+  lockstep profile rates Example --rate '10 messages/60s per mailbox'
 
 A large provider, signed in to by consent instead of passwords:
   lockstep profile create Google --preset google
@@ -101,6 +105,10 @@ pub enum Command {
     },
     /// List the providers whose servers are known, for `create --preset` and `set-oauth --preset`.
     Presets,
+    /// Show or set how much the profile's servers take in a time: messages, requests, bytes.
+    ///
+    /// Mailboxes go as fast as that and wait then, with the reason `rate_spent`.
+    Rates(Box<rates::Rates>),
     /// Test and enable all mailboxes of the profile.
     ///
     /// Runs as one job that starts another for each mailbox; waits for all and names those that did not pass. Fails when one
@@ -175,6 +183,7 @@ pub(super) async fn run(context: &Context<'_>, command: Command) -> Result<(), F
             let id = api.id(Noun::Profile, &profile).await?;
             oauth::consent(context, &["profiles", &id, "consent"], &json!({"username": username})).await?;
         }
+        Command::Rates(wanted) => rates::run(context, *wanted).await?,
         Command::Presets => oauth::presets(context).await?,
         Command::Test { profile, no_wait } => {
             let id = api.id(Noun::Profile, &profile).await?;

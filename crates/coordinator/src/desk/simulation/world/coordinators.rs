@@ -141,6 +141,11 @@ impl World {
                 assert!(book.load(*id, record, self.now));
             }
         }
+        if !matches!(self.broken, Some(Broken::NothingRead | Broken::RatesNotRead)) {
+            for (key, record) in &self.redis.rates {
+                assert!(book.load_rate(key, record, self.now));
+            }
+        }
         if quiet {
             book.be_quiet(QUIET, self.now);
         }
@@ -284,5 +289,12 @@ fn apply(redis: &mut Redis, changes: Changes) {
     redis.leases.extend(changes.written);
     for id in changes.erased {
         redis.leases.remove(&id);
+    }
+    for (key, record) in changes.rates {
+        if record.is_empty() {
+            redis.rates.remove(&*key);
+        } else {
+            redis.rates.insert(key.to_string(), record);
+        }
     }
 }

@@ -7,7 +7,8 @@ use throttle::v1::{coordinator_message::Message, parcel::Content};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Broken, Connection, Cycle, LIFE, Stage, World};
+use super::{Broken, Connection, Cycle, LIFE, Stage, WINDOW, World, rate};
+use crate::book::rate_key;
 use crate::desk::lead::Heard;
 
 impl World {
@@ -34,7 +35,13 @@ impl World {
         if self.workers[at].cut.is_none() && self.workers[at].cycles.len() < 3 && self.dice(8) == 0 {
             let lease = self.id();
             let ends = self.soon(4_000);
-            self.workers[at].cycles.push(Cycle { lease, stage: Stage::Asked { at: now }, ends });
+            self.workers[at].cycles.push(Cycle {
+                lease,
+                stage: Stage::Asked { at: now },
+                ends,
+                allowed: 0,
+                spent: 0,
+            });
             let claim = self.claim(lease);
             self.tell(at, claim);
         }
@@ -43,7 +50,7 @@ impl World {
     /// First of all: what could not be renewed is closed before anything else is done.
     fn reset_what_is_over(&mut self, at: usize) {
         for index in 0..self.workers[at].cycles.len() {
-            let Cycle { lease, stage, ends } = self.workers[at].cycles[index];
+            let Cycle { lease, stage, ends, .. } = self.workers[at].cycles[index];
             match stage {
                 Stage::Holds { until, .. } if until <= self.now || ends <= self.now => {
                     self.release(at, lease);
@@ -84,8 +91,15 @@ impl World {
     fn released(&self, at: usize, ids: Vec<Uuid>) -> Heard {
         let sure = self.broken == Some(Broken::SilenceTakenForAnEnd);
         let doubts = &self.workers[at].doubts;
+        let given_back = self.broken == Some(Broken::SpentGivenBack);
+        let spent = |cycle: &Cycle| {
+            let spent = if given_back { 0 } else { cycle.spent };
+            (cycle.lease, vec![(rate_key(WINDOW, "server"), spent)])
+        };
+        let spent = self.workers[at].cycles.iter().filter(|cycle| ids.contains(&cycle.lease)).map(spent);
+        let spent = spent.collect();
         let (in_doubt, ids) = ids.into_iter().partition(|id| !sure && doubts.contains(id));
-        Heard::Release { ids, in_doubt }
+        Heard::Release { ids, in_doubt, spent }
     }
 
     /// A new stream to whoever took the pen last; everything is said again.
@@ -95,11 +109,13 @@ impl World {
         let stream = self.id();
         self.coordinators[decides].streams[at] = Some(stream);
         let (mut held, mut given_back, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut allowed = Vec::new();
         for cycle in &mut self.workers[at].cycles {
             match &mut cycle.stage {
                 Stage::Holds { asked_renewal, .. } => {
                     *asked_renewal = self.now;
                     held.push(cycle.lease);
+                    allowed.push((cycle.lease, rate(cycle.lease, cycle.spent, cycle.allowed)));
                 }
                 Stage::Released { .. } => given_back.push(cycle.lease),
                 Stage::Asked { at } => {
@@ -109,6 +125,9 @@ impl World {
             }
         }
         self.tell(at, Heard::Renew { renewal: 0, ids: held });
+        for (id, rate) in allowed {
+            self.tell(at, Heard::Draw { id, draw: 0, rates: vec![rate] });
+        }
         let release = self.released(at, given_back);
         self.tell(at, release);
         for lease in asked {
@@ -131,10 +150,17 @@ impl World {
                 {
                     let until = life((asked + waited).min(now));
                     cycle.stage = Stage::Holds { asked_renewal: now, until };
+                    cycle.allowed = granted.allowed[0];
                     if until > now && self.workers[at].severed.is_none() {
                         self.connections += 1;
                         self.server.push(Connection { worker: at, lease, used: now });
                     }
+                }
+            }
+            Message::Drawn(drawn) => {
+                let lease: Uuid = drawn.lease_id.parse().unwrap();
+                if let Some(cycle) = self.workers[at].cycles.iter_mut().find(|cycle| cycle.lease == lease) {
+                    cycle.allowed = drawn.allowed.first().copied().unwrap_or(0).max(cycle.allowed);
                 }
             }
             Message::Denied(denied) => {
@@ -167,8 +193,19 @@ impl World {
     fn use_what_is_held(&mut self, at: usize) {
         let now = self.now;
         let (mut renew, severed) = (Vec::new(), self.workers[at].severed.is_some());
+        let (uses, asks) = (self.dice(4) == 0, self.dice(6) == 0);
+        let mut draws = Vec::new();
         for cycle in &mut self.workers[at].cycles {
-            let Stage::Holds { asked_renewal, .. } = &mut cycle.stage else { continue };
+            let Stage::Holds { asked_renewal, until } = &mut cycle.stage else { continue };
+            // A grant may be heard of when its life is over.
+            if uses && !severed && *until > now && cycle.spent < cycle.allowed {
+                cycle.spent += 1;
+                self.asked.push_back(now);
+                self.uses += 1;
+            }
+            if asks && cycle.spent == cycle.allowed {
+                draws.push((cycle.lease, rate(cycle.lease, cycle.spent, cycle.allowed)));
+            }
             for connection in &mut self.server {
                 if connection.lease == cycle.lease && !severed {
                     connection.used = now;
@@ -178,6 +215,11 @@ impl World {
             if now >= *asked_renewal + LIFE / 3 {
                 *asked_renewal = now;
                 renew.push(cycle.lease);
+            }
+        }
+        for (id, rate) in draws {
+            if self.workers[at].cut.is_none() {
+                self.tell(at, Heard::Draw { id, draw: 0, rates: vec![rate] });
             }
         }
         if !renew.is_empty() && self.workers[at].cut.is_none() {
