@@ -184,7 +184,7 @@ pub(crate) fn heard(message: Message, stream: Uuid) -> Option<Heard> {
         }
         Message::Draw(draw) => {
             let id = lease_id(&draw.lease_id)?;
-            let rates = draw.rates.into_iter().map(claimed_rate).collect::<Result<_, _>>().ok()?;
+            let rates = draw.rates.iter().map(claimed_rate).collect::<Result<_, _>>().ok()?;
             Some(Heard::Draw { id, draw: draw.draw, rates })
         }
         Message::BackOff(back_off) if is_name(&back_off.key) => {
@@ -224,7 +224,7 @@ fn claim(acquire: v1::Acquire, stream: Uuid) -> Result<Claim, String> {
     }
     let mut rates = Vec::with_capacity(acquire.rates.len());
     for rate in acquire.rates {
-        let rate = claimed_rate(rate)?;
+        let rate = claimed_rate(&rate)?;
         if rates.iter().any(|other: &ClaimedRate| other.key == rate.key) {
             return Err(format!("`rates` names `{}` twice; name each rate once", rate.key));
         }
@@ -268,7 +268,7 @@ fn claimed(limit: v1::Limit, class: ServiceClass) -> Result<ClaimedLimit, String
 /// A day is the longest window that a provider counts in.
 const LONGEST_WINDOW: u64 = 86_400_000;
 
-fn claimed_rate(rate: v1::Rate) -> Result<ClaimedRate, String> {
+fn claimed_rate(rate: &v1::Rate) -> Result<ClaimedRate, String> {
     if !is_name(&rate.key) {
         return Err("a rate's `key` must be 1 to 512 printable characters".to_owned());
     }
@@ -276,7 +276,7 @@ fn claimed_rate(rate: v1::Rate) -> Result<ClaimedRate, String> {
         return Err(format!("the rate `{}` must be at least 1, in a window of a second to a day", rate.key));
     }
     Ok(ClaimedRate {
-        key: named(&rate),
+        key: named(rate),
         amount: rate.amount,
         least: rate.least,
         most: rate.most.max(rate.least),

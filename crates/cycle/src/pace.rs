@@ -147,8 +147,7 @@ fn counted_over(organization: OrganizationId, mailbox: &MailboxForCycle, scope: 
             format!("organization/{organization}/{}", mailbox.rates.provider.at(&endpoint.host))
         }
         (RateScope::Application, Some(client), _) => {
-            let client: String =
-                client.chars().filter(|letter| letter.is_ascii_graphic()).take(200).collect();
+            let client: String = client.chars().filter(char::is_ascii_graphic).take(200).collect();
             format!("organization/{organization}/application/{client}")
         }
         (RateScope::Application, None, Some(credential)) => format!("credential/{credential}"),

@@ -43,7 +43,7 @@ struct Rate {
 /// What a profile is held to.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewRates {
+struct NewProfileRates {
     /// Whose published figures hold; `auto` when left out.
     #[serde(default = "by_the_host")]
     #[schema(value_type = Option<schema::RateProvider>)]
@@ -55,7 +55,7 @@ struct NewRates {
 
 /// What a profile is held to, and what that comes to.
 #[derive(Serialize, ToSchema)]
-struct Rates {
+struct ProfileRates {
     /// Whose published figures hold.
     #[schema(value_type = schema::RateProvider)]
     provider: RateProvider,
@@ -88,7 +88,7 @@ impl From<Rate> for RateLimit {
 }
 
 /// What holds at the servers of the profile.
-async fn shown(tenant: &store::Tenant, id: ProfileId) -> Result<Versioned<Json<Rates>>, Problem> {
+async fn shown(tenant: &store::Tenant, id: ProfileId) -> Result<Versioned<Json<ProfileRates>>, Problem> {
     let profile = profile::get(tenant, id).await?.ok_or_else(|| Problem::not_found("profile"))?;
     let (set, version) = rate::get(tenant, id).await?.ok_or_else(|| Problem::not_found("profile"))?;
     let at = |endpoint: &Endpoint, sends: bool| {
@@ -96,7 +96,7 @@ async fn shown(tenant: &store::Tenant, id: ProfileId) -> Result<Versioned<Json<R
         let holds = limits.into_iter().filter(|limit| sends || limit.unit != RateUnit::Messages);
         holds.map(Rate::from).collect()
     };
-    let rates = Rates {
+    let rates = ProfileRates {
         provider: set.provider,
         rates: set.given.iter().copied().map(Rate::from).collect(),
         incoming: at(&profile.fields.incoming, false),
@@ -110,9 +110,9 @@ async fn shown(tenant: &store::Tenant, id: ProfileId) -> Result<Versioned<Json<R
 /// was used, mailboxes wait with the reason `rate_spent`.
 #[utoipa::path(
     get, path = "/profiles/{id}/rates", tag = "profiles", security(("key" = ["oversee"])),
-    params(("id" = Uuid, Path, description = "The profile")), responses((status = 200, body = Rates))
+    params(("id" = Uuid, Path, description = "The profile")), responses((status = 200, body = ProfileRates))
 )]
-async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Rates>>, Problem> {
+async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<ProfileRates>>, Problem> {
     let tenant = caller.begin().await?;
     let rates = shown(&tenant, ProfileId(id)).await?;
     tenant.commit().await?;
@@ -127,14 +127,14 @@ async fn get(caller: Caller, Path(id): Path<Uuid>) -> Result<Versioned<Json<Rate
         ("id" = Uuid, Path, description = "The profile"),
         ("If-Match" = Option<String>, Header, description = "The `ETag` that was read; another version is refused")
     ),
-    request_body = NewRates, responses((status = 200, body = Rates))
+    request_body = NewProfileRates, responses((status = 200, body = ProfileRates))
 )]
 async fn set(
     caller: Caller,
     Path(id): Path<Uuid>,
     IfMatch(version): IfMatch,
-    Json(new): Json<NewRates>,
-) -> Result<Versioned<Json<Rates>>, Problem> {
+    Json(new): Json<NewProfileRates>,
+) -> Result<Versioned<Json<ProfileRates>>, Problem> {
     let id = ProfileId(id);
     let given = new.rates.into_iter().map(RateLimit::from).collect();
     let tenant = caller.begin().await?;

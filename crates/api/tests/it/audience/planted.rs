@@ -473,6 +473,7 @@ pub(super) fn body(planted: &Planted, operation: &str) -> Value {
         "POST /api/v1/profiles" => new_profile("New"),
         "PUT /api/v1/profiles/{id}/oauth" => application(),
         "POST /api/v1/profiles/{id}/consent" => json!({"username": "service@example.com"}),
+        "PUT /api/v1/profiles/{id}/rates" => json!({"provider": "none"}),
         "PUT /api/v1/settings/{name}" => json!({"value": 30}),
         "PUT /api/v1/mailboxes/{id}/folders" => json!({"read": []}),
         "PUT /api/v1/addresses" => json!({"addresses": []}),

@@ -108,7 +108,7 @@ pub enum Command {
     /// Show or set how much the profile's servers take in a time: messages, requests, bytes.
     ///
     /// Mailboxes go as fast as that and wait then, with the reason `rate_spent`.
-    Rates(Box<rates::Rates>),
+    Rates(Box<rates::Pace>),
     /// Test and enable all mailboxes of the profile.
     ///
     /// Runs as one job that starts another for each mailbox; waits for all and names those that did not pass. Fails when one

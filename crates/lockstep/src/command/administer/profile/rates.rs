@@ -11,7 +11,7 @@ use crate::table::plain;
 
 /// What a profile is to be held to; without any of it, what holds is shown.
 #[derive(Debug, Args)]
-pub struct Rates {
+pub struct Pace {
     /// The name or id.
     profile: String,
     /// Whose published figures hold: `auto` (by the host names), `none`, `exchange_online`, `exchange_on_premises` or `gmail`.
@@ -27,7 +27,7 @@ pub struct Rates {
     forget: bool,
 }
 
-pub(super) async fn run(context: &Context<'_>, wanted: Rates) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context<'_>, wanted: Pace) -> Result<(), Failure> {
     let api = context.api;
     let id = api.id(Noun::Profile, &wanted.profile).await?;
     let path = ["profiles", &id, "rates"];
