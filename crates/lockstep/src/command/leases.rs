@@ -62,8 +62,14 @@ fn document(status: &v1::StatusReply) -> Value {
             "charged_for_ms": lease.charged_for_ms,
         })
     });
+    let rates = status.rates.iter().map(|rate| {
+        json!({
+            "key": rate.key, "window_ms": rate.window_ms, "amount": rate.amount, "spent": rate.spent,
+            "allowed": rate.allowed,
+        })
+    });
     json!({
-        "limits": limits.collect::<Vec<_>>(), "in_doubt": in_doubt.collect::<Vec<_>>(),
+        "limits": limits.collect::<Vec<_>>(), "rates": rates.collect::<Vec<_>>(), "in_doubt": in_doubt.collect::<Vec<_>>(),
         "quiet_for_ms": status.quiet_for_ms,
     })
 }
@@ -79,6 +85,7 @@ fn picture(look: Look, status: &v1::StatusReply) -> String {
     }
     if status.limits.is_empty() {
         text.push_str("No connection to a mail server is held or waited for.\n");
+        spent(look, status, &mut text);
         return text;
     }
     let mut table = look.table(&["limit", "held", "of", "waiting", "in doubt", "held back"]);
@@ -96,6 +103,7 @@ fn picture(look: Look, status: &v1::StatusReply) -> String {
         ]);
     }
     text.push_str(&drawn(&table));
+    spent(look, status, &mut text);
     if status.in_doubt.is_empty() {
         return text;
     }
@@ -117,6 +125,25 @@ fn picture(look: Look, status: &v1::StatusReply) -> String {
     }
     text.push_str(&drawn(&table));
     text
+}
+
+/// What counts yet of the rates that servers are held to.
+fn spent(look: Look, status: &v1::StatusReply, text: &mut String) {
+    if status.rates.is_empty() {
+        return;
+    }
+    let mut table = look.table(&["rate", "spent", "allowed", "of", "in any"]);
+    for rate in &status.rates {
+        table.add_row([
+            plain(&rate.key),
+            plain(rate.spent.to_string()),
+            plain(rate.allowed.to_string()),
+            plain(rate.amount.to_string()),
+            plain(lasting(i64::try_from(rate.window_ms / 1000).unwrap_or(i64::MAX))),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&drawn(&table));
 }
 
 fn class_name(class: i32) -> &'static str {
@@ -157,9 +184,17 @@ mod tests {
             limits: vec![limit],
             in_doubt: vec![lease],
             quiet_for_ms: 0,
-            rates: Vec::new(),
+            rates: vec![v1::RateStatus {
+                key: "mailbox/m/messages".to_owned(),
+                window_ms: 60_000,
+                amount: 30,
+                spent: 27,
+                allowed: 3,
+            }],
         };
         let text = picture(Look::plain(), &status);
+        assert!(text.contains("mailbox/m/messages") && text.contains("27"), "{text}");
+        assert_eq!(document(&status)["rates"][0]["spent"], 27);
         assert!(text.contains("018f") && text.contains("10 min") && text.contains("incoming"), "{text}");
         assert_eq!(document(&status)["in_doubt"][0]["charged_for_ms"], 599_000);
         status.in_doubt.clear();
