@@ -218,8 +218,8 @@ async fn many_mailboxes_share_two_connections_beside_cycles_and_the_servers_limi
     let names: Vec<String> = (0..23).map(|number| format!("person{number}")).collect();
     let people = join_all(names.iter().map(|name| watched.person(name))).await;
     watched.listened_to(23).await;
-    let watches = "select count(distinct watch_id) from watches";
-    assert_eq!(watched.house.installation.count(watches).await, 2);
+    let listening = "select count(distinct watch_id) from watches";
+    assert_eq!(watched.house.installation.count(listening).await, 2);
     for mailbox in &people {
         watched.deliver(mailbox, "for everybody");
         watched.house.api.sync(mailbox, "incoming").await;
@@ -240,8 +240,8 @@ async fn whoever_has_a_password_of_their_own_is_listened_to_alone() {
     let watched = Watched::own().await;
     let (anna, bert) = (watched.person("anna").await, watched.person("bert").await);
     watched.listened_to(2).await;
-    let watches = "select count(distinct watch_id) from watches";
-    assert_eq!(watched.house.installation.count(watches).await, 2);
+    let listening = "select count(distinct watch_id) from watches";
+    assert_eq!(watched.house.installation.count(listening).await, 2);
     for mailbox in [&anna, &bert] {
         watched.deliver(mailbox, "heard");
         watched.house.received(mailbox, 1).await;

@@ -43,12 +43,12 @@ async fn what_was_spent_is_denied_to_the_next_with_the_time_and_the_rest_is_free
     allowance.spend(0, 2);
     let spent = allowance.room(&[(0, 1, 0)]).await.unwrap_err();
     assert_eq!(spent.key, "mailbox/m");
-    assert!(spent.retry_after > HOUR - Duration::from_secs(60), "{spent:?}");
+    assert!(spent.retry_after > Duration::from_secs(3_540), "{spent:?}");
     second.release().await;
     match ask(&throttle, rate(5, 1, 4)).await {
         Err(Denied::RateSpent { retry_after, key }) => {
             assert_eq!(key, "mailbox/m");
-            assert!(retry_after > HOUR - Duration::from_secs(60), "{retry_after:?}");
+            assert!(retry_after > Duration::from_secs(3_540), "{retry_after:?}");
         }
         other => panic!("{other:?}"),
     }

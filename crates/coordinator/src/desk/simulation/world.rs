@@ -389,8 +389,8 @@ impl World {
 }
 
 /// What a lease wants of the rate: one in four is no use without.
-fn rate(lease: Uuid, spent: u64, allowed: u64) -> ClaimedRate {
-    let least = u64::from(lease.as_u128().is_multiple_of(4));
+fn rate(id: Uuid, spent: u64, allowed: u64) -> ClaimedRate {
+    let least = u64::from(id.as_u128().is_multiple_of(4));
     let (key, amount) = (rate_key(WINDOW, "server"), RATE as u64);
     ClaimedRate { key, amount, least, most: spent + 2, spent, allowed }
 }
