@@ -2,6 +2,7 @@
 //! set aside, and the ledger. It reads and puts back; it changes nothing.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -10,6 +11,9 @@ use redis::AsyncCommands as _;
 use tokio_postgres::Client;
 
 use crate::{Canary, Installation};
+
+/// How long Redis may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Installation {
     /// Where a secret is kept as it must not be, in words.
@@ -58,7 +62,12 @@ impl Installation {
     pub async fn ledger(&self) -> String {
         let url = self.configuration.get("coordinator.redis_url").unwrap_or_default();
         let client = redis::Client::open(url).expect("the address of Redis");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+        // It may have come back a moment ago, on a machine that is busy with what it was hit by.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+        let mut connection = connection.expect("Redis answers");
         let keys: Vec<Vec<u8>> = connection.keys("*").await.expect("the keys");
         let mut text = String::new();
         for key in keys {
